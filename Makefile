@@ -1,0 +1,36 @@
+# make demo | make test | make bench: each creates .venv and installs what it needs, by pip alone.
+
+VENV := .venv
+BIN := $(VENV)/bin
+OUT ?= out/demo
+
+# The interpreter: python3 if it is new enough, else the first newer one on the path.
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 12))' 2>/dev/null && echo $$p && break; done)
+
+.PHONY: demo test bench lint clean
+
+demo: $(VENV)/.ready
+	$(BIN)/objstress demo --out $(OUT)
+
+test: $(VENV)/.ready lint
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(VENV)/.ready
+	$(BIN)/python -m benchmarks.labels_needed
+	$(BIN)/python -m benchmarks.law_speed
+
+$(VENV)/.ready: pyproject.toml
+	@test -n "$(PYTHON)" || { echo "objstress needs Python >= 3.12: install it (or 'pyenv install 3.12') and run make again"; exit 1; }
+	@test "$$(uname -sm)" = "Linux x86_64" || { echo "The FEniCSx wheel is for Linux x86-64; here use: conda env create -f environment.yml && conda activate objstress && objstress demo"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[fem,dev]'
+	@touch $@
+
+clean:
+	rm -rf $(VENV) out

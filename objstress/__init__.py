@@ -1,0 +1,49 @@
+"""objstress: constitutive modelling of crystals, from a structure file to a FEniCSx simulation.
+
+Names are loaded when they are first used: importing the package costs nothing, and
+`objstress.fem` (FEniCSx) is imported only by those who ask for it.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_NAMES = {
+    "InputError": "objstress.errors",
+    "OutsideDomainWarning": "objstress.errors",
+    "PointGroup": "objstress.symmetry.point_group",
+    "O3": "objstress.symmetry.point_group",
+    "SO3": "objstress.symmetry.point_group",
+    "label_strains": "objstress.teachers.label",
+    "fit_law": "objstress.training.fit",
+    "load_law": "objstress.laws.files",
+    "SaintVenantKirchhoff": "objstress.laws.analytic",
+    "NeoHooke": "objstress.laws.analytic",
+    "orientation": "objstress.laws.rotated",
+}
+__all__ = ["__version__", "fem", *_NAMES]
+
+if TYPE_CHECKING:
+    from objstress import fem
+    from objstress.errors import InputError, OutsideDomainWarning
+    from objstress.laws.analytic import NeoHooke, SaintVenantKirchhoff
+    from objstress.laws.files import load_law
+    from objstress.laws.rotated import orientation
+    from objstress.symmetry.point_group import O3, SO3, PointGroup
+    from objstress.teachers.label import label_strains
+    from objstress.training.fit import fit_law
+
+
+def __getattr__(name: str) -> Any:
+    if name == "fem":
+        return importlib.import_module("objstress.fem")
+    if name in _NAMES:
+        return getattr(importlib.import_module(_NAMES[name]), name)
+    raise AttributeError(f"module 'objstress' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

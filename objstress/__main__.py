@@ -1,0 +1,3 @@
+from objstress.cli.main import main
+
+main()

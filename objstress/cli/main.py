@@ -1,0 +1,222 @@
+"""The command line: each command parses, calls one function and prints what it returns."""
+
+from __future__ import annotations
+
+import json
+import sys
+import warnings
+from collections.abc import Callable
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from objstress.errors import InputError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="From a crystal structure to a finite-element simulation, with a learned stress law.",
+)
+
+Json = Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")]
+
+
+class Ions(str, Enum):
+    relaxed = "relaxed"
+    clamped = "clamped"
+
+
+def _print(result: dict[str, Any], as_json: bool, text: Callable[[dict[str, Any]], str]) -> None:
+    print(json.dumps(result) if as_json else text(result))
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr)
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for the report, the law and the pictures.")] = (
+        Path("out/demo")
+    ),
+    as_json: Json = False,
+) -> None:
+    """Silicon from its structure file to a plate with a hole, every claim measured."""
+    from objstress.demo.silicon import run_demo
+
+    report = run_demo(out, say=_say)
+    _print(report, as_json, lambda r: f"report: {out}/report.md")
+    if not all(claim["ok"] for claim in report["claims"]):
+        raise typer.Exit(1)
+
+
+@app.command()
+def symmetry(structure: Path, as_json: Json = False) -> None:
+    """The point group of a structure file, in its own frame."""
+    from objstress.symmetry.point_group import PointGroup
+
+    group = PointGroup.from_structure(structure)
+    result = {
+        "symbol": group.symbol,
+        "schoenflies": group.schoenflies,
+        "crystal_system": group.crystal_system,
+        "laue": group.laue,
+        "order": group.order,
+        "centrosymmetric": group.centrosymmetric,
+        "operations": group.operations.tolist(),
+    }
+    _print(
+        result,
+        as_json,
+        lambda r: (
+            f"point group {r['symbol']} ({r['schoenflies']}), {r['crystal_system']}, Laue class "
+            f"{r['laue']}, order {r['order']}"
+            + (", centrosymmetric" if r["centrosymmetric"] else "")
+        ),
+    )
+
+
+@app.command()
+def teach(
+    structure: Path,
+    calculator: Annotated[str, typer.Option(help="emt, kumagai, ..., or module:Class.")],
+    out: Annotated[Path, typer.Option(help="The extxyz file to write.")],
+    arguments: Annotated[str, typer.Option(help="JSON arguments of the calculator.")] = "{}",
+    samples: int = 300,
+    max_strain: Annotated[float, typer.Option(help="Largest |E|.")] = 0.08,
+    ions: Ions = Ions.relaxed,
+    seed: int = 0,
+    workers: Annotated[int, typer.Option(help="Parallel calculators.")] = 1,
+    as_json: Json = False,
+) -> None:
+    """Label strained cells of a structure with a calculator."""
+    from objstress.teachers.label import label_strains
+
+    try:
+        keywords = json.loads(arguments)
+    except json.JSONDecodeError as error:
+        raise InputError(f"--arguments is not JSON: {error}") from None
+    if not isinstance(keywords, dict):
+        raise InputError("--arguments must be a JSON object such as '{\"cutoff\": 5}'")
+    result = label_strains(
+        structure,
+        calculator,
+        out=out,
+        samples=samples,
+        max_strain=max_strain,
+        ions=ions.value,
+        seed=seed,
+        arguments=keywords,
+        workers=workers,
+    )
+    _print(
+        result,
+        as_json,
+        lambda r: f"{r['labels']} labels in {r['out']}, {len(r['failed'])} strains failed",
+    )
+
+
+@app.command()
+def fit(
+    data: Path,
+    structure: Annotated[Path, typer.Option(help="Structure file of the crystal.")],
+    out: Annotated[Path, typer.Option(help="The law file to write.")],
+    held_out: Annotated[float, typer.Option(help="Part of the labels kept unseen.")] = 0.2,
+    seed: int = 0,
+    as_json: Json = False,
+) -> None:
+    """Fit a law to labelled strains; an interrupted fit goes on from OUT.fit."""
+    from objstress.training.fit import fit_law
+    from objstress.training.network_fit import TrainingSettings
+
+    law = fit_law(
+        data,
+        structure,
+        held_out=held_out,
+        training=TrainingSettings(seed=seed),
+        workdir=out.with_name(out.name + ".fit"),
+        say=_say,
+    )
+    law.save(out)
+    result = {
+        "law": str(out),
+        "stiffness_GPa": law.stiffness().tolist(),
+        "lattice": law.structure.lattice.matrix.tolist(),
+        **law.metadata,
+    }
+    _print(result, as_json, lambda r: f"law written to {r['law']}\n{_stiffness(law.stiffness())}")
+
+
+@app.command()
+def check(law: Path, as_json: Json = False) -> None:
+    """Measure what a law promises."""
+    from objstress.claims import claims_table
+    from objstress.laws.files import load_law
+
+    loaded = load_law(law)
+    claims = loaded.check()
+    result = {
+        "claims": [c.to_dict() for c in claims],
+        "point_group": loaded.point_group.symbol,
+        "stiffness_GPa": loaded.stiffness().tolist(),
+    }
+    _print(result, as_json, lambda r: claims_table(claims) + "\n" + _stiffness(loaded.stiffness()))
+    if not all(c.ok for c in claims):
+        raise typer.Exit(1)
+
+
+@app.command()
+def simulate(
+    case: Path,
+    out: Annotated[Path, typer.Option(help="Folder for the results.")],
+    as_json: Json = False,
+) -> None:
+    """Solve a finite-element case described in YAML."""
+    from objstress.fem.case import simulate as run
+
+    result = run(case, out)
+    outside = sum(1 for s in result["steps"] if s["outside"])
+    if outside:
+        last = result["steps"][-1]
+        _say(
+            f"warning: {last['outside']} of {last['points']} points end outside the strains the "
+            "law was trained on"
+        )
+    _print(result, as_json, _steps)
+
+
+def _stiffness(c: Any) -> str:
+    rows = "\n".join("  " + " ".join(f"{x:9.3f}" for x in row) for row in c)
+    return f"stiffness, GPa (Voigt xx yy zz yz xz xy)\n{rows}"
+
+
+def _steps(result: dict[str, Any]) -> str:
+    lines = ["load     iterations  residual      energy        min J"]
+    for s in result["steps"]:
+        lines.append(
+            f"{s['load']:.4f}  {len(s['residuals']) - 1:10d}  {s['residuals'][-1]:.3e}  "
+            f"{s['energy']:.6e}  {s['min_J']:.5f}"
+        )
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Entry point: one clear line and exit code 2 for bad input, 3 for a failed solve."""
+    warnings.filterwarnings("ignore", category=FutureWarning)
+    warnings.filterwarnings("ignore", category=DeprecationWarning)
+    try:
+        app()
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on from here", file=sys.stderr)
+        sys.exit(130)
+    except Exception as error:
+        if type(error).__name__ != "ConvergenceError":
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(3)

@@ -1,0 +1,1 @@
+"""The demonstration: silicon from its structure file to a simulation, each claim measured."""

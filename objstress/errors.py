@@ -1,0 +1,9 @@
+"""The two ways in which objstress tells a caller that something is wrong with what it was given."""
+
+
+class InputError(ValueError):
+    """Input that cannot be used; the message is one line that names the thing and the way out."""
+
+
+class OutsideDomainWarning(UserWarning):
+    """A law was evaluated at strains outside those it was trained on."""

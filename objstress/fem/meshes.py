@@ -1,0 +1,98 @@
+"""Meshes made without a mesher: boxes, and a plate with a hole."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import basix.ufl
+import numpy as np
+from dolfinx import mesh as dmesh
+from mpi4py import MPI
+
+from objstress.errors import InputError
+
+
+def box(
+    size: Sequence[float],
+    cells: Sequence[int],
+    kind: str = "hexahedron",
+    jitter: float = 0.0,
+    seed: int = 0,
+    comm: Any = MPI.COMM_WORLD,
+) -> dmesh.Mesh:
+    """A box from the origin to `size`.
+
+    Args:
+        size: edge lengths.
+        cells: along each edge.
+        kind: "hexahedron" or "tetrahedron".
+        jitter: moves inner nodes at random by this part of a cell's edge (irregular meshes).
+        seed: of the jitter.
+    """
+    size_, cells_ = np.asarray(size, dtype=float), np.asarray(cells, dtype=int)
+    if size_.shape != (3,) or (size_ <= 0).any() or cells_.shape != (3,) or (cells_ < 1).any():
+        raise InputError(f"box of size {size} with cells {cells}: give three positive numbers each")
+    if kind not in ("hexahedron", "tetrahedron"):
+        raise InputError(f"kind = {kind!r}: give 'hexahedron' or 'tetrahedron'")
+    result = dmesh.create_box(
+        comm, [np.zeros(3), size_], cells_.tolist(), cell_type=dmesh.CellType[kind]
+    )
+    if jitter:
+        x = result.geometry.x
+        edge = size_ / cells_
+        # The shift is a function of the place, so that all ranks agree on shared nodes.
+        phase = np.random.default_rng(seed).uniform(1, 2, (3, 3)) * 97.0
+        inside = ((x > 1e-9 * size_) & (x < size_ * (1 - 1e-9))).all(axis=1)
+        shift = jitter * edge * np.sin(x / edge @ phase + phase[0])
+        x[inside] += shift[inside]
+    return result
+
+
+def plate_with_hole(
+    width: float = 4.0,
+    radius: float = 0.5,
+    thickness: float = 0.4,
+    cells: Sequence[int] = (8, 8, 2),
+    comm: Any = MPI.COMM_SELF,
+) -> dmesh.Mesh:
+    """A square plate around the origin with a round hole along z, in hexahedra.
+
+    Args:
+        width: edge of the square (x and y from -width/2 to width/2).
+        radius: of the hole.
+        thickness: z from 0 to thickness.
+        cells: per quarter of the hole's rim, along the radius (growing outwards), through z.
+    """
+    rim, out, through = cells
+    if not 0 < radius < width / 2 or thickness <= 0 or min(cells) < 1:
+        raise InputError("plate with hole: 0 < radius < width / 2 and positive cells are needed")
+    around = 4 * rim
+    angle = 2 * np.pi * np.arange(around) / around + np.pi / 4
+    circle = np.stack([np.cos(angle), np.sin(angle)], axis=1)
+    # The outer nodes lie evenly on the square's edges.
+    t = np.arange(around) / rim
+    corner = np.array([[1, 1], [-1, 1], [-1, -1], [1, -1], [1, 1]], dtype=float)
+    side = np.floor(t).astype(int)
+    square = corner[side] + (t - side)[:, None] * (corner[side + 1] - corner[side])
+    ratio = (width / 2 / radius) ** (1 / out)
+    s = (ratio ** np.arange(out + 1) - 1) / (ratio**out - 1)
+    plane = (1 - s)[:, None, None] * radius * circle + s[:, None, None] * width / 2 * square
+    z = np.linspace(0, thickness, through + 1)
+    points = np.concatenate(
+        [
+            np.broadcast_to(plane[None], (through + 1, *plane.shape)),
+            np.broadcast_to(z[:, None, None, None], (through + 1, out + 1, around, 1)),
+        ],
+        axis=-1,
+    )
+    index = np.arange((through + 1) * (out + 1) * around).reshape(through + 1, out + 1, around)
+    turned = np.roll(index, -1, axis=2)
+    corners = [
+        a[k : k + through, r : r + out]
+        for k in (0, 1)
+        for a, r in ((index, 0), (index, 1), (turned, 0), (turned, 1))
+    ]
+    hexahedra = np.stack(corners, axis=-1).reshape(-1, 8)
+    element = basix.ufl.element("Lagrange", "hexahedron", 1, shape=(3,))
+    return dmesh.create_mesh(comm, hexahedra.astype(np.int64), element, points.reshape(-1, 3))

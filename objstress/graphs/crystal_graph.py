@@ -1,0 +1,96 @@
+"""Neighbour graphs of periodic structures, as torch-geometric data."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from pymatgen.core import Structure
+from torch_geometric.data import Data
+from vesin import NeighborList
+
+from objstress.errors import InputError
+
+
+def crystal_graph(structure: Structure, cutoff: float) -> Data:
+    """All ordered pairs (i <- j + shift) closer than `cutoff`, images of an atom itself included.
+
+    Right for cells of any size, also smaller than the cutoff. Batch with
+    `torch_geometric.data.Batch.from_data_list`.
+
+    Returns:
+        Data with z (n,) atomic numbers; pos (n, 3) Angstrom; cell (1, 3, 3), rows are lattice
+        vectors; edge_index (2, e), row 0 the sender j, row 1 the receiver i (PyG's order);
+        edge_vec (e, 3) = r_j + shift - r_i, Angstrom; edge_shift (e, 3), in lattice vectors.
+
+    Raises:
+        InputError: a cutoff that is not positive, or a structure without neighbours in it.
+    """
+    if not cutoff > 0:
+        raise InputError(f"cutoff = {cutoff}: give a positive length in Angstrom")
+    cell = np.array(structure.lattice.matrix)
+    pos = structure.cart_coords
+    i, j, shift, vec = NeighborList(cutoff=cutoff, full_list=True).compute(
+        points=pos, box=cell, periodic=True, quantities="ijSD"
+    )
+    if len(i) == 0:
+        raise InputError(f"no neighbours within {cutoff:g} Angstrom: give a larger cutoff")
+    return Data(
+        z=torch.tensor([s.specie.Z for s in structure]),
+        pos=torch.from_numpy(pos.copy()),
+        cell=torch.from_numpy(cell)[None],
+        edge_index=torch.from_numpy(np.stack([j, i]).astype(np.int64)),
+        edge_vec=torch.from_numpy(np.asarray(vec, dtype=np.float64)),
+        edge_shift=torch.from_numpy(np.asarray(shift, dtype=np.int64)),
+    )
+
+
+def shell_cutoff(structure: Structure, neighbours: int = 12) -> float:
+    """Smallest cutoff (Angstrom) that gives every atom `neighbours`, between two shells.
+
+    It lies in the middle of the first gap of at least 0.2 Angstrom beyond that distance, so that
+    rounding never puts a shell in or out.
+    """
+    radius = 2.0
+    while True:
+        graph = crystal_graph(structure, radius) if radius > 2 else None
+        if graph is not None:
+            counts = torch.bincount(graph.edge_index[1], minlength=len(structure))
+            lengths = graph.edge_vec.norm(dim=1)
+            if counts.min() > neighbours:
+                per_atom = [
+                    lengths[graph.edge_index[1] == a].sort().values[neighbours - 1].item()
+                    for a in range(len(structure))
+                ]
+                reach = max(per_atom)
+                shells = lengths[lengths > reach - 1e-6].sort().values
+                gaps = shells[1:] - shells[:-1]
+                wide = (gaps > 0.2).nonzero()
+                if len(wide):
+                    k = int(wide[0])
+                    return float(shells[k] + shells[k + 1]) / 2
+        radius += 1.0
+
+
+def lone_node(lattice: str) -> Structure:
+    """One atom (hydrogen, a mere marker) on a cubic or hexagonal lattice with unit spacing.
+
+    A lattice *more* symmetric than the material: on it the group-restricted filters alone carry
+    the symmetry.
+
+    Args:
+        lattice: "cubic" (simple cubic, edges along x, y, z), "hexagonal" (a = 1 along x,
+            c = 1.1 along z) or "cubic-111" (simple cubic, [111] along z and a two-fold [1-10]
+            along x, for trigonal materials).
+    """
+    if lattice == "cubic":
+        matrix = np.eye(3)
+    elif lattice == "hexagonal":
+        matrix = np.array([[1, 0, 0], [-0.5, np.sqrt(3) / 2, 0], [0, 0, 1.1]])
+    elif lattice == "cubic-111":
+        x = np.array([1, -1, 0]) / np.sqrt(2)
+        z = np.array([1, 1, 1]) / np.sqrt(3)
+        # Columns of Q^T are x, z x x, z: Q takes the cube's axes to the turned frame.
+        matrix = np.stack([x, np.cross(z, x), z]).T
+    else:
+        raise InputError(f"lattice {lattice!r}: give 'cubic', 'hexagonal' or 'cubic-111'")
+    return Structure(matrix, ["H"], [[0, 0, 0]])

@@ -1,0 +1,111 @@
+"""Laws in closed form."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from objstress.errors import InputError
+from objstress.laws.base import MaterialLaw, StrainEnergyLaw
+from objstress.symmetry.point_group import O3, PointGroup, SymmetryGroup, symmetry_group
+from objstress.symmetry.tensors import mandel_rotations, voigt_to_mandel
+
+
+class SaintVenantKirchhoff(StrainEnergyLaw):
+    r"""W = 1/2 E : C : E, any anisotropy.
+
+    Args:
+        stiffness: C, 6 x 6 Voigt in GPa (order xx yy zz yz xz xy), symmetric, positive definite.
+        point_group: symbol or group that C must be invariant under; -1 (any C) by default.
+
+    Raises:
+        InputError: C is not symmetric, not positive definite, or breaks the point group.
+    """
+
+    kind = "saint-venant-kirchhoff"
+
+    def __init__(self, stiffness: Any, point_group: str | SymmetryGroup = "-1"):
+        c = np.asarray(stiffness, dtype=np.float64)
+        if c.shape != (6, 6) or not np.isfinite(c).all():
+            raise InputError("the stiffness must be a finite 6 x 6 Voigt matrix in GPa")
+        if np.abs(c - c.T).max() > 1e-9 * np.abs(c).max():
+            raise InputError("the stiffness matrix is not symmetric")
+        mandel = voigt_to_mandel(0.5 * (c + c.T))
+        if np.linalg.eigvalsh(mandel).min() <= 0:
+            raise InputError("the stiffness is not positive definite: the crystal is unstable")
+        self.point_group = symmetry_group(point_group)
+        if isinstance(self.point_group, PointGroup):
+            m = mandel_rotations(self.point_group.operations)
+            if np.abs(m @ mandel @ m.transpose(0, 2, 1) - mandel).max() > 1e-6 * np.abs(c).max():
+                raise InputError(f"the stiffness is not invariant under {self.point_group.symbol}")
+        self.c = torch.tensor(mandel)
+
+    def strain_energy(self, x: Tensor, order: int) -> tuple[Tensor, ...]:
+        g = x @ self.c
+        return (0.5 * (x * g).sum(-1), g, self.c.expand(len(x), 6, 6))[: order + 1]
+
+    def to_dict(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        group = self.point_group
+        tensors = {"stiffness_mandel": self.c}
+        if isinstance(group, PointGroup):
+            tensors["operations"] = torch.tensor(group.operations)
+        return {"kind": self.kind, "group": group.symbol}, tensors
+
+    @classmethod
+    def from_dict(
+        cls, description: dict[str, Any], tensors: dict[str, Tensor]
+    ) -> SaintVenantKirchhoff:
+        from objstress.symmetry.tensors import mandel_to_voigt
+
+        group: Any = description["group"]
+        if "operations" in tensors:
+            group = PointGroup.from_operations(tensors["operations"].numpy())
+        return cls(mandel_to_voigt(tensors["stiffness_mandel"].numpy()), group)
+
+
+class NeoHooke(MaterialLaw):
+    r"""W = mu/2 (tr F^T F - 3) - mu ln J + lambda/2 (ln J)^2, compressible and isotropic.
+
+        P = mu (F - F^-T) + lambda ln J F^-T
+
+    Bonet and Wood, Nonlinear Continuum Mechanics for Finite Element Analysis, eq. (6.27).
+
+    Args:
+        mu: shear modulus, GPa, positive.
+        lam: Lame's first constant, GPa, with lam + 2/3 mu > 0.
+    """
+
+    kind = "neo-hooke"
+    point_group = O3
+
+    def __init__(self, mu: float, lam: float):
+        if not (mu > 0 and lam + 2 * mu / 3 > 0):
+            raise InputError(f"mu = {mu}, lambda = {lam} GPa: shear and bulk modulus must be > 0")
+        self.mu, self.lam = float(mu), float(lam)
+
+    def _evaluate(self, F: Tensor, order: int) -> tuple[Tensor, ...]:
+        log = torch.log(torch.linalg.det(F))
+        energy = 0.5 * self.mu * ((F * F).sum((-1, -2)) - 3) - self.mu * log
+        out = [energy + 0.5 * self.lam * log**2]
+        if order >= 1:
+            inverse = torch.linalg.inv(F)
+            turned = inverse.transpose(-1, -2)
+            log_ = log[:, None, None]
+            out.append(self.mu * (F - turned) + self.lam * log_ * turned)
+        if order >= 2:
+            eye = torch.eye(3, dtype=F.dtype)
+            a = self.mu * torch.einsum("ik,jl->ijkl", eye, eye)
+            a = a + self.lam * torch.einsum("nji,nlk->nijkl", inverse, inverse)
+            factor = (self.mu - self.lam * log)[:, None, None, None, None]
+            out.append(a + factor * torch.einsum("njk,nli->nijkl", inverse, inverse))
+        return tuple(out)
+
+    def to_dict(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        return {"kind": self.kind, "mu": self.mu, "lam": self.lam}, {}
+
+    @classmethod
+    def from_dict(cls, description: dict[str, Any], tensors: dict[str, Tensor]) -> NeoHooke:
+        return cls(description["mu"], description["lam"])

@@ -1,0 +1,68 @@
+"""Law files: safetensors with a JSON description in its header; loading never runs code."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from objstress.errors import InputError
+from objstress.laws.analytic import NeoHooke, SaintVenantKirchhoff
+from objstress.laws.base import MaterialLaw
+from objstress.laws.learned import LearnedLaw
+
+FORMAT = 1
+_KINDS = {kind.kind: kind for kind in (SaintVenantKirchhoff, NeoHooke, LearnedLaw)}
+
+
+def save_law(law: MaterialLaw, path: str | Path) -> None:
+    """Write beside `path`, then rename: a reader sees the old file or the whole new one."""
+    path = Path(path)
+    description, tensors = law.to_dict()
+    header = {"objstress": json.dumps({"format": FORMAT} | description)}
+    partial = path.with_name(path.name + ".partial")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_file({k: v.detach().contiguous() for k, v in tensors.items()}, partial, metadata=header)
+    os.replace(partial, path)
+
+
+def load_law(path: str | Path, outside: str = "warn") -> MaterialLaw:
+    """The law in a file.
+
+    Args:
+        path: written by `law.save`.
+        outside: "warn", "error" or "ignore" at strains outside the trained domain.
+
+    Raises:
+        InputError: no such file, damaged, not a law, or of a newer format.
+    """
+    if outside not in ("warn", "error", "ignore"):
+        raise InputError(f"outside = {outside!r}: give 'warn', 'error' or 'ignore'")
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path}: no such law file")
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = (file.metadata() or {}).get("objstress")
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{path}: damaged, or not a law file ({error})") from None
+    if header is None:
+        raise InputError(f"{path}: a safetensors file, but no objstress law")
+    try:
+        description = json.loads(header)
+        if description["format"] > FORMAT:
+            raise InputError(
+                f"{path}: written by a newer objstress (format {description['format']}, "
+                f"this one reads up to {FORMAT}); update objstress"
+            )
+        law = _KINDS[description["kind"]].from_dict(description, tensors)
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError(f"{path}: damaged law file ({type(error).__name__}: {error})") from None
+    law.outside_action = outside
+    return law

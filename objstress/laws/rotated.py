@@ -1,0 +1,76 @@
+"""A law in the frame of a body whose crystal is turned."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from objstress.errors import InputError
+from objstress.laws.base import MaterialLaw, _as_tensor
+from objstress.symmetry.point_group import PointGroup
+
+
+class RotatedLaw(MaterialLaw):
+    r"""W_Q(F) = W(F Q),  P_Q = P(F Q) Q^T,  A_Q,iJkL = A_iMkN(F Q) Q_JM Q_LN.
+
+    Args:
+        law: in the crystal's frame.
+        Q: proper rotation (3, 3), crystal frame to sample frame: a crystal vector v is Q v in
+            the sample.
+
+    Raises:
+        InputError: Q is no rotation.
+    """
+
+    def __init__(self, law: MaterialLaw, Q: Any):
+        q = np.asarray(Q, dtype=np.float64)
+        proper = q.shape == (3, 3) and abs(np.linalg.det(q) - 1) < 1e-8
+        if not proper or np.abs(q @ q.T - np.eye(3)).max() > 1e-8:
+            raise InputError("the orientation is not a rotation matrix (Q Q^T = I, det Q = 1)")
+        self.law, self.Q = law, torch.tensor(q)
+        self.chunk = law.chunk
+        group = law.point_group
+        self.point_group = group.rotated(q) if isinstance(group, PointGroup) else group
+
+    def outside(self, F: Any) -> Tensor:
+        return self.law.outside(_as_tensor(F) @ self.Q)
+
+    def _evaluate(self, F: Tensor, order: int) -> tuple[Tensor, ...]:
+        parts = self.law._evaluate(F @ self.Q, order)
+        out = [parts[0]]
+        if order >= 1:
+            out.append(parts[1] @ self.Q.T)
+        if order >= 2:
+            out.append(torch.einsum("nimkp,jm,lp->nijkl", parts[2], self.Q, self.Q))
+        return tuple(out)
+
+
+def orientation(direction: Any, axis: Any = (1, 0, 0)) -> np.ndarray:
+    """A rotation Q that takes the crystal direction [u v w] (Cartesian) to a sample axis.
+
+    The turn about that axis is fixed by the smallest rotation angle.
+
+    Args:
+        direction: three numbers in the crystal's Cartesian frame, such as (1, 1, 0).
+        axis: sample direction that it is laid along.
+
+    Returns:
+        (3, 3) rotation matrix.
+    """
+    from scipy.spatial.transform import Rotation
+
+    u, v = (np.asarray(w, dtype=float) for w in (direction, axis))
+    if not (np.linalg.norm(u) > 0 and np.linalg.norm(v) > 0):
+        raise InputError("a direction of length zero gives no orientation")
+    u, v = u / np.linalg.norm(u), v / np.linalg.norm(v)
+    cross = np.cross(u, v)
+    sine, cosine = float(np.linalg.norm(cross)), float(u @ v)
+    if sine < 1e-14:
+        cross, sine = np.cross(u, np.eye(3)[np.argmin(np.abs(u))]), 1.0
+        angle = 0.0 if cosine > 0 else np.pi
+    else:
+        angle = float(np.arctan2(sine, cosine))
+    return Rotation.from_rotvec(angle * cross / np.linalg.norm(cross)).as_matrix()

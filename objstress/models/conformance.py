@@ -1,0 +1,122 @@
+"""Exactly the group: that a network has its symmetry, and no operation more.
+
+Measured on a lone node of a lattice that is more symmetric than the group (cubic, hexagonal, or
+cubic with [111] along z), where the filters alone carry the symmetry. An energy of C is even under
+inversion, so it tells Laue classes apart and no more; the convolution tells all groups apart.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+import torch
+from pymatgen.core import Structure
+
+from objstress.graphs.crystal_graph import crystal_graph, lone_node, shell_cutoff
+from objstress.graphs.pairs import EdgePairs
+from objstress.models.constitutive import ConstitutiveNetwork, NetworkSettings
+from objstress.nn.convolution import Features, GroupConvolution
+from objstress.nn.filters import GroupFilter
+from objstress.nn.radial import BesselBasis, smooth_cutoff
+from objstress.symmetry.irreps import Irrep, representation
+from objstress.symmetry.point_group import PointGroup
+from objstress.symmetry.supergroups import contains, minimal_supergroups
+from objstress.symmetry.tensors import mandel_rotations
+
+IRREPS: list[Irrep] = [(l, p) for l in range(3) for p in (1, -1)]
+
+
+@cache
+def host_lattices() -> dict[str, tuple[Structure, PointGroup]]:
+    """The lone-node lattices and their point groups."""
+    lattices = {name: lone_node(name) for name in ("cubic", "hexagonal", "cubic-111")}
+    return {name: (s, PointGroup.from_structure(s)) for name, s in lattices.items()}
+
+
+def host_of(group: PointGroup) -> Structure:
+    """A lone-node lattice more symmetric than (or as symmetric as) the group."""
+    for structure, host in host_lattices().values():
+        if contains(host, group):
+            return structure
+    raise ValueError(f"no lone-node lattice contains {group}")
+
+
+def supergroups(group: PointGroup) -> list[PointGroup]:
+    """Minimal crystallographic supergroups of a group in standard setting."""
+    return minimal_supergroups(group, [host for _, host in host_lattices().values()])
+
+
+def random_convolution(group: PointGroup, structure: Structure, seed: int = 0):
+    """x -> GroupConvolution with random weights, both parities in and out, l <= 2."""
+    cutoff = shell_cutoff(structure)
+    graph = crystal_graph(structure, cutoff)
+    pairs = EdgePairs(graph)
+    filters = GroupFilter(group, [(l, p) for l in range(5) for p in (1, -1)], lmax=4)
+    length = pairs.vectors.norm(dim=-1)
+    radial = BesselBasis(4, cutoff)(length) * smooth_cutoff(length, cutoff)[..., None]
+    radial = (radial * pairs.mask[..., None])[:, None]
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        layer = GroupConvolution(IRREPS, filters.sizes, IRREPS, 3, 3, 4, graph.num_edges)
+    basis = filters(pairs.vectors)
+
+    def apply(x: Features) -> Features:
+        batch = next(iter(x.values())).shape[1]
+        with torch.no_grad():
+            return layer(x, radial.expand(-1, batch, -1, -1), basis, pairs)
+
+    return apply
+
+
+def convolution_violation(
+    group: PointGroup, structure: Structure, operations: np.ndarray
+) -> np.ndarray:
+    """|conv(D(g) x) - D(g) conv(x)| / |conv(x)| for each operation, random weights and x, (n,)."""
+    apply = random_convolution(group, structure)
+    generator = torch.Generator().manual_seed(1)
+    # The operations are the batch: x turned by each of them, and the answers turned back.
+    n = len(operations)
+    x = {
+        o: torch.randn(1, 1, 3, 2 * o[0] + 1, dtype=torch.float64, generator=generator)
+        for o in IRREPS
+    }
+    turned = apply({o: _act(o, operations, v) for o, v in x.items()})
+    plain = apply(x)
+    gap = torch.zeros(n, dtype=torch.float64)
+    for o, value in plain.items():
+        gap += (turned[o] - _act(o, operations, value)).pow(2).sum((0, 2, 3))
+    total = sum(v.pow(2).sum() for v in plain.values())
+    return (gap / total).sqrt().numpy()
+
+
+def _act(irrep: Irrep, operations: np.ndarray, value: torch.Tensor) -> torch.Tensor:
+    matrices = torch.tensor(representation(irrep, operations))
+    return torch.einsum("bij,nbcj->nbci", matrices, value.expand(-1, len(operations), -1, -1))
+
+
+def energy_violation(group: PointGroup, structure: Structure, operations: np.ndarray) -> float:
+    """Largest |S(M x) - M S(x)| / |S| over operations, S = dW/dE of a network of random weights."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = ConstitutiveNetwork(structure, group, NetworkSettings(channels=4, layers=2))
+    generator = torch.Generator().manual_seed(2)
+    x = 0.1 * torch.randn(8, 6, dtype=torch.float64, generator=generator)
+
+    def stress(strain: torch.Tensor) -> torch.Tensor:
+        strain = torch.cat([strain, torch.zeros_like(strain[:1])]).requires_grad_()
+        (s,) = torch.autograd.grad(network(strain).sum(), strain)
+        return s[:-1] - s[-1]
+
+    plain = stress(x)
+    worst = 0.0
+    for m in torch.tensor(mandel_rotations(operations)):
+        gap = (stress(x @ m.T) - plain @ m.T).norm(dim=1) / plain.norm(dim=1)
+        worst = max(worst, float(gap.max()))
+    return worst
+
+
+def extra_operations(group: PointGroup, larger: PointGroup) -> np.ndarray:
+    """Operations of `larger` that are not in `group`."""
+    gap = np.abs(larger.operations[:, None] - group.operations[None]).max(axis=(2, 3)).min(axis=1)
+    return larger.operations[gap > 1e-6]

@@ -1,0 +1,179 @@
+"""The equivariant convolution over gathered edges, and the linear and gate layers around it.
+
+Features are {(l, p): (nodes, batch, channels, 2l+1)}: every irrep of a layer has the same number
+of channels, `batch` counts states of one graph (use 1 for a plain PyG batch of structures).
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from objstress.graphs.pairs import EdgePairs
+from objstress.symmetry.irreps import Irrep, coupling
+
+Features = dict[Irrep, Tensor]
+
+
+def key(irrep: Irrep) -> str:
+    """Name of an irrep in parameter dictionaries: 2e, 1o, ..."""
+    return f"{irrep[0]}{'e' if irrep[1] == 1 else 'o'}"
+
+
+class GroupConvolution(nn.Module):
+    """m_i = sum_(j, edges) sum_paths W_path [ x_j (x) A_ij ]_(l,p)
+
+    A_ij,c^(l,p) = sum_(edges, n, k) w_(c,n,k) b_n(edge) B_k^(l,p)(R_edge): learned radial functions
+    times the filter basis of `GroupFilter`, summed over the edges of a pair before the product.
+    The sum over k runs over constants, so every group costs the same.
+
+    Args:
+        irreps_in, irreps_out: (l, p) of the features.
+        filter_sizes: {(l, p): number of basis functions}, `GroupFilter.sizes`.
+        channels_in, channels_out: equal for all irreps, except those in `extra_out`.
+        radial: number of radial functions.
+        neighbours: mean number of edges of a node (scales the sum).
+        extra_out: {irrep: channels} where the output needs another number.
+    """
+
+    def __init__(
+        self,
+        irreps_in: list[Irrep],
+        filter_sizes: dict[Irrep, int],
+        irreps_out: list[Irrep],
+        channels_in: int,
+        channels_out: int,
+        radial: int,
+        neighbours: float,
+        extra_out: dict[Irrep, int] | None = None,
+        dtype: torch.dtype = torch.float64,
+    ):
+        super().__init__()
+        self.irreps_in, self.channels_in, self.radial = irreps_in, channels_in, radial
+        self.blocks: list[tuple[Irrep, Irrep, list[tuple[Irrep, int]]]] = []
+        paths: dict[Irrep, int] = {}
+        used: set[Irrep] = set()
+        for a in irreps_in:
+            for f in filter_sizes:
+                outs = [
+                    (l, p) for l, p in irreps_out if p == a[1] * f[1] and l in _range(a[0], f[0])
+                ]
+                if not outs:
+                    continue
+                used.add(f)
+                matrix = torch.cat(
+                    [
+                        torch.tensor(coupling(a[0], f[0], l), dtype=dtype).reshape(-1, 2 * l + 1)
+                        * math.sqrt(2 * l + 1)
+                        for l, _ in outs
+                    ],
+                    dim=1,
+                )
+                self.register_buffer(f"cg_{key(a)}_{key(f)}", matrix, persistent=False)
+                numbered = []
+                for o in outs:
+                    numbered.append((o, paths.get(o, 0)))
+                    paths[o] = paths.get(o, 0) + 1
+                self.blocks.append((a, f, numbered))
+        self.irreps_out = [o for o in irreps_out if o in paths]
+        self.weights = nn.ParameterDict()
+        for f in filter_sizes:
+            if f in used:
+                scale = 1 / math.sqrt(radial * filter_sizes[f] * neighbours)
+                shape = (channels_in, radial, filter_sizes[f])
+                self.weights[key(f)] = nn.Parameter(scale * torch.randn(shape, dtype=dtype))
+        self.mix = nn.ParameterDict()
+        for o in self.irreps_out:
+            width = (extra_out or {}).get(o, channels_out)
+            scale = 1 / math.sqrt(paths[o] * channels_in)
+            shape = (channels_in, paths[o], width)
+            self.mix[key(o)] = nn.Parameter(scale * torch.randn(shape, dtype=dtype))
+
+    def forward(self, x: Features, radial: Tensor, basis: Features, pairs: EdgePairs) -> Features:
+        """
+        Args:
+            x: features (nodes, batch, channels_in, 2l+1).
+            radial: (pairs, batch, m, radial), zero on padding.
+            basis: filter basis {(l, p): (pairs, m, size, 2l+1)}.
+        """
+        p, b = radial.shape[:2]
+        c = self.channels_in
+        flat = radial.reshape(p, b, -1)
+        filters = {}
+        for f in {f: None for _, f, _ in self.blocks}:
+            w = torch.einsum("pekm,cnk->pencm", basis[f], self.weights[key(f)])
+            filters[f] = (flat @ w.reshape(p, flat.shape[2], -1)).reshape(p, b, c, -1)
+        sent = {a: x[a][pairs.sender] for a in self.irreps_in}
+        collected: dict[Irrep, list[Tensor]] = {o: [] for o in self.irreps_out}
+        for a, f, outs in self.blocks:
+            product = sent[a].unsqueeze(-1) * filters[f].unsqueeze(-2)
+            product = product.reshape(p, b, c, -1)
+            total = product.new_zeros(pairs.nodes, b, c, product.shape[-1])
+            product = total.index_add(0, pairs.receiver, product)
+            result = product @ getattr(self, f"cg_{key(a)}_{key(f)}")
+            for (o, _), part in zip(
+                outs, result.split([2 * o[0] + 1 for o, _ in outs], -1), strict=True
+            ):
+                collected[o].append(part)
+        return {
+            o: torch.einsum("nbcpm,cpd->nbdm", torch.stack(parts, dim=3), self.mix[key(o)])
+            for o, parts in collected.items()
+        }
+
+
+class ChannelLinear(nn.Module):
+    """y_d = sum_c x_c W_cd for each irrep apart; irreps that the input lacks are left out."""
+
+    def __init__(
+        self,
+        irreps: list[Irrep],
+        channels_in: int,
+        channels_out: dict[Irrep, int],
+        dtype: torch.dtype = torch.float64,
+    ):
+        super().__init__()
+        self.weights = nn.ParameterDict(
+            {
+                key(o): nn.Parameter(
+                    torch.randn(channels_in, channels_out[o], dtype=dtype) / math.sqrt(channels_in)
+                )
+                for o in irreps
+                if o in channels_out
+            }
+        )
+
+    def forward(self, x: Features) -> Features:
+        return {
+            o: torch.einsum("nbcm,cd->nbdm", value, self.weights[key(o)])
+            for o, value in x.items()
+            if key(o) in self.weights
+        }
+
+
+class Gate(nn.Module):
+    """Scalars through SiLU; every other irrep times the sigmoid of a scalar of its own.
+
+    The input's 0e channels are `channels` x (1 + number of the other irreps).
+    """
+
+    def __init__(self, irreps: list[Irrep], channels: int):
+        super().__init__()
+        self.gated = [o for o in irreps if o != (0, 1)]
+        self.channels = channels
+
+    @property
+    def scalar_channels(self) -> int:
+        return self.channels * (1 + len(self.gated))
+
+    def forward(self, x: Features) -> Features:
+        scalars, *gates = x[(0, 1)].split(self.channels, dim=2)
+        out = {(0, 1): torch.nn.functional.silu(scalars)}
+        for o, gate in zip(self.gated, gates, strict=True):
+            out[o] = torch.sigmoid(gate) * x[o]
+        return out
+
+
+def _range(l1: int, l2: int) -> range:
+    return range(abs(l1 - l2), l1 + l2 + 1)

@@ -1,0 +1,267 @@
+"""Symmetry groups: the 32 crystallographic point groups, O(3) and SO(3), as one kind of object."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from pymatgen.core import Structure
+from pymatgen.symmetry.groups import PointGroup as _PymatgenGroup
+
+from objstress.errors import InputError
+from objstress.symmetry.crystal import cartesian_operations, read_structure, symmetrized
+from objstress.symmetry.irreps import LMAX, Irrep, representation
+
+# Hermann-Mauguin, Schoenflies, crystal system, Laue class (International Tables A, chapter 10).
+_TABLE = [
+    ("1", "C1", "triclinic", "-1"),
+    ("-1", "Ci", "triclinic", "-1"),
+    ("2", "C2", "monoclinic", "2/m"),
+    ("m", "Cs", "monoclinic", "2/m"),
+    ("2/m", "C2h", "monoclinic", "2/m"),
+    ("222", "D2", "orthorhombic", "mmm"),
+    ("mm2", "C2v", "orthorhombic", "mmm"),
+    ("mmm", "D2h", "orthorhombic", "mmm"),
+    ("4", "C4", "tetragonal", "4/m"),
+    ("-4", "S4", "tetragonal", "4/m"),
+    ("4/m", "C4h", "tetragonal", "4/m"),
+    ("422", "D4", "tetragonal", "4/mmm"),
+    ("4mm", "C4v", "tetragonal", "4/mmm"),
+    ("-42m", "D2d", "tetragonal", "4/mmm"),
+    ("4/mmm", "D4h", "tetragonal", "4/mmm"),
+    ("3", "C3", "trigonal", "-3"),
+    ("-3", "C3i", "trigonal", "-3"),
+    ("32", "D3", "trigonal", "-3m"),
+    ("3m", "C3v", "trigonal", "-3m"),
+    ("-3m", "D3d", "trigonal", "-3m"),
+    ("6", "C6", "hexagonal", "6/m"),
+    ("-6", "C3h", "hexagonal", "6/m"),
+    ("6/m", "C6h", "hexagonal", "6/m"),
+    ("622", "D6", "hexagonal", "6/mmm"),
+    ("6mm", "C6v", "hexagonal", "6/mmm"),
+    ("-6m2", "D3h", "hexagonal", "6/mmm"),
+    ("6/mmm", "D6h", "hexagonal", "6/mmm"),
+    ("23", "T", "cubic", "m-3"),
+    ("m-3", "Th", "cubic", "m-3"),
+    ("432", "O", "cubic", "m-3m"),
+    ("-43m", "Td", "cubic", "m-3m"),
+    ("m-3m", "Oh", "cubic", "m-3m"),
+]
+_ROWS = {row[0]: row for row in _TABLE}
+_ALIASES = {row[1].lower(): row[0] for row in _TABLE} | {
+    "s2": "-1",
+    "c1h": "m",
+    "s6": "-3",
+    "m3": "m-3",
+    "m3m": "m-3m",
+    "-62m": "-6m2",
+    "-4m2": "-42m",
+    "2mm": "mm2",
+    "m2m": "mm2",
+}
+
+
+class SymmetryGroup:
+    """A closed subgroup of O(3), known to the networks by the tensors that it leaves alone.
+
+    Attributes:
+        symbol: Hermann-Mauguin symbol, or "O(3)" or "SO(3)".
+        order: number of operations (infinite for the two continuous groups).
+    """
+
+    symbol: str
+    order: float
+
+    def structural_tensors(self, lmax: int) -> dict[Irrep, np.ndarray]:
+        """Orthonormal bases of {t : D^(l,p)(g) t = t for all g} for every l <= lmax, p = +-1.
+
+        Returns:
+            {(l, p): (k, 2l+1) float64}, in e3nn's basis; k = 0 where nothing is invariant.
+        """
+        raise NotImplementedError
+
+    def projector(self, irrep: Irrep) -> np.ndarray:
+        """Reynolds operator, the mean of D^(l,p)(g) over the group, shape (2l+1, 2l+1)."""
+        raise NotImplementedError
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.symbol!r})"
+
+
+class ContinuousGroup(SymmetryGroup):
+    """O(3), or SO(3) when `proper`: invariants are the scalar 0e, for SO(3) also 0o."""
+
+    def __init__(self, proper: bool):
+        self.proper = proper
+        self.symbol = "SO(3)" if proper else "O(3)"
+        self.order = float("inf")
+
+    def projector(self, irrep: Irrep) -> np.ndarray:
+        l, p = irrep
+        fixed = l == 0 and (p == 1 or self.proper)
+        return np.full((1, 1), float(fixed)) if l == 0 else np.zeros((2 * l + 1, 2 * l + 1))
+
+    def structural_tensors(self, lmax: int) -> dict[Irrep, np.ndarray]:
+        return {
+            (l, p): self.projector((l, p))[: int(self.projector((l, p)).any())]
+            for l in range(lmax + 1)
+            for p in (1, -1)
+        }
+
+
+O3 = ContinuousGroup(proper=False)
+"""All rotations and reflections: molecules, mirror images alike."""
+SO3 = ContinuousGroup(proper=True)
+"""Rotations only: mirror images may differ."""
+
+
+class PointGroup(SymmetryGroup):
+    """One of the 32 crystallographic point groups, with its operations in a Cartesian frame.
+
+    Args:
+        symbol: Hermann-Mauguin or Schoenflies symbol. The standard setting is meant: cubic and
+            tetragonal axes along x, y, z; unique axis of monoclinic groups along y (b); the
+            hexagonal c along z and a along x (321, 3m1, -42m, -6m2: the first secondary
+            element of the symbol belongs to a).
+
+    Attributes:
+        operations: (order, 3, 3) float64, exactly orthogonal, the identity first.
+        schoenflies, crystal_system, laue, centrosymmetric: what they say.
+
+    Raises:
+        InputError: an unknown symbol.
+    """
+
+    def __init__(self, symbol: str):
+        name = str(symbol).replace(" ", "")
+        name = _ALIASES.get(name.lower(), name)
+        if name not in _ROWS:
+            raise InputError(
+                f"unknown point group {symbol!r}; Hermann-Mauguin symbols are "
+                + " ".join(row[0] for row in _TABLE)
+            )
+        self._set(name, _standard_operations(name))
+
+    def _set(self, symbol: str, operations: np.ndarray) -> None:
+        self.symbol, self.schoenflies, self.crystal_system, self.laue = _ROWS[symbol]
+        self.operations = operations
+        self.operations.setflags(write=False)
+        self.order = len(operations)
+        self.centrosymmetric = bool(
+            np.isclose(np.trace(operations, axis1=1, axis2=2), -3, atol=1e-6).any()
+        )
+
+    @classmethod
+    def all(cls) -> list[PointGroup]:
+        """All 32 groups in their standard settings, from 1 to m-3m."""
+        return [cls(row[0]) for row in _TABLE]
+
+    @classmethod
+    def from_operations(cls, operations: np.ndarray) -> PointGroup:
+        """The group of the given Cartesian operations (n, 3, 3), which must be closed.
+
+        Raises:
+            InputError: not orthogonal, not closed, or not one of the 32.
+        """
+        operations = np.asarray(operations, dtype=np.float64)
+        if np.abs(operations @ operations.transpose(0, 2, 1) - np.eye(3)).max() > 1e-6:
+            raise InputError("the operations are not orthogonal matrices")
+        polished = _polish(operations)
+        products = np.einsum("aij,bjk->abik", polished, polished).reshape(-1, 1, 9)
+        gap = np.abs(products - polished.reshape(1, -1, 9)).max(axis=-1).min(axis=1)
+        if gap.max() > 1e-6:
+            raise InputError("the operations do not form a group: a product is missing")
+        found = _signatures().get(_signature(polished))
+        if found is None:
+            raise InputError(f"{len(polished)} operations that are no crystallographic group")
+        group = cls.__new__(cls)
+        group._set(found, polished)
+        return group
+
+    @classmethod
+    def from_structure(cls, structure: Structure | str | Path) -> PointGroup:
+        """The crystal's point group, in the structure's own Cartesian frame (spglib).
+
+        Any setting and cell will do, primitive or conventional, turned or not: the operations
+        come from the exactly symmetrised lattice, see `symmetry.crystal.symmetrized`.
+        """
+        return cls.from_operations(cartesian_operations(symmetrized(read_structure(structure))))
+
+    def rotated(self, q: np.ndarray) -> PointGroup:
+        """The same group after the crystal was turned by q: operations q g q^T."""
+        q = np.asarray(q, dtype=np.float64)
+        return type(self).from_operations(q @ self.operations @ q.T)
+
+    def projector(self, irrep: Irrep) -> np.ndarray:
+        return representation(irrep, self.operations).mean(axis=0)
+
+    def structural_tensors(self, lmax: int) -> dict[Irrep, np.ndarray]:
+        if not 0 <= lmax <= LMAX:
+            raise InputError(f"structural tensors are there for 0 <= lmax <= {LMAX}, not {lmax}")
+        return {
+            (l, p): invariant_basis(self.projector((l, p)))
+            for l in range(lmax + 1)
+            for p in (1, -1)
+        }
+
+
+def symmetry_group(name: str | SymmetryGroup) -> SymmetryGroup:
+    """The group of a name: "O(3)", "SO(3)", or a point group's symbol in the standard setting."""
+    if isinstance(name, SymmetryGroup):
+        return name
+    return {"O(3)": O3, "SO(3)": SO3}.get(name) or PointGroup(name)
+
+
+def invariant_basis(projector: np.ndarray) -> np.ndarray:
+    """Orthonormal rows that span the range of an orthogonal projector (n, n), shape (k, n).
+
+    Pivoted Gram-Schmidt on the projector's columns: unlike an eigenbasis it does not depend on
+    the LAPACK at hand, so saved weights mean the same tensors on every machine.
+    """
+    rest = 0.5 * (projector + projector.T)
+    rank = round(float(np.trace(rest)))
+    basis = np.zeros((rank, len(rest)))
+    for k in range(rank):
+        pivot = int(np.argmax(np.round(np.diag(rest), 8)))
+        basis[k] = rest[pivot] / np.sqrt(rest[pivot, pivot])
+        rest = rest - np.outer(basis[k], basis[k])
+    basis[np.abs(basis) < 1e-14] = 0.0
+    return basis
+
+
+def _polish(operations: np.ndarray) -> np.ndarray:
+    # Nearest orthogonal matrices; identity first, the rest in a fixed order.
+    u, _, v = np.linalg.svd(operations)
+    polished = u @ v
+    whole = np.round(polished)
+    polished = np.where(np.abs(polished - whole) < 1e-14, whole, polished)
+    key = np.round(polished.reshape(-1, 9), 6) + 0.0
+    first = ~np.isclose(np.trace(polished, axis1=1, axis2=2), 3, atol=1e-9)
+    return polished[np.lexsort((*(-key.T[::-1]), first))]
+
+
+def _signature(operations: np.ndarray) -> tuple[tuple[int, int], ...]:
+    # Trace times 2 + parity tells each kind of operation apart; their counts tell each class.
+    det = np.round(np.linalg.det(operations)).astype(int)
+    trace = np.round(np.trace(operations, axis1=1, axis2=2), 4)
+    if np.abs(trace - np.round(trace)).max() > 1e-3:
+        return ()
+    values, counts = np.unique(10 * det + np.round(trace).astype(int), return_counts=True)
+    return tuple(zip(values.tolist(), counts.tolist(), strict=True))
+
+
+@cache
+def _signatures() -> dict[tuple, str]:
+    return {_signature(_standard_operations(row[0])): row[0] for row in _TABLE}
+
+
+@cache
+def _standard_operations(symbol: str) -> np.ndarray:
+    # pymatgen's matrices act on lattice coordinates; trigonal and hexagonal ones on the
+    # hexagonal cell, a along x and c along z.
+    rotations = np.array([op.rotation_matrix for op in _PymatgenGroup(symbol).symmetry_ops])
+    if _ROWS[symbol][2] in ("trigonal", "hexagonal"):
+        columns = np.array([[1, -0.5, 0], [0, np.sqrt(3) / 2, 0], [0, 0, 1]])
+        rotations = columns @ rotations @ np.linalg.inv(columns)
+    return _polish(rotations)

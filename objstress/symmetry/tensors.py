@@ -1,0 +1,47 @@
+"""Six-vectors of symmetric tensors: Mandel inside, Voigt at the border; order xx yy zz yz xz xy."""
+
+from __future__ import annotations
+
+import numpy as np
+
+INDEX = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
+"""(i, j) of each component."""
+
+
+def _mandel_basis() -> np.ndarray:
+    basis = np.zeros((6, 3, 3))
+    for a, (i, j) in enumerate(INDEX):
+        basis[a, i, j] = basis[a, j, i] = 1.0 if i == j else np.sqrt(0.5)
+    return basis
+
+
+MANDEL = _mandel_basis()
+"""Orthonormal basis B of symmetric tensors, shape (6, 3, 3): x_a = B_a : E, E = sum_a x_a B_a."""
+
+
+def to_mandel(tensor: np.ndarray) -> np.ndarray:
+    """Symmetric tensors (..., 3, 3) to Mandel vectors (..., 6): shear components times sqrt(2)."""
+    return np.einsum("aij,...ij->...a", MANDEL, tensor)
+
+
+def from_mandel(vector: np.ndarray) -> np.ndarray:
+    """Mandel vectors (..., 6) to symmetric tensors (..., 3, 3)."""
+    return np.einsum("aij,...a->...ij", MANDEL, vector)
+
+
+def mandel_to_voigt(stiffness: np.ndarray) -> np.ndarray:
+    """6 x 6 stiffness, Mandel to Voigt: C_44 (Voigt) = C_44 (Mandel) / 2."""
+    factor = np.array([1, 1, 1, 2**-0.5, 2**-0.5, 2**-0.5])
+    return stiffness * factor[:, None] * factor[None, :]
+
+
+def voigt_to_mandel(stiffness: np.ndarray) -> np.ndarray:
+    """6 x 6 stiffness, Voigt to Mandel."""
+    factor = np.array([1, 1, 1, 2**0.5, 2**0.5, 2**0.5])
+    return stiffness * factor[:, None] * factor[None, :]
+
+
+def mandel_rotations(operations: np.ndarray) -> np.ndarray:
+    """M(g) with (g E g^T) = M(g) E in Mandel's six-space, orthogonal, shape (n, 6, 6)."""
+    g = np.asarray(operations)
+    return np.einsum("aij,nik,njl,bkl->nab", MANDEL, g, g, MANDEL, optimize=True)

@@ -1,0 +1,91 @@
+"""Calculators by name: `emt`, matscipy's silicon potentials, `abinit`, or `module:Class`."""
+
+from __future__ import annotations
+
+import importlib
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from objstress.errors import InputError
+
+
+def _emt(**arguments: Any):
+    from ase.calculators.emt import EMT
+
+    return EMT(**arguments)
+
+
+def _matscipy(form: str, parameters: str) -> Callable[..., Any]:
+    def build(**arguments: Any):
+        from matscipy.calculators.manybody import Manybody
+
+        module = importlib.import_module(f"matscipy.calculators.manybody.explicit_forms.{form}")
+        make = {"stillinger_weber": "StillingerWeber", "kumagai": "Kumagai"}.get(
+            form, "TersoffBrenner"
+        )
+        return Manybody(**getattr(module, make)(getattr(module, parameters)), **arguments)
+
+    return build
+
+
+def _abinit(**arguments: Any):
+    from objstress.teachers.abinit import abinit
+
+    return abinit(**arguments)
+
+
+CALCULATORS: dict[str, tuple[Callable[..., Any], str]] = {
+    "emt": (_emt, "effective medium theory, ASE (Al Cu Ag Au Ni Pd Pt); nothing to install"),
+    "stillinger-weber": (
+        _matscipy("stillinger_weber", "Stillinger_Weber_PRB_31_5262_Si"),
+        "silicon, Stillinger and Weber, PRB 31, 5262 (1985), matscipy",
+    ),
+    "kumagai": (
+        _matscipy("kumagai", "Kumagai_Comp_Mat_Sci_39_Si"),
+        "silicon, Kumagai et al., Comp. Mat. Sci. 39, 457 (2007), matscipy",
+    ),
+    "erhart-albe": (
+        _matscipy("tersoff_brenner", "Erhart_PRB_71_035211_Si"),
+        "silicon, Erhart and Albe, PRB 71, 035211 (2005), matscipy",
+    ),
+    "abinit": (_abinit, "DFT; `apt install abinit abinit-data`, see objstress.teachers.abinit"),
+}
+"""Name -> (constructor, one line on what it is and what it needs)."""
+
+
+def make_calculator(name: str, arguments: dict[str, Any] | None = None):
+    """An ASE calculator from a built-in name or from `module:Class` with keyword arguments.
+
+    Raises:
+        InputError: unknown name, import failure, or arguments the constructor refuses.
+    """
+    arguments = arguments or {}
+    if name in CALCULATORS:
+        build = CALCULATORS[name][0]
+    elif ":" in name:
+        module, _, attribute = name.partition(":")
+        try:
+            build = getattr(importlib.import_module(module), attribute)
+        except (ImportError, AttributeError) as error:
+            raise InputError(f"calculator {name!r} cannot be imported: {error}") from None
+    else:
+        raise InputError(
+            f"unknown calculator {name!r}: choose one of {', '.join(CALCULATORS)}, or module:Class"
+        )
+    try:
+        return build(**arguments)
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError(f"calculator {name!r} refuses its arguments: {error}") from None
+
+
+def program_version(program: str) -> str:
+    """First line of `program --version`; InputError if the program is not on the path."""
+    if shutil.which(program) is None:
+        raise InputError(f"{program} is not installed (Debian: apt install {Path(program).name})")
+    answer = subprocess.run([program, "--version"], capture_output=True, text=True, check=False)
+    return answer.stdout.strip().splitlines()[0] if answer.stdout.strip() else "unknown"

@@ -1,0 +1,188 @@
+"""Stress labels: what a fit needs to know of an extxyz file, checked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from ase import Atoms
+from ase.io import iread
+from ase.units import GPa
+from pymatgen.core import Structure
+
+from objstress.errors import InputError
+from objstress.symmetry.crystal import primitive_cell, read_structure
+from objstress.teachers.deformation import find_deformation
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Strained cells of one crystal with their stresses.
+
+    Attributes:
+        structure: the reference crystal, primitive, symmetrised.
+        F: deformation gradients against it, (n, 3, 3).
+        cauchy: Cauchy stress, GPa, positive in tension, (n, 3, 3).
+        energy: eV for one reference cell, (n,); NaN where a label has none.
+        ions: "relaxed", "clamped" or "unknown".
+        source: the calculator, or the file.
+        notes: what was found while reading.
+    """
+
+    structure: Structure
+    F: np.ndarray
+    cauchy: np.ndarray
+    energy: np.ndarray
+    ions: str
+    source: str
+    notes: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.F)
+
+    @property
+    def piola(self) -> np.ndarray:
+        """First Piola-Kirchhoff stress P = J sigma F^-T, GPa, (n, 3, 3)."""
+        j = np.linalg.det(self.F)[:, None, None]
+        return j * self.cauchy @ np.linalg.inv(self.F).transpose(0, 2, 1)
+
+    @property
+    def strain(self) -> np.ndarray:
+        """E = (F^T F - I) / 2, (n, 3, 3)."""
+        return 0.5 * (self.F.transpose(0, 2, 1) @ self.F - np.eye(3))
+
+    def subset(self, index: np.ndarray) -> Labels:
+        """The labels of the given indices."""
+        return replace(self, F=self.F[index], cauchy=self.cauchy[index], energy=self.energy[index])
+
+    def rereferenced(self, stretch: np.ndarray) -> Labels:
+        """The same labels against the reference deformed by `stretch` U: F' = F U^-1."""
+        lattice = self.structure.lattice.matrix @ stretch.T
+        structure = Structure(lattice, self.structure.species, self.structure.frac_coords)
+        return replace(self, structure=structure, F=self.F @ np.linalg.inv(stretch))
+
+
+def read_labels(path: str | Path, structure: Structure | str | Path) -> Labels:
+    """Labels from an extxyz file, of objstress's own making or anyone's.
+
+    Frames that carry `deformation_gradient` and `reference_cell` are taken at their word, after
+    both are checked against the cell; for others F is found from the cell, see
+    `find_deformation`.
+
+    Args:
+        path: extxyz with energy (optional) and stress (eV/Angstrom^3, ASE's sign and order).
+        structure: the reference crystal, any cell of it.
+
+    Raises:
+        InputError: unreadable or empty file, missing or non-finite stress, another composition,
+            cells that do not match, det F <= 0, relaxed and clamped ions in one file.
+    """
+    path = Path(path)
+    frames = _read_frames(path)
+    reference = primitive_cell(read_structure(structure))
+    _check_stress(path, frames)
+    f, scatter, given = [], [], 0
+    for k, atoms in enumerate(frames):
+        try:
+            if "deformation_gradient" in atoms.info:
+                f.append(_given_deformation(atoms, reference))
+                given += 1
+            else:
+                found, off = find_deformation(atoms, reference)
+                f.append(found)
+                scatter.append(off)
+        except InputError as error:
+            raise InputError(f"{path}, frame {k}: {error}") from None
+    deformation = np.array(f)
+    bad = np.flatnonzero(np.linalg.det(deformation) <= 0)
+    if len(bad):
+        raise InputError(f"{path}: det F <= 0 in frame {bad[0]} ({len(bad)} in all)")
+    kinds = {str(a.info["ions"]) for a in frames if "ions" in a.info}
+    if len(kinds) > 1:
+        raise InputError(
+            f"{path}: labels with {' and '.join(sorted(kinds))} ions in one file; they differ by "
+            "half of C44 in silicon: fit them apart"
+        )
+    notes = []
+    if scatter:
+        sizes = sorted({len(a) for a in frames})
+        notes.append(
+            f"deformation gradients of {len(scatter)} frames found from their cells "
+            f"({sizes[0]} to {sizes[-1]} atoms); atoms leave the homogeneous deformation by up to "
+            f"{max(scatter):.3f} Angstrom"
+        )
+        if not kinds:
+            kinds = {"clamped" if max(scatter) < 1e-3 and len(reference) > 1 else "unknown"}
+            notes.append(f"ions: {next(iter(kinds))} (judged from the positions)")
+    energy = [
+        a.get_potential_energy() * len(reference) / len(a) if "energy" in a.calc.results else np.nan
+        for a in frames
+    ]
+    return Labels(
+        structure=reference,
+        F=deformation,
+        cauchy=np.array([a.get_stress(voigt=False) for a in frames]) / GPa,
+        energy=np.array(energy),
+        ions=next(iter(kinds), "unknown"),
+        source=str(frames[0].info.get("calculator", path.name)),
+        notes=tuple(notes),
+    )
+
+
+def _read_frames(path: Path) -> list[Atoms]:
+    if not path.is_file():
+        raise InputError(f"{path}: no such label file")
+    try:
+        frames = list(iread(path, index=":", format="extxyz"))
+    except Exception as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise InputError(f"{path}: not a readable extxyz file ({reason})") from None
+    if not frames:
+        raise InputError(f"{path}: holds no frames")
+    return frames
+
+
+def _check_stress(path: Path, frames: list[Atoms]) -> None:
+    without = [k for k, a in enumerate(frames) if a.calc is None or "stress" not in a.calc.results]
+    if without:
+        raise InputError(
+            f"{path}: {len(without)} of {len(frames)} labels carry no stress (first: frame "
+            f"{without[0]}); the key is `stress`, eV/Angstrom^3"
+        )
+    broken = [
+        k
+        for k, a in enumerate(frames)
+        if not np.isfinite(a.calc.results["stress"]).all()
+        or not np.isfinite(a.calc.results.get("energy", 0.0))
+        or not np.isfinite(a.cell.array).all()
+    ]
+    if broken:
+        raise InputError(
+            f"{path}: {len(broken)} labels are not finite (first: frame {broken[0]}); remove them"
+        )
+
+
+def _given_deformation(atoms: Atoms, reference: Structure) -> np.ndarray:
+    f = np.asarray(atoms.info["deformation_gradient"], dtype=float).reshape(3, 3)
+    if not np.isfinite(f).all():
+        raise InputError("its deformation gradient is not finite")
+    if np.linalg.det(f) <= 0:
+        raise InputError(f"its deformation gradient has det F = {np.linalg.det(f):.3g}, not > 0")
+    cell = np.asarray(atoms.info.get("reference_cell", np.nan), dtype=float)
+    if cell.shape == (3, 3) and np.abs(cell @ f.T - atoms.cell.array).max() > 1e-4:
+        raise InputError("its cell is not reference_cell deformed by its deformation_gradient")
+    own = Atoms(atoms.numbers, cell=atoms.cell.array @ np.linalg.inv(f).T, pbc=True)
+    own.set_scaled_positions(atoms.get_scaled_positions())
+    # The reference the labels were made from may be another size of the same crystal (its own
+    # frame must be the structure's): what F means then is F times that first stretch.
+    base, _ = find_deformation(own, reference)
+    if np.abs(base - np.eye(3)).max() < 1e-4:
+        return f
+    spin = np.abs(base - base.T).max()
+    if spin > 1e-4:
+        raise InputError(
+            "its reference cell is turned against the structure given; use the structure that "
+            "the labels were made from"
+        )
+    return f @ base

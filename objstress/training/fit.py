@@ -1,0 +1,216 @@
+"""From labels to a law: the stress-free reference, the polynomial, the network, the report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from ase.units import GPa
+from pymatgen.core import Structure
+
+from objstress.errors import InputError
+from objstress.laws.learned import LearnedLaw
+from objstress.models.constitutive import ConstitutiveNetwork, NetworkSettings
+from objstress.symmetry.point_group import PointGroup, SymmetryGroup
+from objstress.symmetry.tensors import mandel_rotations, to_mandel
+from objstress.teachers.labels import Labels, read_labels
+from objstress.training.metrics import energy_errors, stress_errors
+from objstress.training.network_fit import Targets, TrainingSettings, fit_network
+from objstress.training.polynomial_fit import fit_polynomial, stress_floor
+from objstress.training.reference import stress_free_labels
+
+GAIN = 0.98
+"""The network is kept if it brings the validation error below this part of the polynomial's."""
+
+
+def fit_law(
+    data: str | Path | Labels,
+    structure: Structure | str | Path | None = None,
+    *,
+    held_out: float = 0.2,
+    network: NetworkSettings | None = None,
+    training: TrainingSettings | None = None,
+    filters: SymmetryGroup | None = None,
+    polynomial: bool = True,
+    use_network: bool = True,
+    stress_free: bool = True,
+    workdir: str | Path | None = None,
+    progress: bool = True,
+    say: Callable[[str], None] = lambda text: None,
+) -> LearnedLaw:
+    """Fit a law to strained cells of one crystal.
+
+    The given structure is replaced by the stress-free one found from the labels; a polynomial of
+    E, invariant under the crystal's point group, is fitted by least squares; the network, its
+    filters restricted to that group, learns what is left, and is kept only if labels it never
+    saw say that it helps.
+
+    Args:
+        data: an extxyz file (see `read_labels`) or labels.
+        structure: the crystal, any cell; needed with a file.
+        held_out: part of the labels that no step of the fit sees; the errors in
+            `law.metadata["held_out"]` are theirs. 0 uses all.
+        network, training: sizes and schedule.
+        filters: group of the network's filters; the crystal's point group by default.
+        polynomial, use_network: leave one of the two parts out.
+        stress_free: False keeps the given structure as reference.
+        workdir: folder for the network's log and checkpoints; an interrupted fit resumes there.
+        say: called with a line on each step.
+
+    Returns:
+        The law; its metadata hold the shift of the reference, both parts' errors and the ions.
+
+    Raises:
+        InputError: see `read_labels`, `stress_free_labels` and `fit_polynomial`.
+    """
+    training = training or TrainingSettings()
+    if not 0 <= held_out < 1:
+        raise InputError(f"held_out = {held_out}: give a number in [0, 1)")
+    if not (polynomial or use_network):
+        raise InputError("neither polynomial nor network is to be fitted")
+    if isinstance(data, Labels):
+        labels = data
+    elif structure is None:
+        raise InputError("give the crystal structure that the labels belong to")
+    else:
+        labels = read_labels(data, structure)
+    for note in labels.notes:
+        say(note)
+    group = PointGroup.from_structure(labels.structure)
+    say(
+        f"{len(labels)} labels of {labels.structure.composition.reduced_formula}, "
+        f"point group {group.symbol}, {labels.ions} ions"
+    )
+    metadata: dict[str, Any] = {
+        "labels": len(labels),
+        "ions": labels.ions,
+        "source": labels.source,
+        "notes": list(labels.notes),
+        "point_group": group.symbol,
+    }
+    order = np.random.default_rng(training.seed).permutation(len(labels))
+    hidden = round(held_out * len(labels))
+    fitted = labels.subset(np.sort(order[hidden:]))
+    tested = labels.subset(np.sort(order[:hidden]))
+    if stress_free:
+        fitted, stretch = stress_free_labels(fitted, group)
+        tested = tested.rereferenced(stretch)
+        strain = 0.5 * (stretch.T @ stretch - np.eye(3))
+        metadata["reference_shift"] = float(np.linalg.norm(strain))
+        metadata["reference_stretch"] = stretch.tolist()
+        say(
+            f"stress-free reference: |E| = {np.linalg.norm(strain):.3%} from the given structure, "
+            f"cell edges {', '.join(f'{a:.4f}' for a in fitted.structure.lattice.abc)} Angstrom"
+        )
+    floor = stress_floor(fitted, group)
+    law = LearnedLaw(fitted.structure, group)
+    if polynomial:
+        fit = fit_polynomial(fitted, group, floor)
+        law = LearnedLaw(fitted.structure, group, fit.polynomial)
+        metadata["polynomial"] = {
+            "degree": fit.polynomial.degree,
+            "invariants": len(fit.polynomial.degrees),
+            "ridge": fit.ridge,
+            "leave_one_out": fit.error,
+            "leave_one_out_by_degree": {str(k): v for k, v in fit.errors.items()},
+        }
+        say(
+            f"polynomial: degree {fit.polynomial.degree}, {len(fit.polynomial.degrees)} "
+            f"invariants, leave-one-out error {fit.error:.2%}"
+        )
+    if use_network:
+        law, metadata["network"] = _add_network(
+            law, fitted, floor, filters or group, network, training, workdir, progress
+        )
+        kept = "kept" if metadata["network"]["kept"] else "dropped"
+        say(
+            f"network: {metadata['network']['weights']} weights, validation error "
+            f"{metadata['network']['error_before']:.2%} -> {metadata['network']['error_after']:.2%}"
+            f", {kept}"
+        )
+    domain = trained_domain(fitted, group)
+    law = LearnedLaw(fitted.structure, group, law.polynomial, law.network, domain, metadata)
+    if hidden:
+        metadata["held_out"] = {
+            "both": stress_errors(law, tested),
+            "index": np.sort(order[:hidden]).tolist(),
+        }
+        for name, part in law.parts().items():
+            if polynomial and name == "polynomial":
+                metadata["held_out"][name] = stress_errors(part, tested)
+        metadata["held_out"]["energy"] = energy_errors(law, tested)
+        say(f"held-out stress: {metadata['held_out']['both']['relative_rmse']:.2%} relative RMSE")
+    metadata["fitted"] = stress_errors(law, fitted)
+    return law
+
+
+def _add_network(
+    law: LearnedLaw,
+    labels: Labels,
+    floor: float,
+    filters: SymmetryGroup,
+    settings: NetworkSettings | None,
+    training: TrainingSettings,
+    workdir: str | Path | None,
+    progress: bool,
+) -> tuple[LearnedLaw, dict[str, Any]]:
+    stress = torch.tensor(labels.piola)
+    known, base = law.response(labels.F, 1)
+    rest = stress - base
+    energy = torch.tensor(labels.energy) / labels.structure.volume / GPa - known
+    weight = 1 / stress.flatten(1).norm(dim=1).clamp(min=floor)
+    targets = Targets(torch.tensor(labels.F), rest, energy, weight)
+    n = len(labels)
+    order = np.random.default_rng(training.seed + 1).permutation(n)
+    size = max(1, round(training.validation * n))
+    if settings is None:
+        settings = NetworkSettings()
+    # What is left over sets the scale: an output of one gives about the residual stress.
+    rms = float(rest.pow(2).mean().sqrt())
+    settings = replace(settings, energy_scale=3 * rms * settings.strain_scale)
+    with torch.random.fork_rng():
+        torch.manual_seed(training.seed)
+        network = ConstitutiveNetwork(labels.structure, filters, settings)
+        with torch.no_grad():
+            network.readout.outer.mul_(0.1)  # start near the polynomial
+    before, after = fit_network(
+        network,
+        targets.subset(order[size:]),
+        targets.subset(order[:size]),
+        training,
+        settings.energy_scale,
+        workdir,
+        progress,
+    )
+    kept = law.polynomial is None or after < GAIN * before
+    description = {
+        "weights": sum(p.numel() for p in network.parameters()),
+        "filters": filters.symbol,
+        "error_before": before,
+        "error_after": after,
+        "validation_labels": size,
+        "kept": kept,
+        "training": asdict(training),
+    }
+    if kept:
+        law = LearnedLaw(labels.structure, law.point_group, law.polynomial, network)
+    return law, description
+
+
+def trained_domain(labels: Labels, group: PointGroup) -> np.ndarray:
+    """M (6, 6) such that x M x <= 1 holds for every label and its images under G, and no smaller.
+
+    The ellipsoid has the shape of the group-averaged second moments of the labels' Mandel
+    strains; directions nobody sampled get a thousandth of the largest extent.
+    """
+    x = to_mandel(labels.strain)
+    rotations = mandel_rotations(group.operations)
+    moments = (rotations @ (x.T @ x / len(x)) @ rotations.transpose(0, 2, 1)).mean(axis=0)
+    values, vectors = np.linalg.eigh(moments)
+    values = np.maximum(values, 1e-6 * values.max())
+    m = (vectors / values) @ vectors.T
+    return m / np.einsum("na,ab,nb->n", x, m, x).max()
