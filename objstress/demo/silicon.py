@@ -21,13 +21,7 @@ from objstress.laws.base import MaterialLaw
 from objstress.laws.conformance import material_symmetry, random_deformations
 from objstress.laws.elasticity import youngs_modulus
 from objstress.laws.learned import LearnedLaw
-from objstress.models.conformance import (
-    convolution_violation,
-    energy_violation,
-    extra_operations,
-    host_of,
-    supergroups,
-)
+from objstress.models.conformance import exactness, host_of
 from objstress.models.constitutive import ConstitutiveNetwork, NetworkSettings
 from objstress.symmetry.point_group import PointGroup
 from objstress.teachers.labels import read_labels
@@ -68,12 +62,9 @@ def group_claims(progress: Callable[[Any], Any] = lambda x: x) -> list[Claim]:
     symmetry, layer, energy, pairs = 0.0, np.inf, np.inf, 0
     for group in progress(PointGroup.all()):
         symmetry = max(symmetry, material_symmetry(random_law(group), f, group.operations))
-        for larger in supergroups(group):
-            lattice, extra = host_of(larger), extra_operations(group, larger)
-            layer = min(layer, float(convolution_violation(group, lattice, extra).min()))
-            if larger.laue != group.laue:
-                energy = min(energy, energy_violation(group, lattice, extra))
-            pairs += 1
+        found = exactness(group)
+        layer, energy = min(layer, found.convolution), min(energy, found.energy)
+        pairs += found.supergroups
     return [
         Claim("material symmetry, 32 groups, random weights", symmetry, 1e-12),
         Claim(
@@ -255,9 +246,9 @@ def _markdown(report: dict[str, Any], claims: list[Claim], law: MaterialLaw) -> 
     )
     return f"""# Silicon: from the structure file to a simulation
 
-{facts["labels"]} strained cells ({facts["ions"]} ions; {facts["source"].split(":")[0]}), point group {facts["point_group"]}.
-The stress-free reference lies {100 * facts["reference_shift"]:.3f} % of
-strain from the given structure.
+{facts["labels"]} strained cells of point group {facts["point_group"]}, {facts["ions"]} ions,
+labelled by {facts["source"].split(":")[0]}. The stress-free reference lies
+{100 * facts["reference_shift"]:.3f} % of strain from the given structure.
 
 {claims_table(claims)}
 
@@ -299,5 +290,6 @@ settling when round-off ends them, so the claim above is measured on bars under 
 ![plate](plate.png)
 ![Newton](newton.png)
 
-{report["seconds"]:.0f} s on {report["environment"]["processor"]}, {report["environment"]["cores"]} cores.
+{report["seconds"]:.0f} s on {report["environment"]["processor"]}, \
+{report["environment"]["cores"]} cores.
 """

@@ -60,16 +60,25 @@ class MaterialLaw:
             InputError: F of a wrong shape, not finite, or with det F <= 0 (the count is named).
         """
         f = _as_tensor(F)
-        single = f.ndim == 2
-        f = f.reshape(-1, 3, 3)
-        if not torch.isfinite(f).all():
-            raise InputError("the deformation gradient has entries that are not finite")
-        inverted = int((torch.linalg.det(f) <= 0).sum())
-        if inverted:
-            raise InputError(f"det F <= 0 at {inverted} of {len(f)} points: no material there")
-        parts = [self._evaluate(part, order) for part in f.split(self.chunk)]
-        whole = tuple(torch.cat(column) for column in zip(*parts, strict=True))
-        return tuple(w[0] for w in whole) if single else whole
+        points = f.reshape(-1, 3, 3)
+        n = len(points)
+        shapes = ((), (3, 3), (3, 3, 3, 3))[: order + 1]
+        # Filled chunk by chunk: concatenating at the end would hold everything twice.
+        whole = tuple(torch.empty(n, *shape, dtype=torch.float64) for shape in shapes)
+        bad = 0
+        for start in range(0, n, self.chunk):
+            part = points[start : start + self.chunk]
+            if not torch.isfinite(part).all():
+                raise InputError("the deformation gradient has entries that are not finite")
+            inverted = int((torch.linalg.det(part) <= 0).sum())
+            bad += inverted
+            if bad == 0:
+                values = self._evaluate(part, order)
+                for target, value in zip(whole, values, strict=True):
+                    target[start : start + self.chunk] = value
+        if bad:
+            raise InputError(f"det F <= 0 at {bad} of {n} points: no material there")
+        return tuple(w[0] for w in whole) if f.ndim == 2 else whole
 
     def outside(self, F: Any) -> Tensor:
         """Which points lie outside the strains that the law was trained on, bool (n,)."""
@@ -112,9 +121,10 @@ class MaterialLaw:
 
     def _public(self, F: Any, order: int) -> tuple[Tensor, ...]:
         if self.outside_action != "ignore":
-            outside = int(self.outside(F).sum())
+            points = _as_tensor(F).reshape(-1, 3, 3)
+            total = len(points)
+            outside = sum(int(self.outside(part).sum()) for part in points.split(65536))
             if outside:
-                total = _as_tensor(F).reshape(-1, 9).shape[0]
                 text = f"{outside} of {total} points lie outside the strains the law was trained on"
                 if self.outside_action == "error":
                     raise InputError(text)

@@ -7,6 +7,7 @@ inversion, so it tells Laue classes apart and no more; the convolution tells all
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
@@ -95,28 +96,72 @@ def _act(irrep: Irrep, operations: np.ndarray, value: torch.Tensor) -> torch.Ten
     return torch.einsum("bij,nbcj->nbci", matrices, value.expand(-1, len(operations), -1, -1))
 
 
-def energy_violation(group: PointGroup, structure: Structure, operations: np.ndarray) -> float:
-    """Largest |S(M x) - M S(x)| / |S| over operations, S = dW/dE of a network of random weights."""
+def energy_violation(group: PointGroup, structure: Structure, operations: np.ndarray) -> np.ndarray:
+    """Largest |S(M x) - M S(x)| / |S| over strains x for each operation, S = dW/dE, (n,).
+
+    A network of random weights on the structure's graph, eight random strains of about 10 %.
+    """
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        network = ConstitutiveNetwork(structure, group, NetworkSettings(channels=4, layers=2))
+        network = ConstitutiveNetwork(structure, group, NetworkSettings(channels=4))
     generator = torch.Generator().manual_seed(2)
     x = 0.1 * torch.randn(8, 6, dtype=torch.float64, generator=generator)
+    m = torch.tensor(mandel_rotations(operations))
+    turned = torch.einsum("gab,nb->gna", m, x)
+    rows = torch.cat([torch.zeros_like(x[:1]), x, turned.reshape(-1, 6)]).requires_grad_()
+    (s,) = torch.autograd.grad(network(rows).sum(), rows)
+    s = s[1:] - s[0]
+    plain, found = s[: len(x)], s[len(x) :].reshape(turned.shape)
+    gap = (found - torch.einsum("gab,nb->gna", m, plain)).norm(dim=2) / plain.norm(dim=1)
+    return gap.max(dim=1).values.numpy()
 
-    def stress(strain: torch.Tensor) -> torch.Tensor:
-        strain = torch.cat([strain, torch.zeros_like(strain[:1])]).requires_grad_()
-        (s,) = torch.autograd.grad(network(strain).sum(), strain)
-        return s[:-1] - s[-1]
 
-    plain = stress(x)
-    worst = 0.0
-    for m in torch.tensor(mandel_rotations(operations)):
-        gap = (stress(x @ m.T) - plain @ m.T).norm(dim=1) / plain.norm(dim=1)
-        worst = max(worst, float(gap.max()))
-    return worst
+@dataclass(frozen=True)
+class Exactness:
+    """How well a group is kept, and how clearly everything beyond it is broken.
+
+    Attributes:
+        kept: largest violation by the group's own operations, convolution and energy.
+        convolution: least violation by an extra operation of a minimal supergroup.
+        energy: least, over the supergroups of another Laue class, of their largest violation.
+        unseen: largest violation of the energy by supergroups of the same Laue class, which add
+            nothing but the inversion.
+        supergroups: how many minimal supergroups were tried.
+    """
+
+    kept: float
+    convolution: float
+    energy: float
+    unseen: float
+    supergroups: int
+
+
+def exactness(group: PointGroup) -> Exactness:
+    """Measure one group in standard setting on every lone-node lattice that contains it."""
+    kept, convolution, energy, unseen, count = 0.0, np.inf, np.inf, 0.0, 0
+    for structure, host in host_lattices().values():
+        if not contains(host, group):
+            continue
+        layer = convolution_violation(group, structure, host.operations)
+        network = energy_violation(group, structure, host.operations)
+        own = _members(host, group)
+        kept = max(kept, layer[own].max(), network[own].max())
+        for larger in minimal_supergroups(group, [host]):
+            extra = _members(host, larger) & ~own
+            convolution = min(convolution, layer[extra].min())
+            if larger.laue != group.laue:
+                energy = min(energy, network[extra].max())
+            else:
+                unseen = max(unseen, network[extra].max())
+            count += 1
+    return Exactness(float(kept), float(convolution), float(energy), float(unseen), count)
+
+
+def _members(host: PointGroup, group: PointGroup) -> np.ndarray:
+    gap = np.abs(host.operations[:, None] - group.operations[None]).max(axis=(2, 3))
+    return gap.min(axis=1) < 1e-6
 
 
 def extra_operations(group: PointGroup, larger: PointGroup) -> np.ndarray:
-    """Operations of `larger` that are not in `group`."""
-    gap = np.abs(larger.operations[:, None] - group.operations[None]).max(axis=(2, 3)).min(axis=1)
-    return larger.operations[gap > 1e-6]
+    """Operations of `larger` that are not in `group`, (n, 3, 3)."""
+    return larger.operations[~_members(larger, group)]

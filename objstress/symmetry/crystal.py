@@ -147,12 +147,17 @@ def symmetrized(structure: Structure, symprec: float = SYMPREC) -> Structure:
 
 
 def primitive_cell(structure: Structure, symprec: float = SYMPREC) -> Structure:
-    """The primitive cell of `structure`, symmetrised, in the same Cartesian frame."""
-    structure = symmetrized(structure, symprec)
+    """The primitive cell of `structure`, symmetrised, in the same Cartesian frame.
+
+    Cutting down comes first: a supercell has fewer operations than its crystal.
+    """
     cell = spglib.standardize_cell(
-        _spglib_cell(structure), to_primitive=True, no_idealize=True, symprec=1e-5
+        _spglib_cell(structure), to_primitive=True, no_idealize=True, symprec=symprec
     )
     if cell is None:
-        raise InputError(f"{structure.composition.reduced_formula}: no primitive cell found")
+        raise InputError(
+            f"{structure.composition.reduced_formula}: no primitive cell found; do atoms overlap?"
+        )
     lattice, frac, numbers = cell
-    return symmetrized(Structure(lattice, [Element.from_Z(int(z)) for z in numbers], frac), 1e-5)
+    elements = [Element.from_Z(int(z)) for z in numbers]
+    return symmetrized(Structure(lattice, elements, frac), symprec)

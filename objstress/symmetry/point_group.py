@@ -10,7 +10,7 @@ from pymatgen.core import Structure
 from pymatgen.symmetry.groups import PointGroup as _PymatgenGroup
 
 from objstress.errors import InputError
-from objstress.symmetry.crystal import cartesian_operations, read_structure, symmetrized
+from objstress.symmetry.crystal import cartesian_operations, primitive_cell, read_structure
 from objstress.symmetry.irreps import LMAX, Irrep, representation
 
 # Hermann-Mauguin, Schoenflies, crystal system, Laue class (International Tables A, chapter 10).
@@ -183,10 +183,10 @@ class PointGroup(SymmetryGroup):
     def from_structure(cls, structure: Structure | str | Path) -> PointGroup:
         """The crystal's point group, in the structure's own Cartesian frame (spglib).
 
-        Any setting and cell will do, primitive or conventional, turned or not: the operations
-        come from the exactly symmetrised lattice, see `symmetry.crystal.symmetrized`.
+        Any setting and cell will do, primitive, conventional or a supercell, turned or not: the
+        operations come from the exactly symmetrised primitive lattice.
         """
-        return cls.from_operations(cartesian_operations(symmetrized(read_structure(structure))))
+        return cls.from_operations(cartesian_operations(primitive_cell(read_structure(structure))))
 
     def rotated(self, q: np.ndarray) -> PointGroup:
         """The same group after the crystal was turned by q: operations q g q^T."""

@@ -1,0 +1,62 @@
+"""Fixtures that several rooms need. Everything slow is made once per session."""
+
+from pathlib import Path
+
+import pytest
+
+DATA = Path(__file__).parents[1] / "data" / "silicon"
+SHARED = Path(__file__).parents[2] / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def silicon():
+    from objstress.symmetry.crystal import primitive_cell, read_structure
+
+    return primitive_cell(read_structure(DATA / "silicon.cif"))
+
+
+@pytest.fixture(scope="session")
+def silicon_group(silicon):
+    from objstress.symmetry.point_group import PointGroup
+
+    return PointGroup.from_structure(silicon)
+
+
+@pytest.fixture(scope="session")
+def sw_labels(tmp_path_factory):
+    """60 labels of silicon by Stillinger and Weber: a file made by `label_strains`."""
+    from objstress import label_strains
+
+    out = tmp_path_factory.mktemp("labels") / "sw.extxyz"
+    label_strains(DATA / "silicon.cif", "stillinger-weber", out=out, samples=60, progress=False)
+    return out
+
+
+@pytest.fixture(scope="session")
+def dft_law(tmp_path_factory):
+    """The law of the demo, fitted to the DFT labels with a fifth of them unseen."""
+    from objstress import fit_law
+
+    return fit_law(DATA / "labels.extxyz", DATA / "silicon.cif", progress=False)
+
+
+@pytest.fixture(scope="session")
+def quick_law(silicon, silicon_group):
+    """A law with both parts and known constants; its network's weights are random."""
+    import torch
+
+    from objstress.laws.elasticity import cubic_stiffness
+    from objstress.laws.learned import LearnedLaw
+    from objstress.models.constitutive import ConstitutiveNetwork, NetworkSettings
+    from objstress.models.polynomial import InvariantPolynomial
+    from tests.helpers import polynomial_of_stiffness
+
+    polynomial = InvariantPolynomial(silicon_group, 2)
+    polynomial.set_coefficients(
+        polynomial_of_stiffness(polynomial, cubic_stiffness(162.0, 64.0, 78.0))
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        settings = NetworkSettings(channels=4, energy_scale=0.02)
+        network = ConstitutiveNetwork(silicon, silicon_group, settings)
+    return LearnedLaw(silicon, silicon_group, polynomial, network)

@@ -1,0 +1,111 @@
+"""The shell: one clear line and exit code 2 for bad input, one JSON object with --json."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from tests.conftest import DATA
+
+SILICON = str(DATA / "silicon.cif")
+
+
+def run(*arguments, cwd=None):
+    return subprocess.run(
+        [sys.executable, "-m", "objstress", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        check=False,
+    )
+
+
+def test_symmetry_prints_and_speaks_json():
+    assert "m-3m (Oh), cubic" in run("symmetry", SILICON).stdout
+    answer = json.loads(run("symmetry", SILICON, "--json").stdout)
+    assert answer["order"] == 48
+    assert len(answer["operations"]) == 48
+
+
+def test_teach_fit_check_simulate_is_one_path(tmp_path):
+    labels, law, case = tmp_path / "l.extxyz", tmp_path / "si.law", tmp_path / "case.yaml"
+    done = run(
+        "teach", SILICON, "--calculator", "stillinger-weber", "--samples", 30, "--out", labels,
+        "--json",
+    )  # fmt: skip
+    assert json.loads(done.stdout)["labels"] == 31
+    done = run("fit", labels, "--structure", SILICON, "--out", law, "--json")
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout)
+    assert answer["point_group"] == "m-3m"
+    assert 140 < answer["stiffness_GPa"][0][0] < 160
+    assert "stress-free reference" in done.stderr
+    done = run("check", law, "--json")
+    assert done.returncode == 0
+    assert all(c["ok"] for c in json.loads(done.stdout)["claims"])
+    case.write_text(
+        "law: si.law\nmesh: {shape: box, size: [1, 1, 1], cells: [1, 1, 1]}\nsteps: 1\n"
+        "orientation: {direction: [1, 1, 1]}\n"
+        "displacements: [{where: x=min, value: [0, 0, 0]}, {where: x=max, value: [0.01, 0, 0]}]\n"
+    )
+    done = run("simulate", case, "--out", tmp_path / "out", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["steps"][0]["load"] == 1.0
+    assert (tmp_path / "out" / "result.h5").is_file()
+
+
+def _bad_labels(tmp_path):
+    path = tmp_path / "bad.extxyz"
+    text = (DATA / "labels.extxyz").read_text().splitlines(keepends=True)[:8]
+    path.write_text("".join(text).replace("stress=", "strain="))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["symmetry", "nowhere.cif"], "no such structure file"),
+        (["symmetry", "{garbage}"], "not a readable crystal structure"),
+        (["teach", SILICON, "--calculator", "psychic", "--out", "{out}"], "unknown calculator"),
+        (["teach", SILICON, "--calculator", "emt", "--out", "{out}", "--samples", "2"],
+         "no strain could be labelled"),
+        (["teach", SILICON, "--calculator", "emt", "--out", "{out}", "--arguments", "{{"],
+         "not JSON"),
+        (["fit", "{garbage}", "--structure", SILICON, "--out", "{out}"], "not a readable extxyz"),
+        (["fit", "{unstressed}", "--structure", SILICON, "--out", "{out}"], "carry no stress"),
+        (["check", "{garbage}"], "not a law file"),
+        (["simulate", "{garbage}", "--out", "{out}"], "error"),
+        (["simulate", "nowhere.yaml", "--out", "{out}"], "no such case file"),
+    ],
+)  # fmt: skip
+def test_bad_input_gets_one_line_and_code_2(arguments, message, tmp_path):
+    garbage = tmp_path / "garbage.cif"
+    garbage.write_text("this: is\n\t- nothing")
+    names = {
+        "garbage": garbage, "out": tmp_path / "out", "unstressed": _bad_labels(tmp_path),
+    }  # fmt: skip
+    before = {p.name for p in tmp_path.iterdir()}
+    done = run(*[a.format(**names) if "{" in a else a for a in arguments])
+    errors = [x for x in done.stderr.splitlines() if x.startswith("error:")]
+    assert done.returncode == 2, done.stderr
+    assert len(errors) == 1
+    assert message in errors[0]
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+    left = {p.name for p in tmp_path.iterdir()} - before
+    assert not left or left == {"out.fit"}, left
+
+
+def test_a_step_that_cannot_converge_ends_with_code_3(tmp_path):
+    from objstress import NeoHooke
+
+    NeoHooke(1.0, 1.0).save(tmp_path / "a.law")
+    (tmp_path / "case.yaml").write_text(
+        "law: a.law\nmesh: {shape: box, size: [1, 1, 1], cells: [1, 1, 1]}\nsteps: 1\n"
+        "displacements: [{where: x=min, value: [0, 0, 0]}, {where: x=max, value: [-1.2, 0, 0]}]\n"
+    )
+    done = run("simulate", tmp_path / "case.yaml", "--out", tmp_path / "out")
+    assert done.returncode == 3
+    assert "last accepted state is kept" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,71 @@
+"""Law files: whole, harmless, and refused when damaged."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from objstress import InputError, load_law
+from objstress.laws.analytic import NeoHooke
+
+
+def test_what_is_no_law_is_refused_in_one_line(tmp_path, quick_law):
+    missing = tmp_path / "missing.law"
+    text = tmp_path / "text.law"
+    text.write_text("not a law")
+    foreign = tmp_path / "foreign.law"
+    save_file({"a": torch.zeros(2)}, foreign)
+    newer = tmp_path / "newer.law"
+    save_file({}, newer, metadata={"objstress": json.dumps({"format": 99, "kind": "neo-hooke"})})
+    quick_law.save(tmp_path / "good.law")
+    whole = (tmp_path / "good.law").read_bytes()
+    short = tmp_path / "short.law"
+    short.write_bytes(whole[: len(whole) // 2])
+    empty = tmp_path / "empty.law"
+    empty.touch()
+    other = tmp_path / "other.law"
+    save_file({}, other, metadata={"objstress": json.dumps({"format": 1, "kind": "plastic"})})
+    for path, message in (
+        (missing, "no such law file"),
+        (text, "damaged, or not a law file"),
+        (foreign, "no objstress law"),
+        (newer, "newer objstress"),
+        (short, "damaged"),
+        (empty, "damaged"),
+        (other, "damaged law file"),
+    ):
+        with pytest.raises(InputError, match=message) as caught:
+            load_law(path)
+        assert "\n" not in str(caught.value)
+        assert str(path) in str(caught.value)
+
+
+def test_saving_leaves_no_half_written_file(tmp_path, monkeypatch):
+    law = NeoHooke(1.0, 1.0)
+    law.save(tmp_path / "a.law")
+    before = (tmp_path / "a.law").read_bytes()
+
+    def fails(*_):
+        raise OSError("disk full")
+
+    monkeypatch.setattr("objstress.laws.files.os.replace", fails)
+    with pytest.raises(OSError, match="disk full"):
+        NeoHooke(2.0, 1.0).save(tmp_path / "a.law")
+    assert (tmp_path / "a.law").read_bytes() == before
+
+
+def test_file_keeps_the_reference_and_its_history(tmp_path, dft_law):
+    dft_law.save(tmp_path / "si.law")
+    again = load_law(tmp_path / "si.law")
+    assert again.metadata == json.loads(json.dumps(dft_law.metadata))
+    assert np.allclose(again.structure.lattice.matrix, dft_law.structure.lattice.matrix)
+    assert again.point_group.symbol == "m-3m"
+    assert torch.equal(again.domain, dft_law.domain)
+
+
+def test_outside_is_one_of_three_words(tmp_path):
+    NeoHooke(1.0, 1.0).save(tmp_path / "a.law")
+    with pytest.raises(InputError, match="warn"):
+        load_law(tmp_path / "a.law", outside="panic")

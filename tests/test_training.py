@@ -1,0 +1,241 @@
+"""Fits: the polynomial, the stress-free reference, the network, and what they refuse."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from objstress import InputError, PointGroup, fit_law
+from objstress.demo.silicon import elastic_constants_of_labels
+from objstress.models.constitutive import ConstitutiveNetwork, NetworkSettings
+from objstress.models.polynomial import InvariantPolynomial, invariant_polynomials
+from objstress.symmetry.tensors import mandel_rotations, to_mandel
+from objstress.teachers.labels import read_labels
+from objstress.training.fit import trained_domain
+from objstress.training.losses import energy_loss, network_response, stress_loss
+from objstress.training.metrics import relative_rmse
+from objstress.training.network_fit import Targets, TrainingSettings, fit_network
+from objstress.training.polynomial_fit import fit_polynomial
+from objstress.training.reference import stress_free_labels
+from tests.conftest import DATA
+
+# Independent elastic constants of second and third order, by Laue class (Brugger 1965, table I).
+CONSTANTS = {
+    "-1": (21, 56), "2/m": (13, 32), "mmm": (9, 20), "4/m": (7, 16), "4/mmm": (6, 12),
+    "-3": (7, 20), "-3m": (6, 14), "6/m": (5, 12), "6/mmm": (5, 10), "m-3": (3, 8), "m-3m": (3, 6),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("symbol", CONSTANTS)
+def test_invariants_count_the_elastic_constants(symbol):
+    group = PointGroup(symbol)
+    counts = tuple(len(invariant_polynomials(group, d)) for d in (2, 3))
+    assert counts == CONSTANTS[symbol]
+
+
+@pytest.mark.parametrize("symbol", ["1", "32", "6/m", "m-3", "m-3m"])
+def test_polynomials_are_invariant_and_their_derivatives_right(symbol):
+    group = PointGroup(symbol)
+    polynomial = InvariantPolynomial(group, 4)
+    rng = np.random.default_rng(0)
+    polynomial.set_coefficients(rng.normal(size=len(polynomial.degrees)))
+    x = torch.tensor(0.3 * rng.normal(size=(5, 6)))
+    w, g, h = polynomial(x, 2)
+    for m in torch.tensor(mandel_rotations(group.operations)):
+        assert torch.allclose(polynomial(x @ m.T, 0)[0], w, rtol=1e-12, atol=1e-12)
+    x.requires_grad_()
+    (auto,) = torch.autograd.grad(polynomial(x, 0)[0].sum(), x, create_graph=True)
+    assert torch.allclose(auto, g, atol=1e-12)
+    rows = [torch.autograd.grad(auto[:, a].sum(), x, retain_graph=True)[0] for a in range(6)]
+    assert torch.allclose(torch.stack(rows, 1), h, atol=1e-12)
+    design = polynomial.design(x.detach())
+    assert np.allclose(design @ polynomial.coefficients.numpy(), g.detach().numpy())
+
+
+def test_polynomial_recovers_a_polynomial(silicon_group):
+    labels = read_labels(DATA / "labels.extxyz", DATA / "silicon.cif").subset(np.arange(1, 40))
+    truth = InvariantPolynomial(silicon_group, 3)
+    truth.set_coefficients(100 * np.random.default_rng(1).normal(size=len(truth.degrees)))
+    x = torch.tensor(to_mandel(labels.strain))
+    from objstress.laws.learned import LearnedLaw
+
+    law = LearnedLaw(labels.structure, silicon_group, truth)
+    p = law.response(labels.F, 1)[1].numpy()
+    j = np.linalg.det(labels.F)[:, None, None]
+    made = replace(labels, cauchy=p @ labels.F.transpose(0, 2, 1) / j)
+    fit = fit_polynomial(made, silicon_group, 0.1)
+    assert fit.error < 1e-6
+    assert torch.allclose(fit.polynomial(x, 1)[1], truth(x, 1)[1], atol=1e-5)
+
+
+def test_leave_one_out_is_what_leaving_out_gives(silicon_group):
+    labels = read_labels(DATA / "labels.extxyz", DATA / "silicon.cif").subset(np.arange(1, 31))
+    fit = fit_polynomial(labels, silicon_group, 0.16, degrees=range(2, 3))
+    weight = 1 / np.maximum(np.linalg.norm(labels.piola, axis=(1, 2)), 0.16)
+    errors = []
+    for k in range(len(labels)):
+        rest = np.delete(np.arange(len(labels)), k)
+        other = fit_polynomial(labels.subset(rest), silicon_group, 0.16, degrees=range(2, 3))
+        x = torch.tensor(to_mandel(labels.strain[k : k + 1]))
+        from objstress.symmetry.tensors import from_mandel
+
+        p = labels.F[k] @ from_mandel(other.polynomial(x, 1)[1][0].numpy())
+        errors.append(np.linalg.norm(p - labels.piola[k]) * weight[k])
+    assert np.sqrt(np.mean(np.square(errors))) == pytest.approx(fit.error, rel=1e-2)
+
+
+def test_stress_free_reference_is_found_and_cubic(silicon_group):
+    labels = read_labels(DATA / "labels.extxyz", DATA / "silicon.cif")
+    shifted = labels.rereferenced(1.004 * np.eye(3))
+    found, stretch = stress_free_labels(shifted, silicon_group)
+    direct, own = stress_free_labels(labels, silicon_group)
+    assert np.abs(stretch - stretch[0, 0] * np.eye(3)).max() < 1e-12
+    assert found.structure.lattice.a == pytest.approx(direct.structure.lattice.a, abs=2e-4)
+    assert 1.004 * stretch[0, 0] == pytest.approx(own[0, 0], abs=1e-4)
+    # Silicon, LDA with these pseudopotentials: 10.17 bohr.
+    assert direct.structure.lattice.a * np.sqrt(2) == pytest.approx(10.17 * 0.529177, abs=0.005)
+
+
+def test_reference_far_away_is_an_error(silicon_group):
+    labels = read_labels(DATA / "labels.extxyz", DATA / "silicon.cif").rereferenced(
+        1.04 * np.eye(3)
+    )
+    with pytest.raises(InputError, match="from the given structure"):
+        stress_free_labels(labels, silicon_group)
+
+
+def test_domain_holds_the_labels_and_nothing_far(silicon_group):
+    labels = read_labels(DATA / "labels.extxyz", DATA / "silicon.cif")
+    m = trained_domain(labels, silicon_group)
+    x = to_mandel(labels.strain)
+    inside = np.einsum("na,ab,nb->n", x, m, x)
+    assert inside.max() == pytest.approx(1.0)
+    for r in mandel_rotations(silicon_group.operations):
+        assert np.abs(r.T @ m @ r - m).max() < 1e-8 * np.abs(m).max()
+    assert np.linalg.eigvalsh(m).min() > 1 / 0.12**2
+
+
+def test_losses_are_what_they_say():
+    p = torch.zeros(2, 3, 3, dtype=torch.float64)
+    q = p.clone()
+    q[0, 0, 0] = 3.0
+    assert float(stress_loss(p, q, torch.tensor([2.0, 1.0]))) == pytest.approx(18.0)
+    assert relative_rmse(p.numpy(), q.numpy(), 1.0) == pytest.approx(np.sqrt(0.5))
+    w = torch.tensor([1.0, 2.0, float("nan")])
+    assert float(energy_loss(w[:2] + 7, w[:2], 0.1)) == pytest.approx(0.0, abs=1e-10)
+    assert float(energy_loss(torch.tensor([0.0, 0.0, 5.0]), w, 1.0)) == pytest.approx(0.25)
+
+
+def test_training_response_is_the_law(silicon, silicon_group):
+    from objstress.laws.conformance import random_deformations
+    from objstress.laws.learned import LearnedLaw
+
+    torch.manual_seed(0)
+    network = ConstitutiveNetwork(silicon, silicon_group, NetworkSettings(channels=4))
+    f = torch.tensor(random_deformations(4, 0.05, np.random.default_rng(0)))
+    w, p = network_response(network, f)
+    law = LearnedLaw(silicon, silicon_group, network=network)
+    expected = law.response(f, 1)
+    assert torch.allclose(w.detach(), expected[0], atol=1e-12)
+    assert torch.allclose(p.detach(), expected[1], atol=1e-12)
+
+
+@pytest.fixture
+def small_fit(silicon, silicon_group, sw_labels):
+    labels = read_labels(sw_labels, silicon).subset(np.arange(1, 25))
+    stress = torch.tensor(labels.piola)
+    targets = Targets(
+        torch.tensor(labels.F),
+        stress,
+        torch.full((24,), float("nan"), dtype=torch.float64),
+        1 / stress.flatten(1).norm(dim=1).clamp(min=0.2),
+    )
+
+    def network():
+        torch.manual_seed(0)
+        return ConstitutiveNetwork(silicon, silicon_group, NetworkSettings(channels=2, layers=1))
+
+    return network, targets.subset(np.arange(18)), targets.subset(np.arange(18, 24))
+
+
+def test_network_learns_logs_and_resumes(small_fit, tmp_path):
+    make, train, valid = small_fit
+    network = make()
+    settings = TrainingSettings(epochs=6, iterations=8)
+    before, after = fit_network(network, train, valid, settings, 1.0, tmp_path, progress=False)
+    assert after < 0.5 * before
+    log = (tmp_path / "log" / "metrics.csv").read_text()
+    assert log.startswith("epoch") or "valid_error" in log.splitlines()[0]
+    # The same call goes on from the end: nothing is left to do, the weights are the same.
+    again = make()
+    fit_network(again, train, valid, settings, 1.0, tmp_path, progress=False)
+    for a, b in zip(network.parameters(), again.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_an_interrupted_fit_goes_on(small_fit, tmp_path, monkeypatch):
+    make, train, valid = small_fit
+    settings = TrainingSettings(epochs=5, iterations=5, patience=10)
+    straight = make()
+    fit_network(straight, train, valid, settings, 1.0, tmp_path / "a", progress=False)
+
+    from objstress.training.network_fit import NetworkFit
+
+    original = NetworkFit.validation_step
+
+    def interrupted(self, batch, index):
+        original(self, batch, index)
+        if self.trainer.current_epoch == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(NetworkFit, "validation_step", interrupted)
+    with pytest.raises((KeyboardInterrupt, SystemExit)):
+        fit_network(make(), train, valid, settings, 1.0, tmp_path / "b", progress=False)
+    monkeypatch.setattr(NetworkFit, "validation_step", original)
+    resumed = make()
+    fit_network(resumed, train, valid, settings, 1.0, tmp_path / "b", progress=False)
+    for a, b in zip(straight.parameters(), resumed.parameters(), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-6, atol=1e-8)
+
+
+def test_fit_needs_something_to_fit(sw_labels):
+    with pytest.raises(InputError, match="structure"):
+        fit_law(sw_labels)
+    with pytest.raises(InputError, match="held_out"):
+        fit_law(sw_labels, DATA / "silicon.cif", held_out=1.0)
+    with pytest.raises(InputError, match="neither"):
+        fit_law(sw_labels, DATA / "silicon.cif", polynomial=False, use_network=False)
+
+
+def test_labels_of_a_potential_give_its_elastic_constants(sw_labels):
+    """Stillinger-Weber silicon: 151.4, 76.4, 56.4 GPa (Balamane et al., PRB 46, 2250, table V)."""
+    law = fit_law(sw_labels, DATA / "silicon.cif", use_network=False, progress=False)
+    c = law.stiffness()
+    assert c[0, 0] == pytest.approx(151.4, rel=0.02)
+    assert c[0, 1] == pytest.approx(76.4, rel=0.02)
+    assert c[3, 3] == pytest.approx(56.4, rel=0.03)
+    assert law.structure.lattice.a * np.sqrt(2) == pytest.approx(5.431, abs=0.003)
+    assert law.metadata["reference_shift"] == pytest.approx(0.016, abs=0.003)
+
+
+def test_silicon_from_dft_meets_its_bars(dft_law):
+    held_out = dft_law.metadata["held_out"]
+    assert held_out["both"]["labels"] == 64
+    assert held_out["both"]["relative_rmse"] <= 0.015
+    fresh = elastic_constants_of_labels(DATA / "elastic-relaxed.extxyz", DATA / "silicon.cif")
+    c = dft_law.stiffness()
+    for learned, name in ((c[0, 0], "C11"), (c[0, 1], "C12"), (c[3, 3], "C44")):
+        assert learned == pytest.approx(fresh[name], abs=2.0)
+    assert dft_law.metadata["network"]["kept"]
+    assert held_out["both"]["relative_rmse"] <= held_out["polynomial"]["relative_rmse"]
+
+
+def test_clamped_and_relaxed_constants_differ_by_the_internal_displacement():
+    relaxed, clamped = (
+        elastic_constants_of_labels(DATA / f"elastic-{ions}.extxyz", DATA / "silicon.cif")
+        for ions in ("relaxed", "clamped")
+    )
+    assert relaxed["C44"] == pytest.approx(78, abs=1.5)
+    assert clamped["C44"] == pytest.approx(105, abs=2.5)
+    assert relaxed["C11"] == pytest.approx(clamped["C11"], abs=0.5)
