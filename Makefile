@@ -23,7 +23,6 @@ lint: $(VENV)/.ready
 
 bench: $(VENV)/.ready
 	$(BIN)/python -m benchmarks.labels_needed
-	$(BIN)/python -m benchmarks.law_speed
 
 $(VENV)/.ready: pyproject.toml
 	@test -n "$(PYTHON)" || { echo "objstress needs Python >= 3.12: install it (or 'pyenv install 3.12') and run make again"; exit 1; }

@@ -38,10 +38,10 @@ from benchmarks.baselines import (
 from objstress.claims import Claim, claims_table
 from objstress.demo.silicon import data_folder, environment, write_json
 from objstress.errors import InputError
+from objstress.laws.fit import fit_law
+from objstress.laws.metrics import relative_rmse
 from objstress.symmetry.point_group import O3, PointGroup
 from objstress.teachers.labels import Labels, read_labels
-from objstress.training.fit import fit_law
-from objstress.training.metrics import relative_rmse
 from objstress.training.network_fit import TrainingSettings
 from objstress.training.polynomial_fit import stress_floor
 from objstress.training.reference import stress_free_labels
@@ -154,7 +154,7 @@ def _fit(
         facts["degree"] = law.metadata["polynomial"]["degree"]
     if "network" in law.metadata:
         network = law.metadata["network"]
-        facts |= {"network_kept": network["kept"], "weights": network["weights"]}
+        facts |= {"network_kept": network["kept"], "weights": network.get("weights")}
     return lambda f: law.response(f, 1)[1], facts
 
 
@@ -250,13 +250,15 @@ def filters_sentence(results: list[dict[str, Any]]) -> tuple[float, float, str]:
     logs = np.log([g["error"] / o["error"] for g, o in pairs])
     mean, deviation = float(logs.mean()), float(logs.std(ddof=1) / np.sqrt(len(logs)))
     low, high = np.exp([mean - 2 * deviation, mean + 2 * deviation])
-    verdict = "nothing" if low <= 1 <= high else ("a little" if high < 1 else "harm")
+    gain = "less error" if high < 1 else "more error"
+    verdict = "nothing beyond the scatter of the fits" if low <= 1 <= high else gain
     text = (
         "On silicon's own graph the edges already carry the crystal's symmetry, so O(3) filters "
         "are just as exactly symmetric and G filters (m-3m) can add freedom only: with "
         f"{pairs[0][0]['weights']} weights against {pairs[0][1]['weights']} their error is "
         f"{np.exp(mean):.2f} times that of O(3) filters (geometric mean of {len(logs)} paired "
-        f"fits, {low:.2f} to {high:.2f} within two standard errors): here they bring {verdict}."
+        f"fits, {low:.2f} to {high:.2f} within two standard errors; less in {(logs < 0).sum()} of "
+        f"them): here they bring {verdict}."
     )
     return mean, deviation, text
 
@@ -380,9 +382,10 @@ Held-out relative RMSE of the first Piola-Kirchhoff stress, |dP| / max(|P|, {flo
 
 {sentence}
 
-Perceptrons: two hidden layers of {" or ".join(map(str, WIDTHS))} SiLU units, {RESTARTS} restarts
-each, chosen by validation error; for F an energy and a direct stress, whichever does better on
-the held-out labels. No method turns its training labels again to have more of them.
+Perceptrons: two hidden layers of {" or ".join(map(str, WIDTHS))} SiLU units, {RESTARTS} sets of
+initial weights each, chosen by validation error; for F an energy and a direct stress, whichever
+does better on the held-out labels. No method turns its training labels again to have more of
+them.
 """
     out.mkdir(parents=True, exist_ok=True)
     draw(summary, sizes, out / f"{stem}.png")

@@ -18,7 +18,7 @@ _NAMES = {
     "O3": "objstress.symmetry.point_group",
     "SO3": "objstress.symmetry.point_group",
     "label_strains": "objstress.teachers.label",
-    "fit_law": "objstress.training.fit",
+    "fit_law": "objstress.laws.fit",
     "load_law": "objstress.laws.files",
     "SaintVenantKirchhoff": "objstress.laws.analytic",
     "NeoHooke": "objstress.laws.analytic",
@@ -31,10 +31,10 @@ if TYPE_CHECKING:
     from objstress.errors import InputError, OutsideDomainWarning
     from objstress.laws.analytic import NeoHooke, SaintVenantKirchhoff
     from objstress.laws.files import load_law
+    from objstress.laws.fit import fit_law
     from objstress.laws.rotated import orientation
     from objstress.symmetry.point_group import O3, SO3, PointGroup
     from objstress.teachers.label import label_strains
-    from objstress.training.fit import fit_law
 
 
 def __getattr__(name: str) -> Any:

@@ -25,6 +25,8 @@ def test_what_is_no_law_is_refused_in_one_line(tmp_path, quick_law):
     short.write_bytes(whole[: len(whole) // 2])
     empty = tmp_path / "empty.law"
     empty.touch()
+    flipped = tmp_path / "flipped.law"
+    flipped.write_bytes(whole[:-5] + bytes([whole[-5] ^ 1]) + whole[-4:])
     other = tmp_path / "other.law"
     save_file({}, other, metadata={"objstress": json.dumps({"format": 1, "kind": "plastic"})})
     for path, message in (
@@ -34,6 +36,7 @@ def test_what_is_no_law_is_refused_in_one_line(tmp_path, quick_law):
         (newer, "newer objstress"),
         (short, "damaged"),
         (empty, "damaged"),
+        (flipped, "checksum"),
         (other, "damaged law file"),
     ):
         with pytest.raises(InputError, match=message) as caught:

@@ -92,6 +92,8 @@ def test_rotated_law_is_the_law_of_the_turned_crystal(quick_law):
     # Turn the crystal and the deformation with it: the stress turns too.
     expected = q @ quick_law.stress(f).numpy() @ q.T
     assert np.abs(turned.stress(q @ f @ q.T).numpy() - expected).max() < 1e-12
+    with pytest.raises(InputError, match="crystal's frame"):
+        turned.save("x.law")
     with pytest.raises(InputError, match="rotation"):
         quick_law.rotated(np.diag([1.0, 1.0, -1.0]))
 

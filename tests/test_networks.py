@@ -79,6 +79,21 @@ def test_default_cutoff_lies_between_shells(silicon):
     assert int((lengths < cutoff).sum()) == 2 * 16
 
 
+def test_default_cutoff_is_found_for_every_kind_of_crystal():
+    for number, lattice, species, sites in (
+        (194, Lattice.hexagonal(3.2, 5.2), ["Mg"], [[1 / 3, 2 / 3, 0.25]]),
+        (14, Lattice.monoclinic(5.1, 5.2, 5.3, 99), ["Zr", "O", "O"],
+         [[0.276, 0.041, 0.208], [0.07, 0.33, 0.34], [0.45, 0.76, 0.48]]),
+        (1, Lattice.from_parameters(4, 5, 6, 80, 95, 105), ["Cu"], [[0, 0, 0]]),
+    ):  # fmt: skip
+        structure = Structure.from_spacegroup(number, lattice, species, sites)
+        cutoff = shell_cutoff(structure)
+        graph = crystal_graph(structure, cutoff)
+        assert torch.bincount(graph.edge_index[1]).min() >= 12
+        wide = crystal_graph(structure, 1.3 * cutoff).edge_vec.norm(dim=1)
+        assert (wide - cutoff).abs().min() > 0.01
+
+
 def test_pairs_hold_every_edge_once(silicon):
     graph = crystal_graph(silicon, 4.1)
     pairs = EdgePairs(graph)

@@ -60,6 +60,16 @@ def test_standard_settings_follow_the_international_tables():
     assert has("3m", np.diag([-1, 1, 1]))  # 3m1: mirror normal to a
     assert has("-42m", np.diag([1, -1, -1]))
     assert has("-6m2", np.diag([-1, 1, 1]))
+    assert has("-3m", np.diag([1, -1, -1]))  # -3m1, above both 321 and 3m1
+    assert has("-3m", np.diag([-1, 1, 1]))
+
+
+def test_minimal_supergroups_are_all_of_them():
+    """80 pairs in the tree of the 32 groups (International Tables A, figure 10.1.3.2)."""
+    pairs = {(g.symbol, larger.symbol) for g in ALL for larger in supergroups(g)}
+    assert len(pairs) == 80
+    assert ("-3m", "m-3m") in pairs
+    assert ("mm2", "-6m2") in pairs
 
 
 @pytest.mark.parametrize("name", ["m3m", "7", "", "O(3)"])

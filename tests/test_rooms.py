@@ -12,7 +12,6 @@ ORDER = [
     "errors", "claims", "symmetry", "graphs", "nn", "models", "teachers", "training", "laws", "fem",
     "demo", "cli",
 ]  # fmt: skip
-# The law interface stands on models; labels and fits use it: laws come before training.
 BELOW = {
     "errors": set(),
     "claims": set(),
@@ -21,8 +20,8 @@ BELOW = {
     "nn": {"graphs", "symmetry"},
     "models": {"errors", "graphs", "nn", "symmetry"},
     "teachers": {"errors", "symmetry"},
-    "laws": {"claims", "errors", "models", "symmetry", "teachers"},
-    "training": {"errors", "laws", "models", "symmetry", "teachers"},
+    "training": {"errors", "models", "symmetry", "teachers"},
+    "laws": {"claims", "errors", "models", "symmetry", "teachers", "training"},
     "fem": {"errors", "laws", "symmetry"},
 }
 
@@ -55,7 +54,7 @@ def test_importing_objstress_loads_nothing_heavy():
     code = """
 import sys
 import objstress
-heavy = {"torch", "dolfinx", "numpy", "pymatgen", "ase", "lightning", "matplotlib"} & set(sys.modules)
+heavy = {"torch", "dolfinx", "numpy", "pymatgen", "ase", "lightning"} & set(sys.modules)
 assert not heavy, heavy
 objstress.PointGroup, objstress.fit_law, objstress.load_law, objstress.label_strains
 assert "dolfinx" not in sys.modules

@@ -8,13 +8,13 @@ import torch
 
 from objstress import InputError, PointGroup, fit_law
 from objstress.demo.silicon import elastic_constants_of_labels
+from objstress.laws.fit import trained_domain
+from objstress.laws.metrics import relative_rmse
 from objstress.models.constitutive import ConstitutiveNetwork, NetworkSettings
 from objstress.models.polynomial import InvariantPolynomial, invariant_polynomials
 from objstress.symmetry.tensors import mandel_rotations, to_mandel
 from objstress.teachers.labels import read_labels
-from objstress.training.fit import trained_domain
 from objstress.training.losses import energy_loss, network_response, stress_loss
-from objstress.training.metrics import relative_rmse
 from objstress.training.network_fit import Targets, TrainingSettings, fit_network
 from objstress.training.polynomial_fit import fit_polynomial
 from objstress.training.reference import stress_free_labels
@@ -143,26 +143,28 @@ def test_training_response_is_the_law(silicon, silicon_group):
 
 @pytest.fixture
 def small_fit(silicon, silicon_group, sw_labels):
-    labels = read_labels(sw_labels, silicon).subset(np.arange(1, 25))
+    labels = read_labels(sw_labels, silicon).subset(np.arange(1, 61))
     stress = torch.tensor(labels.piola)
     targets = Targets(
         torch.tensor(labels.F),
         stress,
-        torch.full((24,), float("nan"), dtype=torch.float64),
+        torch.full((60,), float("nan"), dtype=torch.float64),
         1 / stress.flatten(1).norm(dim=1).clamp(min=0.2),
     )
 
     def network():
         torch.manual_seed(0)
-        return ConstitutiveNetwork(silicon, silicon_group, NetworkSettings(channels=2, layers=1))
+        return ConstitutiveNetwork(
+            silicon, silicon_group, NetworkSettings(channels=4, energy_scale=5.0)
+        )
 
-    return network, targets.subset(np.arange(18)), targets.subset(np.arange(18, 24))
+    return network, targets.subset(np.arange(48)), targets.subset(np.arange(48, 60))
 
 
 def test_network_learns_logs_and_resumes(small_fit, tmp_path):
     make, train, valid = small_fit
     network = make()
-    settings = TrainingSettings(epochs=6, iterations=8)
+    settings = TrainingSettings(epochs=12, iterations=25, patience=20)
     before, after = fit_network(network, train, valid, settings, 1.0, tmp_path, progress=False)
     assert after < 0.5 * before
     log = (tmp_path / "log" / "metrics.csv").read_text()

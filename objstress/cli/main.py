@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 import warnings
@@ -12,16 +13,22 @@ from typing import Annotated, Any
 
 import typer
 
-from objstress.errors import InputError
+from objstress.errors import InputError, check_writable
 
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,
     help="From a crystal structure to a finite-element simulation, with a learned stress law.",
 )
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")]
+
+
+# Only answers go to standard output: what a calculator or a library prints while it works is
+# sent to standard error by `main`.
+_ANSWERS = sys.stdout
 
 
 class Ions(str, Enum):
@@ -30,7 +37,8 @@ class Ions(str, Enum):
 
 
 def _print(result: dict[str, Any], as_json: bool, text: Callable[[dict[str, Any]], str]) -> None:
-    print(json.dumps(result) if as_json else text(result))
+    answer = json.dumps(result, allow_nan=False) if as_json else text(result)
+    print(answer, file=_ANSWERS)
 
 
 def _say(line: str) -> None:
@@ -129,18 +137,22 @@ def fit(
     as_json: Json = False,
 ) -> None:
     """Fit a law to labelled strains; an interrupted fit goes on from OUT.fit."""
-    from objstress.training.fit import fit_law
+    from objstress.laws.fit import fit_law
     from objstress.training.network_fit import TrainingSettings
 
+    check_writable(out)
+    work = out.with_name(out.name + ".fit")
     law = fit_law(
         data,
         structure,
         held_out=held_out,
         training=TrainingSettings(seed=seed),
-        workdir=out.with_name(out.name + ".fit"),
+        workdir=work,
         say=_say,
     )
     law.save(out)
+    for leftover in (*work.glob("*.ckpt"), *work.glob("fingerprint.txt")):
+        leftover.unlink()  # the log stays
     result = {
         "law": str(out),
         "stiffness_GPa": law.stiffness().tolist(),
@@ -178,13 +190,8 @@ def simulate(
     from objstress.fem.case import simulate as run
 
     result = run(case, out)
-    outside = sum(1 for s in result["steps"] if s["outside"])
-    if outside:
-        last = result["steps"][-1]
-        _say(
-            f"warning: {last['outside']} of {last['points']} points end outside the strains the "
-            "law was trained on"
-        )
+    for warning in result["warnings"]:
+        _say(f"warning: {warning}")
     _print(result, as_json, _steps)
 
 
@@ -208,8 +215,10 @@ def main() -> None:
     warnings.filterwarnings("ignore", category=FutureWarning)
     warnings.filterwarnings("ignore", category=DeprecationWarning)
     try:
-        app()
-    except InputError as error:
+        helping = not sys.argv[1:] or "--help" in sys.argv
+        with contextlib.nullcontext() if helping else contextlib.redirect_stdout(sys.stderr):
+            app()
+    except (InputError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:

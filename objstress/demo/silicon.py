@@ -20,12 +20,12 @@ from objstress.errors import InputError
 from objstress.laws.base import MaterialLaw
 from objstress.laws.conformance import material_symmetry, random_deformations
 from objstress.laws.elasticity import youngs_modulus
+from objstress.laws.fit import fit_law
 from objstress.laws.learned import LearnedLaw
 from objstress.models.conformance import exactness, host_of
 from objstress.models.constitutive import ConstitutiveNetwork, NetworkSettings
 from objstress.symmetry.point_group import PointGroup
 from objstress.teachers.labels import read_labels
-from objstress.training.fit import fit_law
 
 DIRECTIONS = ((1, 0, 0), (1, 1, 0), (1, 1, 1))
 
@@ -225,7 +225,7 @@ def environment() -> dict[str, Any]:
 def write_json(path: Path, content: dict[str, Any]) -> None:
     """Whole or not at all."""
     partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(content, indent=1) + "\n")
+    partial.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")
     os.replace(partial, path)
 
 
@@ -237,7 +237,7 @@ def _markdown(report: dict[str, Any], claims: list[Claim], law: MaterialLaw) -> 
     plates = "\n".join(
         f"| {name} | {steps[-1]['reactions']['right'][0]:.3f} | {steps[-1]['energy']:.4f} "
         f"| {steps[-1]['min_J']:.4f} | {steps[-1]['outside']} of {steps[-1]['points']} "
-        f"| {steps[-1]['order']:.2f} |"
+        f"| {steps[-1]['order'] or float('nan'):.2f} |"
         for name, steps in report["plates"].items()
     )
     moduli = "\n".join(

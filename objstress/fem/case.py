@@ -12,14 +12,17 @@ import yaml
 from dolfinx import mesh as dmesh
 from dolfinx.io import XDMFFile
 from mpi4py import MPI
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
-from objstress.errors import InputError
+from objstress.errors import InputError, check_writable
 from objstress.fem import meshes
 from objstress.fem.boundary import Displacement, Traction
-from objstress.fem.problem import StaticProblem
+from objstress.fem.output import ResultFile
+from objstress.fem.problem import ConvergenceError, StaticProblem, StepRecord
 from objstress.laws.files import load_law
 from objstress.laws.rotated import orientation
+
+Vector = tuple[FiniteFloat, FiniteFloat, FiniteFloat]
 
 
 class _Strict(BaseModel):
@@ -30,7 +33,7 @@ class BoxMesh(_Strict):
     """`shape: box`, see `meshes.box`."""
 
     shape: Literal["box"]
-    size: tuple[float, float, float]
+    size: Vector
     cells: tuple[int, int, int]
     kind: Literal["hexahedron", "tetrahedron"] = "hexahedron"
 
@@ -72,9 +75,9 @@ class FileMesh(_Strict):
 class Orientation(_Strict):
     """The crystal direction that is laid along a sample axis, or the whole rotation matrix."""
 
-    direction: tuple[float, float, float] | None = None
-    along: tuple[float, float, float] = (1.0, 0.0, 0.0)
-    matrix: list[list[float]] | None = None
+    direction: Vector | None = None
+    along: Vector = (1.0, 0.0, 0.0)
+    matrix: tuple[Vector, Vector, Vector] | None = None
 
     def rotation(self) -> Any:
         if (self.direction is None) == (self.matrix is None):
@@ -84,13 +87,13 @@ class Orientation(_Strict):
 
 class DisplacementCase(_Strict):
     where: str
-    value: tuple[float | None, float | None, float | None]
+    value: tuple[FiniteFloat | None, FiniteFloat | None, FiniteFloat | None]
     name: str = ""
 
 
 class TractionCase(_Strict):
     where: str
-    value: tuple[float, float, float]
+    value: Vector
 
 
 class Case(_Strict):
@@ -134,35 +137,50 @@ def read_case(path: str | Path) -> Case:
 
 
 def _explain(error: ValidationError) -> str:
-    first = error.errors()[0]
-    place = ".".join(str(p) for p in first["loc"])
-    if first["type"] != "extra_forbidden":
+    errors = error.errors()
+    # A misspelt required key is also a missing one: the unknown key says more.
+    unknown = [e for e in errors if e["type"] == "extra_forbidden"]
+    first = (unknown or errors)[0]
+    path = [p for p in first["loc"] if p not in _SHAPES]
+    place = ".".join(str(p) for p in path)
+    if not unknown:
         return f"{place}: {first['msg'].lower()}"
-    wrong = str(first["loc"][-1])
-    known = sorted(
-        {
-            name
-            for model in (Case, BoxMesh, PlateMesh, FileMesh, Orientation, DisplacementCase)
-            for name in model.model_fields
-        }
-    )
-    near = difflib.get_close_matches(wrong, known, n=1, cutoff=0.0)
+    model: type[BaseModel] = Case
+    for part in first["loc"][:-1]:
+        model = _SHAPES.get(part, _PARTS.get(part, model))
+    near = difflib.get_close_matches(str(path[-1]), list(model.model_fields), n=1, cutoff=0.0)
     return f"unknown key {place!r}; did you mean {near[0]!r}?"
+
+
+_SHAPES: dict[Any, type[BaseModel]] = {
+    "box": BoxMesh,
+    "plate-with-hole": PlateMesh,
+    "file": FileMesh,
+}
+_PARTS: dict[Any, type[BaseModel]] = {
+    "orientation": Orientation,
+    "displacements": DisplacementCase,
+    "tractions": TractionCase,
+}
 
 
 def simulate(path: str | Path, out: str | Path, progress: bool = True) -> dict[str, Any]:
     """Solve a case and write `result.xdmf`, `history.json` into the folder `out`.
 
+    `result.xdmf` holds every accepted step, the load factor as its time.
+
     Returns:
-        The content of history.json: steps with residuals, reactions, energy; points outside.
+        The content of history.json: `complete`, the steps with residuals, reactions and energy,
+        and `warnings` (points outside the trained strains).
 
     Raises:
         InputError: see `read_case`, `load_law`, `StaticProblem`; strains outside the trained
-            domain where the case says `outside: error`.
+            domain where the case says `outside: error` (nothing is left in `out` then).
         ConvergenceError: the smallest step failed; the accepted steps are written.
     """
     case = read_case(path)
-    folder = Path(path).parent
+    folder, out = Path(path).parent, Path(out)
+    check_writable(out / "result.xdmf")
     law = load_law(folder / case.law, outside=case.outside)
     problem = StaticProblem(
         case.mesh.build(folder),
@@ -172,28 +190,43 @@ def simulate(path: str | Path, out: str | Path, progress: bool = True) -> dict[s
         orientation=case.orientation.rotation() if case.orientation else None,
         degree=case.degree,
     )
+    files = ResultFile(problem, out / "result.xdmf")
 
-    def judge(_: StaticProblem, record: Any) -> None:
+    def accept(_: StaticProblem, record: StepRecord) -> None:
         if record.outside and case.outside == "error":
             raise InputError(
                 f"{record.outside} of {record.points} points lie outside the strains the law was "
                 f"trained on, at load factor {record.load:.3f}"
             )
+        files.write(record.load)
 
     try:
-        problem.solve(case.steps, progress=progress, after_step=judge)
-    finally:
-        result = _write(problem, Path(out))
-    return result
+        problem.solve(case.steps, progress=progress, after_step=accept)
+    except ConvergenceError:
+        files.close()
+        _write_history(problem, out, complete=False, warn=case.outside == "warn")
+        raise
+    except BaseException:
+        files.discard()
+        raise
+    files.close()
+    return _write_history(problem, out, complete=True, warn=case.outside == "warn")
 
 
-def _write(problem: StaticProblem, out: Path) -> dict[str, Any]:
-    steps = [record.to_dict() for record in problem.history]
-    result = {"steps": steps, "files": ["result.xdmf", "result.h5", "history.json"]}
-    if steps:
-        problem.write(out / "result.xdmf")
-        if problem.comm.rank == 0:
-            partial = out / "history.json.partial"
-            partial.write_text(json.dumps(result, indent=1))
-            os.replace(partial, out / "history.json")
+def _write_history(problem: StaticProblem, out: Path, complete: bool, warn: bool) -> dict[str, Any]:
+    worst = max(problem.history, key=lambda r: r.outside, default=None)
+    result = {
+        "complete": complete,
+        "steps": [record.to_dict() for record in problem.history],
+        "warnings": [
+            f"{worst.outside} of {worst.points} points lie outside the strains the law was "
+            f"trained on, at load factor {worst.load:.3f}"
+        ]
+        if worst is not None and worst.outside and warn
+        else [],
+    }
+    if problem.comm.rank == 0:
+        partial = out / "history.json.partial"
+        partial.write_text(json.dumps(result, indent=1, allow_nan=False) + "\n")
+        os.replace(partial, out / "history.json")
     return result

@@ -54,7 +54,7 @@ def plate_with_hole(
     radius: float = 0.5,
     thickness: float = 0.4,
     cells: Sequence[int] = (8, 8, 2),
-    comm: Any = MPI.COMM_SELF,
+    comm: Any = MPI.COMM_WORLD,
 ) -> dmesh.Mesh:
     """A square plate around the origin with a round hole along z, in hexahedra.
 
@@ -95,4 +95,7 @@ def plate_with_hole(
     ]
     hexahedra = np.stack(corners, axis=-1).reshape(-1, 8)
     element = basix.ufl.element("Lagrange", "hexahedron", 1, shape=(3,))
-    return dmesh.create_mesh(comm, hexahedra.astype(np.int64), element, points.reshape(-1, 3))
+    points, hexahedra = points.reshape(-1, 3), hexahedra.astype(np.int64)
+    if comm.rank > 0:  # one rank brings the mesh, dolfinx spreads it
+        points, hexahedra = points[:0], hexahedra[:0]
+    return dmesh.create_mesh(comm, hexahedra, element, points)

@@ -1,4 +1,4 @@
-"""Results on disk (XDMF for ParaView) and as arrays for pictures."""
+"""Results on disk, for ParaView."""
 
 from __future__ import annotations
 
@@ -16,24 +16,46 @@ SHAPES = {"cauchy_stress": (3, 3), "von_mises": (), "J": (), "energy": (), "outs
 """Cell fields of a result: stress and energy in GPa, J and outside without unit."""
 
 
-def write_xdmf(problem: StaticProblem, path: str | Path) -> None:
-    """Displacement at the nodes; Cauchy stress, von Mises, J, energy, outside flag per cell.
+class ResultFile:
+    """XDMF with displacement at the nodes and, per cell, Cauchy stress, von Mises, J, energy and
+    the fraction of points outside the trained strains; one time for each `write`.
 
-    The `.h5` file beside it holds the numbers.
+    The numbers lie in an `.h5` file beside it. `close` it at the end; `discard` removes both.
+
+    Args:
+        problem: whose states are written.
+        path: `.xdmf`.
     """
-    path = Path(path).with_suffix(".xdmf")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    mesh = problem.mesh
-    nodes = fem.functionspace(mesh, ("Lagrange", mesh.geometry.cmap.degree, (3,)))
-    displacement = fem.Function(nodes, name="displacement")
-    displacement.interpolate(problem.u)
-    with XDMFFile(problem.comm, path, "w") as file:
-        file.write_mesh(mesh)
-        file.write_function(displacement)
-        for name, values in problem.material.cell_averages().items():
-            space = fem.functionspace(mesh, ("DG", 0, SHAPES[name]))
-            function = fem.Function(space, name=name)
+
+    def __init__(self, problem: StaticProblem, path: str | Path):
+        self.problem, self.path = problem, Path(path).with_suffix(".xdmf")
+        mesh = problem.mesh
+        nodes = fem.functionspace(mesh, ("Lagrange", mesh.geometry.cmap.degree, (3,)))
+        self.displacement = fem.Function(nodes, name="displacement")
+        self.fields = {
+            name: fem.Function(fem.functionspace(mesh, ("DG", 0, shape)), name=name)
+            for name, shape in SHAPES.items()
+        }
+        self.file = XDMFFile(problem.comm, self.path, "w")
+        self.file.write_mesh(mesh)
+
+    def write(self, time: float) -> None:
+        """Append the problem's present state."""
+        self.displacement.interpolate(self.problem.u)
+        self.file.write_function(self.displacement, time)
+        for name, values in self.problem.material.cell_averages().items():
+            function = self.fields[name]
+            rows = function.function_space.dofmap.list[self.problem.material.cells].ravel()
             width = int(np.prod(SHAPES[name], dtype=int))
-            rows = space.dofmap.list[problem.material.cells].ravel()
             function.x.array.reshape(-1, width)[rows] = values.reshape(-1, width)
-            file.write_function(function)
+            self.file.write_function(function, time)
+
+    def close(self) -> None:
+        self.file.close()
+
+    def discard(self) -> None:
+        """Close and remove the files: a refused run leaves none behind."""
+        self.file.close()
+        if self.problem.comm.rank == 0:
+            for path in (self.path, self.path.with_suffix(".h5")):
+                path.unlink(missing_ok=True)

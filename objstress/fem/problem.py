@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -43,9 +44,10 @@ class StepRecord:
         corrections: Euclidean norms of Newton's corrections of u, which are the errors of the
             iterates to leading order; the first is the extrapolation, length.
         order: observed order of convergence of these in the last iterates before round-off, see
-            `observed_order`; NaN with fewer than three of them.
+            `observed_order`; None with fewer than three of them.
         rejected: tries at this step that were taken back.
-        reactions: {name of the displacement: force (3,), GPa length^2}.
+        reactions: {name of the displacement: force on the body (3,), GPa length^2}; internal
+            minus external forces at its nodes.
         energy: stored energy, GPa length^3.
         min_J: smallest det F.
         outside: quadrature points outside the law's trained strains.
@@ -55,7 +57,7 @@ class StepRecord:
     load: float
     residuals: list[float]
     corrections: list[float]
-    order: float
+    order: float | None
     rejected: int
     reactions: dict[str, list[float]] = field(default_factory=dict)
     energy: float = 0.0
@@ -67,7 +69,7 @@ class StepRecord:
         return asdict(self)
 
 
-def observed_order(errors: Sequence[float], floor: float = 1e-11) -> float:
+def observed_order(errors: Sequence[float], floor: float = 1e-11) -> float | None:
     """log(e_k+1 / e_k) / log(e_k / e_k-1) at the last three errors above round-off.
 
     The errors are those of u, not residuals: which part of a residual is stiff and which is soft
@@ -79,7 +81,7 @@ def observed_order(errors: Sequence[float], floor: float = 1e-11) -> float:
     """
     e = [x for x in errors if x > floor * max(errors, default=0.0)]
     if len(e) < 3 or not e[-3] > e[-2] > e[-1]:
-        return float("nan")
+        return None
     return float(np.log(e[-1] / e[-2]) / np.log(e[-2] / e[-3]))
 
 
@@ -141,7 +143,6 @@ class StaticProblem:
         self._external = self._external_forces([b for b in bcs if isinstance(b, Traction)], v)
         internal = self.material.residual(v)
         residual = internal if self._external is None else internal - self._external
-        self._internal_form = fem.form(internal)
         self._residual_form = fem.form(residual)
         self._jacobian_form = fem.form(self.material.jacobian(du, v))
         self._set_displacements([b for b in bcs if isinstance(b, Displacement)])
@@ -295,7 +296,7 @@ class StaticProblem:
         progress: bool = True,
         after_step: Callable[[StaticProblem, StepRecord], None] | None = None,
     ) -> list[StepRecord]:
-        """Raise the load factor from 0 to 1 in `steps` equal steps.
+        """Raise the load factor from 0 to 1 in `steps` equal steps, from the undeformed body.
 
         Each step first extrapolates with the tangent of the last state, then runs Newton's
         method. A step that does not converge leaves no trace: u is restored, the step is halved
@@ -313,6 +314,8 @@ class StaticProblem:
         """
         if steps < 1:
             raise InputError(f"steps = {steps}: give at least 1")
+        self.history.clear()
+        self.u.x.array[:] = 0.0
         full = 1.0 / steps
         size, load, rejected, good = full, 0.0, 0, 0
         self._update_all(0.0)
@@ -340,7 +343,10 @@ class StaticProblem:
                 self.u.x.array[:] = saved
                 self._update_all(load)
                 size, rejected, good = 0.5 * (target - load), rejected + 1, 0
-                bar.write(f"step to load {target:.4f} rejected ({self._why}), next {size:.4f}")
+                tqdm.write(
+                    f"step to load {target:.4f} rejected ({self._why}), next {size:.4f}",
+                    file=sys.stderr,
+                )
                 if size < smallest * full:
                     raise ConvergenceError(
                         f"no convergence beyond load factor {load:.4f} ({self._why}); "
@@ -403,7 +409,7 @@ class StaticProblem:
         forces = fem_petsc.create_vector(self.V)
         with forces.localForm() as local:
             local.set(0.0)
-        fem_petsc.assemble_vector(forces, self._internal_form)
+        fem_petsc.assemble_vector(forces, self._residual_form)
         forces.ghostUpdate(addv=PETSc.InsertMode.ADD, mode=PETSc.ScatterMode.REVERSE)
         values = forces.getArray()
         reactions = {}
@@ -425,7 +431,9 @@ class StaticProblem:
         )
 
     def write(self, path: str | Path) -> None:
-        """Write the present state to an XDMF file for ParaView, see `fem.output`."""
-        from objstress.fem.output import write_xdmf
+        """Write the present state to an XDMF file for ParaView, see `ResultFile`."""
+        from objstress.fem.output import ResultFile
 
-        write_xdmf(self, path)
+        file = ResultFile(self, path)
+        file.write(self.history[-1].load if self.history else 0.0)
+        file.close()

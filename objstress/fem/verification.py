@@ -106,7 +106,7 @@ def newton_order(law: MaterialLaw, direction: tuple[int, int, int], traction: fl
         ],
         orientation=orientation(direction),
     )
-    return problem.solve(1, progress=False)[-1].order
+    return problem.solve(1, progress=False)[-1].order or float("nan")
 
 
 def pulled_plate(

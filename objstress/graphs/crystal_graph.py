@@ -45,30 +45,37 @@ def crystal_graph(structure: Structure, cutoff: float) -> Data:
 
 
 def shell_cutoff(structure: Structure, neighbours: int = 12) -> float:
-    """Smallest cutoff (Angstrom) that gives every atom `neighbours`, between two shells.
+    """A cutoff (Angstrom) that gives every atom at least `neighbours`, between two shells.
 
-    It lies in the middle of the first gap of at least 0.2 Angstrom beyond that distance, so that
-    rounding never puts a shell in or out.
+    It lies in the first gap of 0.2 Angstrom (or a twelfth of the distance reached) beyond the
+    atom worst off; a crystal of many distances has none near, and gets the widest gap within a
+    quarter of that distance, so that rounding never puts a shell in or out.
     """
-    radius = 2.0
+    radius = 3.0
     while True:
-        graph = crystal_graph(structure, radius) if radius > 2 else None
-        if graph is not None:
-            counts = torch.bincount(graph.edge_index[1], minlength=len(structure))
-            lengths = graph.edge_vec.norm(dim=1)
-            if counts.min() > neighbours:
-                per_atom = [
-                    lengths[graph.edge_index[1] == a].sort().values[neighbours - 1].item()
-                    for a in range(len(structure))
-                ]
-                reach = max(per_atom)
-                shells = lengths[lengths > reach - 1e-6].sort().values
-                gaps = shells[1:] - shells[:-1]
-                wide = (gaps > 0.2).nonzero()
-                if len(wide):
-                    k = int(wide[0])
-                    return float(shells[k] + shells[k + 1]) / 2
-        radius += 1.0
+        centre, length = _neighbour_lengths(structure, radius)
+        counts = np.bincount(centre, minlength=len(structure))
+        if counts.min() >= neighbours:
+            reach = max(np.sort(length[centre == a])[neighbours - 1] for a in range(len(structure)))
+            break
+        radius *= 1.25
+    _, length = _neighbour_lengths(structure, 1.6 * reach)
+    shells = np.sort(length[length > reach - 1e-6])
+    gaps = np.diff(shells)
+    near = shells[:-1] < 1.25 * reach
+    wide = np.flatnonzero((gaps > min(0.2, reach / 12)) & near)
+    k = wide[0] if len(wide) else int(np.argmax(np.where(near, gaps, 0.0)))
+    return float(shells[k] + shells[k + 1]) / 2
+
+
+def _neighbour_lengths(structure: Structure, cutoff: float):
+    i, d = NeighborList(cutoff=cutoff, full_list=True).compute(
+        points=structure.cart_coords,
+        box=np.array(structure.lattice.matrix),
+        periodic=True,
+        quantities="id",
+    )
+    return i, d
 
 
 def lone_node(lattice: str) -> Structure:
@@ -79,18 +86,22 @@ def lone_node(lattice: str) -> Structure:
 
     Args:
         lattice: "cubic" (simple cubic, edges along x, y, z), "hexagonal" (a = 1 along x,
-            c = 1.1 along z) or "cubic-111" (simple cubic, [111] along z and a two-fold [1-10]
-            along x, for trigonal materials).
+            c = 1.1 along z), "hexagonal-y" (the same with c along y) or "cubic-111" (simple
+            cubic, [111] along z and a two-fold [1-10] along x, for trigonal materials).
     """
     if lattice == "cubic":
         matrix = np.eye(3)
     elif lattice == "hexagonal":
         matrix = np.array([[1, 0, 0], [-0.5, np.sqrt(3) / 2, 0], [0, 0, 1.1]])
+    elif lattice == "hexagonal-y":
+        matrix = np.array([[1, 0, 0], [-0.5, 0, -np.sqrt(3) / 2], [0, 1.1, 0]])
     elif lattice == "cubic-111":
         x = np.array([1, -1, 0]) / np.sqrt(2)
         z = np.array([1, 1, 1]) / np.sqrt(3)
         # Columns of Q^T are x, z x x, z: Q takes the cube's axes to the turned frame.
         matrix = np.stack([x, np.cross(z, x), z]).T
     else:
-        raise InputError(f"lattice {lattice!r}: give 'cubic', 'hexagonal' or 'cubic-111'")
+        raise InputError(
+            f"lattice {lattice!r}: give 'cubic', 'hexagonal', 'hexagonal-y' or 'cubic-111'"
+        )
     return Structure(matrix, ["H"], [[0, 0, 0]])

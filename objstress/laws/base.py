@@ -13,7 +13,12 @@ from torch import Tensor
 from objstress.claims import Claim
 from objstress.errors import InputError, OutsideDomainWarning
 from objstress.symmetry.point_group import SymmetryGroup
-from objstress.symmetry.tensors import MANDEL, mandel_to_voigt
+from objstress.symmetry.tensors import (
+    MANDEL,
+    mandel_strain,
+    mandel_to_voigt,
+    tensor_from_mandel,
+)
 
 _BASIS = torch.tensor(MANDEL)
 
@@ -142,7 +147,7 @@ class StrainEnergyLaw(MaterialLaw):
         parts = self.strain_energy(mandel_strain(F), order)
         out = [parts[0]]
         if order >= 1:
-            second = torch.einsum("na,aij->nij", parts[1], _BASIS)
+            second = tensor_from_mandel(parts[1])
             out.append(F @ second)
         if order >= 2:
             push = torch.einsum("nim,amj->naij", F, _BASIS).reshape(-1, 6, 9)
@@ -154,13 +159,6 @@ class StrainEnergyLaw(MaterialLaw):
     def strain_energy(self, x: Tensor, order: int) -> tuple[Tensor, ...]:
         """W (n,), dW/dx (n, 6), d2W/dx2 (n, 6, 6) up to `order` at Mandel strains x (n, 6)."""
         raise NotImplementedError
-
-
-def mandel_strain(F: Tensor) -> Tensor:
-    """E = (F^T F - I) / 2 in Mandel form, (n, 3, 3) to (n, 6)."""
-    right = F.transpose(-1, -2) @ F
-    strain = 0.5 * (right - torch.eye(3, dtype=F.dtype))
-    return torch.einsum("aij,nij->na", _BASIS, strain)
 
 
 def _as_tensor(F: Any) -> Tensor:

@@ -27,7 +27,11 @@ def random_rotations(n: int, rng: np.random.Generator) -> np.ndarray:
     Rounding in Q^T Q acts like a strain of 1e-16; the floor of the relative error magnifies it
     a thousand times, so quaternion matrices are polished in extended precision.
     """
-    q = Rotation.random(n, rng=rng).as_matrix().reshape(n, 3, 3).astype(np.longdouble)
+    return _polished(Rotation.random(n, rng=rng).as_matrix().reshape(n, 3, 3))
+
+
+def _polished(rotations: np.ndarray) -> np.ndarray:
+    q = rotations.astype(np.longdouble)
     for _ in range(2):
         q = 1.5 * q - 0.5 * q @ q.transpose(0, 2, 1) @ q
     return q.astype(np.float64)
@@ -124,7 +128,7 @@ def rigid_spin(law: MaterialLaw, shear: float = 0.05, steps: int = 36) -> float:
     f = np.eye(3)
     f[0, 1] = shear
     angles = np.linspace(0, 2 * np.pi, steps + 1)
-    q = Rotation.from_rotvec(np.outer(angles, [0, 0, 1])).as_matrix()
+    q = _polished(Rotation.from_rotvec(np.outer(angles, [0, 0, 1])).as_matrix())
     p0 = _stress(law, f[None])
     turned = q.transpose(0, 2, 1) @ _stress(law, q @ f)
     return float(relative_error(law, turned - p0, np.repeat(p0, len(q), 0)).max())

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
+from torch import Tensor
 
-from objstress.errors import InputError
+from objstress.errors import InputError, check_writable
 from objstress.laws.analytic import NeoHooke, SaintVenantKirchhoff
 from objstress.laws.base import MaterialLaw
 from objstress.laws.learned import LearnedLaw
@@ -22,11 +24,20 @@ def save_law(law: MaterialLaw, path: str | Path) -> None:
     """Write beside `path`, then rename: a reader sees the old file or the whole new one."""
     path = Path(path)
     description, tensors = law.to_dict()
-    header = {"objstress": json.dumps({"format": FORMAT} | description)}
+    tensors = {name: value.detach().contiguous() for name, value in sorted(tensors.items())}
+    content = {"format": FORMAT, "sha256": _digest(tensors)} | description
+    header = {"objstress": json.dumps(content)}
     partial = path.with_name(path.name + ".partial")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    save_file({k: v.detach().contiguous() for k, v in tensors.items()}, partial, metadata=header)
+    check_writable(path)
+    save_file(tensors, partial, metadata=header)
     os.replace(partial, path)
+
+
+def _digest(tensors: dict[str, Tensor]) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        digest.update(name.encode() + tensors[name].numpy().tobytes())
+    return digest.hexdigest()
 
 
 def load_law(path: str | Path, outside: str = "warn") -> MaterialLaw:
@@ -59,6 +70,8 @@ def load_law(path: str | Path, outside: str = "warn") -> MaterialLaw:
                 f"{path}: written by a newer objstress (format {description['format']}, "
                 f"this one reads up to {FORMAT}); update objstress"
             )
+        if description["sha256"] != _digest(tensors):
+            raise InputError(f"{path}: damaged law file (its numbers do not match their checksum)")
         law = _KINDS[description["kind"]].from_dict(description, tensors)
     except InputError:
         raise

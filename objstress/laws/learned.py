@@ -9,10 +9,11 @@ import torch
 from pymatgen.core import Structure
 from torch import Tensor
 
-from objstress.laws.base import StrainEnergyLaw, _as_tensor, mandel_strain
+from objstress.laws.base import StrainEnergyLaw, _as_tensor
 from objstress.models.constitutive import ConstitutiveNetwork, NetworkSettings
 from objstress.models.polynomial import InvariantPolynomial
 from objstress.symmetry.point_group import PointGroup, SymmetryGroup, symmetry_group
+from objstress.symmetry.tensors import mandel_strain
 
 
 class LearnedLaw(StrainEnergyLaw):

@@ -31,12 +31,15 @@ class RotatedLaw(MaterialLaw):
         if not proper or np.abs(q @ q.T - np.eye(3)).max() > 1e-8:
             raise InputError("the orientation is not a rotation matrix (Q Q^T = I, det Q = 1)")
         self.law, self.Q = law, torch.tensor(q)
-        self.chunk = law.chunk
+        self.chunk, self.outside_action = law.chunk, law.outside_action
         group = law.point_group
         self.point_group = group.rotated(q) if isinstance(group, PointGroup) else group
 
     def outside(self, F: Any) -> Tensor:
         return self.law.outside(_as_tensor(F) @ self.Q)
+
+    def to_dict(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        raise InputError("save the law in the crystal's frame; the orientation belongs to the body")
 
     def _evaluate(self, F: Tensor, order: int) -> tuple[Tensor, ...]:
         parts = self.law._evaluate(F @ self.Q, order)

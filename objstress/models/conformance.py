@@ -1,8 +1,9 @@
 """Exactly the group: that a network has its symmetry, and no operation more.
 
-Measured on a lone node of a lattice that is more symmetric than the group (cubic, hexagonal, or
-cubic with [111] along z), where the filters alone carry the symmetry. An energy of C is even under
-inversion, so it tells Laue classes apart and no more; the convolution tells all groups apart.
+Measured on a lone node of a lattice that is more symmetric than the group (cubic, hexagonal with c
+along z or y, or cubic with [111] along z), where the filters alone carry the symmetry. An energy of
+C is even under inversion, so it tells Laue classes apart and no more; the convolution tells all
+groups apart.
 """
 
 from __future__ import annotations
@@ -31,7 +32,9 @@ IRREPS: list[Irrep] = [(l, p) for l in range(3) for p in (1, -1)]
 @cache
 def host_lattices() -> dict[str, tuple[Structure, PointGroup]]:
     """The lone-node lattices and their point groups."""
-    lattices = {name: lone_node(name) for name in ("cubic", "hexagonal", "cubic-111")}
+    lattices = {
+        name: lone_node(name) for name in ("cubic", "hexagonal", "hexagonal-y", "cubic-111")
+    }
     return {name: (s, PointGroup.from_structure(s)) for name, s in lattices.items()}
 
 

@@ -143,10 +143,6 @@ class InvariantPolynomial(nn.Module):
         table = self._mono.gradient(self._basis, self.degree)
         return np.einsum("nm,mka->nak", values, table, optimize=True)
 
-    def values(self, x: Tensor) -> np.ndarray:
-        """phi_k at Mandel strains x (n, 6), shape (n, k)."""
-        return self._mono.values(x, self.degree).numpy() @ self._basis
-
     def forward(self, x: Tensor, order: int = 1) -> tuple[Tensor, ...]:
         """Energy density and its derivatives with respect to Mandel strain.
 

@@ -11,7 +11,10 @@ from pathlib import Path
 
 import numpy as np
 import spglib
+from ase import Atoms
+from ase.io import read
 from pymatgen.core import Element, Structure
+from pymatgen.io.ase import AseAtomsAdaptor
 
 from objstress.errors import InputError
 
@@ -19,14 +22,16 @@ SYMPREC = 1e-2
 """Distance in Angstrom under which two sites count as equivalent (CIF files are rounded)."""
 
 
-def read_structure(source: Structure | str | Path) -> Structure:
-    """The periodic structure in a file (any format of pymatgen or ASE), or the structure itself.
+def read_structure(source: Structure | Atoms | str | Path) -> Structure:
+    """The periodic structure in a file (any format of pymatgen or ASE), or given as an object.
 
     Raises:
         InputError: the file is missing, unreadable, empty, not periodic or partly occupied.
     """
     if isinstance(source, Structure):
         structure = source
+    elif isinstance(source, Atoms):
+        structure = AseAtomsAdaptor.get_structure(source)
     else:
         path = Path(source)
         if not path.is_file():
@@ -47,10 +52,6 @@ def _parse(path: Path) -> Structure:
         try:
             return Structure.from_file(path)
         except Exception as first:  # pymatgen raises many kinds; ASE reads more formats
-            from ase import Atoms
-            from ase.io import read
-            from pymatgen.io.ase import AseAtomsAdaptor
-
             try:
                 atoms = read(path, index=-1)
                 if not isinstance(atoms, Atoms) or not atoms.pbc.all() or len(atoms) == 0:
@@ -141,7 +142,7 @@ def symmetrized(structure: Structure, symprec: float = SYMPREC) -> Structure:
     if _dataset(structure, 1e-6).number != number:
         raise InputError(
             f"{structure.composition.reduced_formula}: its symmetry is ambiguous at "
-            f"{symprec:g} Angstrom; give more digits or another tolerance"
+            f"{symprec:g} Angstrom; give its lattice and positions with more digits"
         )
     return structure
 

@@ -6,6 +6,7 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+from ase import Atoms
 from pymatgen.core import Structure
 from pymatgen.symmetry.groups import PointGroup as _PymatgenGroup
 
@@ -55,10 +56,9 @@ _ALIASES = {row[1].lower(): row[0] for row in _TABLE} | {
     "s6": "-3",
     "m3": "m-3",
     "m3m": "m-3m",
-    "-62m": "-6m2",
-    "-4m2": "-42m",
-    "2mm": "mm2",
-    "m2m": "mm2",
+    "321": "32",
+    "3m1": "3m",
+    "-3m1": "-3m",
 }
 
 
@@ -180,7 +180,7 @@ class PointGroup(SymmetryGroup):
         return group
 
     @classmethod
-    def from_structure(cls, structure: Structure | str | Path) -> PointGroup:
+    def from_structure(cls, structure: Structure | Atoms | str | Path) -> PointGroup:
         """The crystal's point group, in the structure's own Cartesian frame (spglib).
 
         Any setting and cell will do, primitive, conventional or a supercell, turned or not: the
@@ -264,4 +264,7 @@ def _standard_operations(symbol: str) -> np.ndarray:
     if _ROWS[symbol][2] in ("trigonal", "hexagonal"):
         columns = np.array([[1, -0.5, 0], [0, np.sqrt(3) / 2, 0], [0, 0, 1]])
         rotations = columns @ rotations @ np.linalg.inv(columns)
+    if symbol == "-3m":
+        # pymatgen means -31m; -3m1 has its two-fold axes along a, as 321 and 3m1 ask.
+        rotations = np.concatenate([g := _standard_operations("32"), -g])
     return _polish(rotations)

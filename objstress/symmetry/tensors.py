@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
+from torch import Tensor
 
 INDEX = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
 """(i, j) of each component."""
@@ -45,3 +47,14 @@ def mandel_rotations(operations: np.ndarray) -> np.ndarray:
     """M(g) with (g E g^T) = M(g) E in Mandel's six-space, orthogonal, shape (n, 6, 6)."""
     g = np.asarray(operations)
     return np.einsum("aij,nik,njl,bkl->nab", MANDEL, g, g, MANDEL, optimize=True)
+
+
+def mandel_strain(F: Tensor) -> Tensor:
+    """E = (F^T F - I) / 2 in Mandel form, (n, 3, 3) to (n, 6), differentiable."""
+    strain = 0.5 * (F.transpose(-1, -2) @ F - torch.eye(3, dtype=F.dtype))
+    return torch.einsum("aij,nij->na", torch.tensor(MANDEL, dtype=F.dtype), strain)
+
+
+def tensor_from_mandel(x: Tensor) -> Tensor:
+    """Mandel vectors (n, 6) to symmetric tensors (n, 3, 3), differentiable."""
+    return torch.einsum("na,aij->nij", x, torch.tensor(MANDEL, dtype=x.dtype))

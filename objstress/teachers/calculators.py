@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -67,9 +69,11 @@ def make_calculator(name: str, arguments: dict[str, Any] | None = None):
         build = CALCULATORS[name][0]
     elif ":" in name:
         module, _, attribute = name.partition(":")
+        if os.getcwd() not in sys.path:  # a user's own module lies in the working folder
+            sys.path.insert(0, os.getcwd())
         try:
             build = getattr(importlib.import_module(module), attribute)
-        except (ImportError, AttributeError) as error:
+        except Exception as error:  # whatever the module's own code does when it is imported
             raise InputError(f"calculator {name!r} cannot be imported: {error}") from None
     else:
         raise InputError(

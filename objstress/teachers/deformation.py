@@ -48,6 +48,14 @@ def find_deformation(atoms: Atoms, reference: Structure) -> tuple[np.ndarray, fl
         # A left-handed choice of vectors: the other hand of the same lattice.
         lattice = -lattice
     tolerance = SCATTER * _nearest(reference)
+    # A cell that was not turned is seen at once; the search below is for the others.
+    guess = np.round(cell @ np.linalg.inv(lattice))
+    if round(np.linalg.det(guess)) == copies:
+        f = np.linalg.solve(guess @ lattice, cell).T
+        if np.linalg.norm(0.5 * (f.T @ f - np.eye(3))) < 0.15:
+            scatter = _scatter(atoms, f, reference)
+            if scatter < tolerance:
+                return f, scatter
     best: tuple[float, float, np.ndarray] | None = None
     for supercell in _integer_maps(cell, lattice, copies):
         f = np.linalg.solve(supercell @ lattice, cell).T

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -13,13 +14,14 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
+from ase.calculators.abc import GetPropertiesMixin
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import read, write
 from ase.optimize import BFGS
 from pymatgen.core import Structure
 from tqdm import tqdm
 
-from objstress.errors import InputError
+from objstress.errors import InputError, check_writable
 from objstress.symmetry.crystal import primitive_cell, read_structure
 from objstress.teachers.calculators import make_calculator
 from objstress.teachers.strains import right_stretch, sample_strains
@@ -29,8 +31,8 @@ FORCE_TOLERANCE = 1e-3
 
 
 def label_strains(
-    structure: Structure | str | Path,
-    calculator: str | Callable[[], Any],
+    structure: Structure | Atoms | str | Path,
+    calculator: str | Callable[[], Any] | GetPropertiesMixin,
     *,
     out: str | Path,
     samples: int = 300,
@@ -54,8 +56,8 @@ def label_strains(
 
     Args:
         structure: a structure or its file; its primitive cell, symmetrised, is labelled.
-        calculator: a name for `make_calculator`, or a function that makes an ASE calculator
-            (one per worker).
+        calculator: a name for `make_calculator`, an ASE calculator, or a function that makes one
+            (one for each worker).
         samples, max_strain, seed: see `sample_strains`; or give `strains` (n, 3, 3) yourself.
         ions: "relaxed" (each cell's ions in equilibrium) or "clamped" (moved with the cell).
         arguments: keyword arguments of a calculator given by name.
@@ -67,6 +69,8 @@ def label_strains(
     Raises:
         InputError: bad arguments, no label at all, or a partial file of other settings.
     """
+    out = Path(out)
+    check_writable(out)
     if ions not in ("relaxed", "clamped"):
         raise InputError(f"ions = {ions!r}: give 'relaxed' or 'clamped'")
     cell = _atoms(primitive_cell(read_structure(structure)))
@@ -78,11 +82,15 @@ def label_strains(
         if calculator == "abinit":
             arguments = {"relax": ions == "relaxed"} | (arguments or {})
         make = partial(make_calculator, calculator, arguments)
+    elif isinstance(calculator, GetPropertiesMixin):
+        if workers > 1:
+            raise InputError("several workers need several calculators: give a function or a name")
+        instance = calculator
+        make = lambda: instance  # noqa: E731
     else:
         make = calculator
     pool = [make() for _ in range(max(1, workers))]
     description = _describe(calculator, pool[0], arguments)
-    out = Path(out)
     pending = out.with_name(out.name + ".partial")
     header = dict(ions=ions, calculator=description, reference_cell=cell.cell.array)
     done = _read_partial(pending, strains, header)
@@ -94,6 +102,8 @@ def label_strains(
         try:
             return _label(cell, strains[index], calc, ions, start=internal(strains[index]))
         except Exception as error:  # one strain must not take the rest with it
+            # What a failed run left in its calculator must not spoil the next label.
+            pool[pool.index(calc)] = make()
             return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
     todo = [i for i in range(len(strains)) if i not in done]
@@ -104,7 +114,7 @@ def label_strains(
             bar.update()
             if isinstance(result, str):
                 failed.append({"index": index, "reason": result})
-                bar.write(f"strain {index} left out: {result}")
+                bar.write(f"strain {index} left out: {result}", file=sys.stderr)
                 continue
             result.info.update(header, strain_index=index)
             done[index] = result

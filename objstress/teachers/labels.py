@@ -156,7 +156,11 @@ def _check_stress(path: Path, frames: list[Atoms]) -> None:
         if not np.isfinite(a.calc.results["stress"]).all()
         or not np.isfinite(a.calc.results.get("energy", 0.0))
         or not np.isfinite(a.cell.array).all()
+        or not np.isfinite(a.positions).all()
     ]
+    flat = [k for k, a in enumerate(frames) if a.cell.rank < 3]
+    if flat:
+        raise InputError(f"{path}: frame {flat[0]} has no periodic cell ({len(flat)} in all)")
     if broken:
         raise InputError(
             f"{path}: {len(broken)} labels are not finite (first: frame {broken[0]}); remove them"
@@ -164,7 +168,10 @@ def _check_stress(path: Path, frames: list[Atoms]) -> None:
 
 
 def _given_deformation(atoms: Atoms, reference: Structure) -> np.ndarray:
-    f = np.asarray(atoms.info["deformation_gradient"], dtype=float).reshape(3, 3)
+    try:
+        f = np.asarray(atoms.info["deformation_gradient"], dtype=float).reshape(3, 3)
+    except ValueError:
+        raise InputError("its deformation_gradient is no 3 x 3 matrix") from None
     if not np.isfinite(f).all():
         raise InputError("its deformation gradient is not finite")
     if np.linalg.det(f) <= 0:

@@ -6,7 +6,8 @@ import numpy as np
 from scipy.special import ndtri
 from scipy.stats import qmc
 
-from objstress.errors import InputError
+from objstress.errors import InputError, check_seed
+from objstress.symmetry.tensors import from_mandel
 
 SMALL_STRAIN = 0.01
 """A fifth of the labels lie below this |E|: they pin the elastic constants."""
@@ -26,6 +27,7 @@ def sample_strains(samples: int, max_strain: float = 0.08, seed: int = 0) -> np.
         raise InputError(f"samples = {samples}: give at least 1")
     if not 0 < max_strain <= 0.4:
         raise InputError(f"max_strain = {max_strain}: give a number in (0, 0.4]")
+    check_seed(seed)
     points = qmc.Sobol(7, scramble=True, rng=seed).random_base2(int(np.ceil(np.log2(samples + 1))))
     points = np.clip(points[:samples], 1e-9, 1 - 1e-9)
     normal = ndtri(points[:, :6])
@@ -35,12 +37,7 @@ def sample_strains(samples: int, max_strain: float = 0.08, seed: int = 0) -> np.
     low, high = np.full(samples, small), np.full(samples, max_strain)
     low[::5], high[::5] = 0.1 * small, small
     mandel = direction * (low + (high - low) * u)[:, None]
-    strain = np.zeros((samples, 3, 3))
-    for k in range(3):
-        strain[:, k, k] = mandel[:, k]
-    for k, (i, j) in enumerate([(1, 2), (0, 2), (0, 1)]):
-        strain[:, i, j] = strain[:, j, i] = mandel[:, 3 + k] / np.sqrt(2)
-    return strain
+    return from_mandel(mandel)
 
 
 def right_stretch(strain: np.ndarray) -> np.ndarray:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from objstress.laws.base import _BASIS, mandel_strain
 from objstress.models.constitutive import ConstitutiveNetwork
+from objstress.symmetry.tensors import mandel_strain, tensor_from_mandel
 
 
 def network_response(network: ConstitutiveNetwork, F: Tensor) -> tuple[Tensor, Tensor]:
@@ -17,8 +17,7 @@ def network_response(network: ConstitutiveNetwork, F: Tensor) -> tuple[Tensor, T
     x = torch.cat([x, torch.zeros_like(x[:1])]).requires_grad_()
     w = network(x)
     (s,) = torch.autograd.grad(w.sum(), x, create_graph=torch.is_grad_enabled())
-    second = torch.einsum("na,aij->nij", s[:-1] - s[-1], _BASIS)
-    return w[:-1] - w[-1] - x[:-1] @ s[-1], F @ second
+    return w[:-1] - w[-1] - x[:-1] @ s[-1], F @ tensor_from_mandel(s[:-1] - s[-1])
 
 
 def stress_loss(predicted: Tensor, target: Tensor, weight: Tensor) -> Tensor:

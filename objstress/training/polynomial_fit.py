@@ -10,7 +10,7 @@ import torch
 from objstress.errors import InputError
 from objstress.models.polynomial import InvariantPolynomial
 from objstress.symmetry.point_group import PointGroup
-from objstress.symmetry.tensors import MANDEL, to_mandel
+from objstress.symmetry.tensors import MANDEL, mandel_to_voigt, to_mandel
 from objstress.teachers.labels import Labels
 
 RIDGES = 10.0 ** np.arange(-12, 0)
@@ -96,6 +96,10 @@ def stress_floor(labels: Labels, group: PointGroup) -> float:
     """1e-3 of the largest elastic constant of a linear fit, GPa: the project's stress floor."""
     n = len(labels)
     x = to_mandel(labels.strain)
+    if n < 2 or np.linalg.norm(x, axis=1).max() < 1e-6:
+        raise InputError(f"{n} labels without strain: the elastic constants need strained cells")
+    if np.abs(labels.cauchy).max() < 1e-9:
+        raise InputError("every stress is zero: the labels carry no information")
     polynomial = InvariantPolynomial(group, 2, 1)
     second = to_mandel(np.linalg.inv(labels.F) @ labels.piola)
     solution, *_ = np.linalg.lstsq(
@@ -103,4 +107,4 @@ def stress_floor(labels: Labels, group: PointGroup) -> float:
     )
     polynomial.set_coefficients(solution)
     hessian = polynomial(torch.zeros(1, 6, dtype=torch.float64), 2)[2][0].numpy()
-    return 1e-3 * float(np.abs(np.diag(hessian)[:3]).max())
+    return 1e-3 * float(np.abs(mandel_to_voigt(hessian)).max())

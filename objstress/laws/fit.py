@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, replace
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
@@ -12,19 +13,22 @@ import torch
 from ase.units import GPa
 from pymatgen.core import Structure
 
-from objstress.errors import InputError
+from objstress.errors import InputError, check_seed
 from objstress.laws.learned import LearnedLaw
+from objstress.laws.metrics import energy_errors, stress_errors
 from objstress.models.constitutive import ConstitutiveNetwork, NetworkSettings
 from objstress.symmetry.point_group import PointGroup, SymmetryGroup
-from objstress.symmetry.tensors import mandel_rotations, to_mandel
+from objstress.symmetry.tensors import from_mandel, mandel_rotations, to_mandel
 from objstress.teachers.labels import Labels, read_labels
-from objstress.training.metrics import energy_errors, stress_errors
 from objstress.training.network_fit import Targets, TrainingSettings, fit_network
 from objstress.training.polynomial_fit import fit_polynomial, stress_floor
 from objstress.training.reference import stress_free_labels
 
-GAIN = 0.98
-"""The network is kept if it brings the validation error below this part of the polynomial's."""
+MISFIT = 0.2
+"""Leave-one-out error of the polynomial beyond which labels are refused as contradictory."""
+FEWEST = 40
+"""Labels below which no network is added to a polynomial: the 15 % of them that judge it would be
+fewer than six, too few for a standard error."""
 
 
 def fit_law(
@@ -46,8 +50,8 @@ def fit_law(
 
     The given structure is replaced by the stress-free one found from the labels; a polynomial of
     E, invariant under the crystal's point group, is fitted by least squares; the network, its
-    filters restricted to that group, learns what is left, and is kept only if labels it never
-    saw say that it helps.
+    filters restricted to that group, learns what is left, and is kept only if labels that
+    neither trained nor stopped it say that it helps (and never with fewer than 40 labels).
 
     Args:
         data: an extxyz file (see `read_labels`) or labels.
@@ -92,6 +96,9 @@ def fit_law(
         "notes": list(labels.notes),
         "point_group": group.symbol,
     }
+    if labels.ions == "clamped" and len(labels.structure) > 1:
+        say("clamped ions: the constants are stiffer than those of the crystal left to relax")
+    check_seed(training.seed)
     order = np.random.default_rng(training.seed).permutation(len(labels))
     hidden = round(held_out * len(labels))
     fitted = labels.subset(np.sort(order[hidden:]))
@@ -118,11 +125,15 @@ def fit_law(
             "leave_one_out": fit.error,
             "leave_one_out_by_degree": {str(k): v for k, v in fit.errors.items()},
         }
+        _check_fit(fit.error, fitted, group, floor)
         say(
             f"polynomial: degree {fit.polynomial.degree}, {len(fit.polynomial.degrees)} "
             f"invariants, leave-one-out error {fit.error:.2%}"
         )
-    if use_network:
+    if use_network and polynomial and len(fitted) < FEWEST:
+        say(f"network: none, {len(fitted)} labels are too few to judge it by ({FEWEST} needed)")
+        metadata["network"] = {"kept": False, "reason": f"fewer than {FEWEST} labels"}
+    elif use_network:
         law, metadata["network"] = _add_network(
             law, fitted, floor, filters or group, network, training, workdir, progress
         )
@@ -167,6 +178,9 @@ def _add_network(
     n = len(labels)
     order = np.random.default_rng(training.seed + 1).permutation(n)
     size = max(1, round(training.validation * n))
+    # A network alone is kept in any case: nothing needs to judge it.
+    judges = size if law.polynomial is not None else 0
+    stopping, judging = order[:size], order[size : size + judges]
     if settings is None:
         settings = NetworkSettings()
     # What is left over sets the scale: an output of one gives about the residual stress.
@@ -179,26 +193,65 @@ def _add_network(
             network.readout.outer.mul_(0.1)  # start near the polynomial
     before, after = fit_network(
         network,
-        targets.subset(order[size:]),
-        targets.subset(order[:size]),
+        targets.subset(order[size + judges :]),
+        targets.subset(stopping),
         training,
         settings.energy_scale,
         workdir,
         progress,
     )
-    kept = law.polynomial is None or after < GAIN * before
+    both = LearnedLaw(labels.structure, law.point_group, law.polynomial, network)
+    kept = law.polynomial is None or _is_better(both, law, labels.subset(judging), floor)
     description = {
         "weights": sum(p.numel() for p in network.parameters()),
         "filters": filters.symbol,
         "error_before": before,
         "error_after": after,
-        "validation_labels": size,
+        "stopping_labels": size,
+        "judging_labels": len(judging),
         "kept": kept,
         "training": asdict(training),
     }
-    if kept:
-        law = LearnedLaw(labels.structure, law.point_group, law.polynomial, network)
-    return law, description
+    return (both if kept else law), description
+
+
+def _is_better(new: LearnedLaw, old: LearnedLaw, labels: Labels, floor: float) -> bool:
+    # Judged on labels that neither trained the network nor chose when to stop: the gain in
+    # squared relative error must exceed its own standard error.
+    stress = labels.piola
+    size = np.maximum(np.linalg.norm(stress, axis=(1, 2)), floor)
+
+    def squares(law: LearnedLaw) -> np.ndarray:
+        gap = law.response(labels.F, 1)[1].numpy() - stress
+        return (np.linalg.norm(gap, axis=(1, 2)) / size) ** 2
+
+    gain = squares(old) - squares(new)
+    return bool(gain.mean() > gain.std(ddof=1) / np.sqrt(len(gain)))
+
+
+def _check_fit(error: float, labels: Labels, group: PointGroup, floor: float) -> None:
+    # A hyperelastic crystal of this group explains its own labels. Where it does not, the usual
+    # reason is another order of the shear stresses in the file.
+    if error < MISFIT:
+        return
+    names = ("yz", "xz", "xy")
+    for order in permutations(range(3)):
+        if order == (0, 1, 2):
+            continue
+        vector = to_mandel(labels.cauchy)
+        vector[:, 3:] = vector[:, [3 + k for k in order]]
+        other = replace(labels, cauchy=from_mandel(vector))
+        if fit_polynomial(other, group, floor, degrees=range(2, 4)).error < error / 5:
+            given = " ".join(names[k] for k in np.argsort(order))
+            raise InputError(
+                f"the stresses contradict the strains ({error:.0%} error), but agree once their "
+                f"shear components are read in the order {given}: store them as ASE does, "
+                "xx yy zz yz xz xy"
+            )
+    raise InputError(
+        f"no law of point group {group.symbol} explains the labels (leave-one-out error "
+        f"{error:.0%}): are stress sign, units (eV/Angstrom^3) and structure right?"
+    )
 
 
 def trained_domain(labels: Labels, group: PointGroup) -> np.ndarray:
