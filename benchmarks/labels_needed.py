@@ -36,8 +36,9 @@ from benchmarks.baselines import (
     fit_perceptron,
 )
 from objstress.claims import Claim, claims_table
-from objstress.demo.silicon import data_folder, environment, write_json
+from objstress.demo.silicon import data_folder, environment
 from objstress.errors import InputError
+from objstress.files import write_json
 from objstress.laws.fit import fit_law
 from objstress.laws.metrics import relative_rmse
 from objstress.symmetry.point_group import O3, PointGroup

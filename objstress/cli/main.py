@@ -13,7 +13,8 @@ from typing import Annotated, Any
 
 import typer
 
-from objstress.errors import InputError, check_writable
+from objstress.errors import InputError
+from objstress.files import check_writable
 
 app = typer.Typer(
     no_args_is_help=True,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import time
@@ -17,6 +16,7 @@ import torch
 import objstress
 from objstress.claims import Claim, claims_table
 from objstress.errors import InputError
+from objstress.files import write_json, write_whole
 from objstress.laws.base import MaterialLaw
 from objstress.laws.conformance import material_symmetry, random_deformations
 from objstress.laws.elasticity import youngs_modulus
@@ -68,7 +68,11 @@ def group_claims(progress: Callable[[Any], Any] = lambda x: x) -> list[Claim]:
     return [
         Claim("material symmetry, 32 groups, random weights", symmetry, 1e-12),
         Claim(
-            f"convolution breaks every extra operation, {pairs} supergroups", layer, 1e-4, "-", True
+            f"convolution breaks every extra operation, {pairs} supergroups in their frames",
+            layer,
+            1e-4,
+            "-",
+            True,
         ),
         Claim("energy breaks every supergroup of another Laue class", energy, 1e-4, "-", True),
     ]
@@ -183,7 +187,7 @@ def run_demo(out: str | Path, say: Callable[[str], None] = print) -> dict[str, A
         "environment": environment(),
     }
     write_json(out / "report.json", report)
-    (out / "report.md").write_text(_markdown(report, claims, law))
+    write_whole(out / "report.md", _markdown(report, claims, law))
     stage("done: " + ("every claim met" if all(x.ok for x in claims) else "A CLAIM WAS MISSED"))
     return report
 
@@ -222,13 +226,6 @@ def environment() -> dict[str, Any]:
     }
 
 
-def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Whole or not at all."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")
-    os.replace(partial, path)
-
-
 def _markdown(report: dict[str, Any], claims: list[Claim], law: MaterialLaw) -> str:
     facts = report["law"]
     poly, network, held = facts["polynomial"], facts["network"], facts["held_out"]
@@ -247,8 +244,8 @@ def _markdown(report: dict[str, Any], claims: list[Claim], law: MaterialLaw) -> 
     return f"""# Silicon: from the structure file to a simulation
 
 {facts["labels"]} strained cells of point group {facts["point_group"]}, {facts["ions"]} ions,
-labelled by {facts["source"].split(":")[0]}. The stress-free reference lies
-{100 * facts["reference_shift"]:.3f} % of strain from the given structure.
+labelled by {facts["source"].split(":")[0]}. The stress-free reference is stretched by
+{100 * facts["reference_shift"]:.3f} % from the given structure.
 
 {claims_table(claims)}
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import json
-import os
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,11 +12,12 @@ from dolfinx.io import XDMFFile
 from mpi4py import MPI
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
-from objstress.errors import InputError, check_writable
+from objstress.errors import InputError
 from objstress.fem import meshes
 from objstress.fem.boundary import Displacement, Traction
 from objstress.fem.output import ResultFile
 from objstress.fem.problem import ConvergenceError, StaticProblem, StepRecord
+from objstress.files import check_writable, write_json
 from objstress.laws.files import load_law
 from objstress.laws.rotated import orientation
 
@@ -226,7 +225,5 @@ def _write_history(problem: StaticProblem, out: Path, complete: bool, warn: bool
         else [],
     }
     if problem.comm.rank == 0:
-        partial = out / "history.json.partial"
-        partial.write_text(json.dumps(result, indent=1, allow_nan=False) + "\n")
-        os.replace(partial, out / "history.json")
+        write_json(out / "history.json", result)
     return result

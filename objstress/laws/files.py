@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
-from objstress.errors import InputError, check_writable
+from objstress.errors import InputError
+from objstress.files import write_whole
 from objstress.laws.analytic import NeoHooke, SaintVenantKirchhoff
 from objstress.laws.base import MaterialLaw
 from objstress.laws.learned import LearnedLaw
@@ -21,16 +21,12 @@ _KINDS = {kind.kind: kind for kind in (SaintVenantKirchhoff, NeoHooke, LearnedLa
 
 
 def save_law(law: MaterialLaw, path: str | Path) -> None:
-    """Write beside `path`, then rename: a reader sees the old file or the whole new one."""
-    path = Path(path)
+    """Write a law to one file, whole or not at all."""
     description, tensors = law.to_dict()
     tensors = {name: value.detach().contiguous() for name, value in sorted(tensors.items())}
     content = {"format": FORMAT, "sha256": _digest(tensors)} | description
     header = {"objstress": json.dumps(content)}
-    partial = path.with_name(path.name + ".partial")
-    check_writable(path)
-    save_file(tensors, partial, metadata=header)
-    os.replace(partial, path)
+    write_whole(path, save(tensors, metadata=header))
 
 
 def _digest(tensors: dict[str, Tensor]) -> str:

@@ -22,7 +22,7 @@ from objstress.symmetry.tensors import from_mandel, mandel_rotations, to_mandel
 from objstress.teachers.labels import Labels, read_labels
 from objstress.training.network_fit import Targets, TrainingSettings, fit_network
 from objstress.training.polynomial_fit import fit_polynomial, stress_floor
-from objstress.training.reference import stress_free_labels
+from objstress.training.reference import stress_free_labels, stretch_size
 
 MISFIT = 0.2
 """Leave-one-out error of the polynomial beyond which labels are refused as contradictory."""
@@ -61,7 +61,8 @@ def fit_law(
         network, training: sizes and schedule.
         filters: group of the network's filters; the crystal's point group by default.
         polynomial, use_network: leave one of the two parts out.
-        stress_free: False keeps the given structure as reference.
+        stress_free: False keeps the given structure as reference; the law is free of stress there
+            all the same, and a residual stress of the labels becomes misfit.
         workdir: folder for the network's log and checkpoints; an interrupted fit resumes there.
         say: called with a line on each step.
 
@@ -106,12 +107,11 @@ def fit_law(
     if stress_free:
         fitted, stretch = stress_free_labels(fitted, group)
         tested = tested.rereferenced(stretch)
-        strain = 0.5 * (stretch.T @ stretch - np.eye(3))
-        metadata["reference_shift"] = float(np.linalg.norm(strain))
+        metadata["reference_shift"] = stretch_size(stretch)
         metadata["reference_stretch"] = stretch.tolist()
         say(
-            f"stress-free reference: |E| = {np.linalg.norm(strain):.3%} from the given structure, "
-            f"cell edges {', '.join(f'{a:.4f}' for a in fitted.structure.lattice.abc)} Angstrom"
+            f"stress-free reference: stretched by up to {stretch_size(stretch):.3%}, cell edges "
+            f"{', '.join(f'{a:.4f}' for a in fitted.structure.lattice.abc)} Angstrom"
         )
     floor = stress_floor(fitted, group)
     law = LearnedLaw(fitted.structure, group)

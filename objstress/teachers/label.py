@@ -21,7 +21,8 @@ from ase.optimize import BFGS
 from pymatgen.core import Structure
 from tqdm import tqdm
 
-from objstress.errors import InputError, check_writable
+from objstress.errors import InputError
+from objstress.files import check_writable
 from objstress.symmetry.crystal import primitive_cell, read_structure
 from objstress.teachers.calculators import make_calculator
 from objstress.teachers.strains import right_stretch, sample_strains

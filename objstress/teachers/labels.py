@@ -98,12 +98,13 @@ def read_labels(path: str | Path, structure: Structure | str | Path) -> Labels:
     bad = np.flatnonzero(np.linalg.det(deformation) <= 0)
     if len(bad):
         raise InputError(f"{path}: det F <= 0 in frame {bad[0]} ({len(bad)} in all)")
-    kinds = {str(a.info["ions"]) for a in frames if "ions" in a.info}
+    kinds = {str(a.info.get("ions", "unstated")) for a in frames}
     if len(kinds) > 1:
         raise InputError(
             f"{path}: labels with {' and '.join(sorted(kinds))} ions in one file; they differ by "
             "half of C44 in silicon: fit them apart"
         )
+    kinds.discard("unstated")
     notes = []
     if scatter:
         sizes = sorted({len(a) for a in frames})

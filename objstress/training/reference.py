@@ -14,7 +14,7 @@ from objstress.teachers.strains import right_stretch
 from objstress.training.polynomial_fit import fit_polynomial, stress_floor
 
 LARGEST_SHIFT = 0.02
-"""|E| between the given structure and the stress-free one beyond which the fit is refused."""
+"""Principal stretch to the stress-free structure, less one, beyond which a fit is refused."""
 
 
 def stress_free_labels(labels: Labels, group: PointGroup) -> tuple[Labels, np.ndarray]:
@@ -43,17 +43,21 @@ def stress_free_labels(labels: Labels, group: PointGroup) -> tuple[Labels, np.nd
         stretch = right_stretch(from_mandel(shift))
         labels = labels.rereferenced(stretch)
         total = stretch @ total
-        strain = 0.5 * (total.T @ total - np.eye(3))
-        size = float(np.linalg.norm(strain))
+        size = stretch_size(total)
         if size > LARGEST_SHIFT:
             raise InputError(
-                f"the stress-free cell lies {size:.1%} of strain from the given structure (limit "
+                f"the stress-free cell is stretched by {size:.1%} from the given structure (limit "
                 f"{LARGEST_SHIFT:.0%}); give the relaxed structure of the method that made the "
                 "labels"
             )
         if np.linalg.norm(shift) < 1e-9:
             break
     return labels, total
+
+
+def stretch_size(stretch: np.ndarray) -> float:
+    """Largest |lambda - 1| over the principal stretches lambda of U (3, 3)."""
+    return float(np.abs(np.linalg.eigvalsh(stretch) - 1).max())
 
 
 def _stationary(polynomial: InvariantPolynomial, basis: np.ndarray) -> np.ndarray | None:
