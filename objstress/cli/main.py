@@ -222,9 +222,6 @@ def main() -> None:
     except (InputError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
-    except KeyboardInterrupt:
-        print("interrupted; the same command goes on from here", file=sys.stderr)
-        sys.exit(130)
     except Exception as error:
         if type(error).__name__ != "ConvergenceError":
             raise
