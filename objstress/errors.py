@@ -5,6 +5,10 @@ class InputError(ValueError):
     """Input that cannot be used; the message is one line that names the thing and the way out."""
 
 
+class ConvergenceError(RuntimeError):
+    """A load step did not converge at the smallest size; the last accepted state is kept."""
+
+
 class OutsideDomainWarning(UserWarning):
     """A law was evaluated at strains outside those it was trained on."""
 

@@ -11,6 +11,7 @@ from pymatgen.core import Lattice, Structure
 
 from objstress import InputError, label_strains
 from objstress.symmetry.crystal import primitive_cell
+from objstress.symmetry.tensors import to_mandel
 from objstress.teachers.calculators import make_calculator
 from objstress.teachers.deformation import find_deformation
 from objstress.teachers.labels import read_labels
@@ -31,10 +32,9 @@ def test_strains_fill_the_ball_and_a_fifth_is_small():
     assert (size < 0.01).mean() == pytest.approx(0.2, abs=0.01)
     assert np.abs(e - e.transpose(0, 2, 1)).max() == 0
     # No component and no direction is left out.
-    flat = e.reshape(250, 9)[:, [0, 1, 2, 5, 2, 1]]
-    assert np.linalg.matrix_rank(flat[:, :4]) == 4
+    assert np.linalg.matrix_rank(to_mandel(e)) == 6
     assert np.abs(e.mean(axis=0)).max() < 0.005
-    assert np.array_equal(e[:100], sample_strains(100, 0.08)) or len(e) == 250
+    assert np.array_equal(e[:100], sample_strains(100, 0.08))  # more samples extend fewer
     u = right_stretch(e)
     assert np.abs(u @ u - (np.eye(3) + 2 * e)).max() < 1e-14
     assert np.array_equal(e, sample_strains(250, 0.08))

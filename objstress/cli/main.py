@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
-from objstress.errors import InputError
+from objstress.errors import ConvergenceError, InputError
 from objstress.files import check_writable
 
 app = typer.Typer(
@@ -222,8 +222,6 @@ def main() -> None:
     except (InputError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
-    except Exception as error:
-        if type(error).__name__ != "ConvergenceError":
-            raise
+    except ConvergenceError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(3)

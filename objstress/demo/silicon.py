@@ -115,7 +115,8 @@ def run_demo(out: str | Path, say: Callable[[str], None] = print) -> dict[str, A
     say(f"          point group {group.symbol} ({group.schoenflies}), {group.order} operations")
 
     stage("fitting the law to DFT stresses")
-    law = fit_law(data / "labels.extxyz", structure, say=lambda t: say(f"          {t}"))
+    labels = read_labels(data / "labels.extxyz", structure)
+    law = fit_law(labels, say=lambda t: say(f"          {t}"))
     law.save(out / "silicon.law")
     held_out = law.metadata["held_out"]["both"]["relative_rmse"]
 
@@ -159,9 +160,7 @@ def run_demo(out: str | Path, say: Callable[[str], None] = print) -> dict[str, A
         body.write(out / f"plate-{name.strip('[]')}.xdmf")
 
     stage("drawing")
-    labels = read_labels(data / "labels.extxyz", structure).rereferenced(
-        np.array(law.metadata["reference_stretch"])
-    )
+    labels = labels.rereferenced(np.array(law.metadata["reference_stretch"]))
     unseen = np.zeros(len(labels), dtype=bool)
     unseen[law.metadata["held_out"]["index"]] = True
     pictures.modulus_surface(law, out / "modulus.png")

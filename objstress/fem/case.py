@@ -12,12 +12,12 @@ from dolfinx.io import XDMFFile
 from mpi4py import MPI
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
-from objstress.errors import InputError
+from objstress.errors import ConvergenceError, InputError
 from objstress.fem import meshes
 from objstress.fem.boundary import Displacement, Traction
 from objstress.fem.output import ResultFile
-from objstress.fem.problem import ConvergenceError, StaticProblem, StepRecord
-from objstress.files import check_writable, write_json
+from objstress.fem.problem import StaticProblem, StepRecord
+from objstress.files import write_json
 from objstress.laws.files import load_law
 from objstress.laws.rotated import orientation
 
@@ -179,7 +179,6 @@ def simulate(path: str | Path, out: str | Path, progress: bool = True) -> dict[s
     """
     case = read_case(path)
     folder, out = Path(path).parent, Path(out)
-    check_writable(out / "result.xdmf")
     law = load_law(folder / case.law, outside=case.outside)
     problem = StaticProblem(
         case.mesh.build(folder),

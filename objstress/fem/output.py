@@ -9,6 +9,8 @@ import numpy as np
 from dolfinx import fem
 from dolfinx.io import XDMFFile
 
+from objstress.files import check_writable
+
 if TYPE_CHECKING:
     from objstress.fem.problem import StaticProblem
 
@@ -24,11 +26,15 @@ class ResultFile:
 
     Args:
         problem: whose states are written.
-        path: `.xdmf`.
+        path: `.xdmf`; its folder is made.
+
+    Raises:
+        InputError: the file cannot be written there.
     """
 
     def __init__(self, problem: StaticProblem, path: str | Path):
         self.problem, self.path = problem, Path(path).with_suffix(".xdmf")
+        check_writable(self.path)
         mesh = problem.mesh
         nodes = fem.functionspace(mesh, ("Lagrange", mesh.geometry.cmap.degree, (3,)))
         self.displacement = fem.Function(nodes, name="displacement")

@@ -18,7 +18,7 @@ from mpi4py import MPI
 from petsc4py import PETSc
 from tqdm import tqdm
 
-from objstress.errors import InputError
+from objstress.errors import ConvergenceError, InputError
 from objstress.fem.boundary import Displacement, Traction, marker
 from objstress.fem.material import QuadratureMaterial
 from objstress.laws.base import MaterialLaw
@@ -28,10 +28,6 @@ _REASONS = {
     for name, value in vars(PETSc.SNES.ConvergedReason).items()
     if isinstance(value, int) and value < 0
 }
-
-
-class ConvergenceError(RuntimeError):
-    """A step did not converge at the smallest size; the last accepted state is kept."""
 
 
 @dataclass
