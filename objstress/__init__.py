@@ -18,7 +18,9 @@ _NAMES = {
     "O3": "objstress.symmetry.point_group",
     "SO3": "objstress.symmetry.point_group",
     "label_strains": "objstress.teachers.label",
+    "label_adaptively": "objstress.laws.adaptive",
     "fit_law": "objstress.laws.fit",
+    "fit_ensemble": "objstress.laws.ensemble",
     "load_law": "objstress.laws.files",
     "SaintVenantKirchhoff": "objstress.laws.analytic",
     "NeoHooke": "objstress.laws.analytic",
@@ -29,7 +31,9 @@ __all__ = ["__version__", "fem", *_NAMES]
 if TYPE_CHECKING:
     from objstress import fem
     from objstress.errors import InputError, OutsideDomainWarning
+    from objstress.laws.adaptive import label_adaptively
     from objstress.laws.analytic import NeoHooke, SaintVenantKirchhoff
+    from objstress.laws.ensemble import fit_ensemble
     from objstress.laws.files import load_law
     from objstress.laws.fit import fit_law
     from objstress.laws.rotated import orientation

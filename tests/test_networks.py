@@ -9,7 +9,8 @@ from pymatgen.core import Lattice, Structure
 from torch_geometric.data import Batch
 
 from objstress import O3, SO3, InputError, PointGroup
-from objstress.graphs.crystal_graph import crystal_graph, lone_node, shell_cutoff
+from objstress.graphs.crystal_graph import crystal_graph, shell_cutoff
+from objstress.graphs.lone_node import lone_node
 from objstress.graphs.pairs import EdgePairs
 from objstress.models.conformance import energy_violation, exactness
 from objstress.models.constitutive import ConstitutiveNetwork, NetworkSettings

@@ -16,7 +16,7 @@ BELOW = {
     "graphs": {"errors", "symmetry"},
     "nn": {"graphs", "symmetry"},
     "models": {"errors", "graphs", "nn", "symmetry"},
-    "teachers": {"errors", "files", "symmetry"},
+    "teachers": {"errors", "files", "graphs", "symmetry"},
     "training": {"errors", "models", "symmetry", "teachers"},
     "laws": {"claims", "errors", "files", "models", "symmetry", "teachers", "training"},
     "fem": {"errors", "files", "laws", "symmetry"},

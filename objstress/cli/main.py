@@ -94,14 +94,24 @@ def teach(
     calculator: Annotated[str, typer.Option(help="emt, kumagai, ..., or module:Class.")],
     out: Annotated[Path, typer.Option(help="The extxyz file to write.")],
     arguments: Annotated[str, typer.Option(help="JSON arguments of the calculator.")] = "{}",
-    samples: int = 300,
+    samples: Annotated[int, typer.Option(help="Labels, with --adaptive at most.")] = 300,
     max_strain: Annotated[float, typer.Option(help="Largest |E|.")] = 0.08,
     ions: Ions = Ions.relaxed,
     seed: int = 0,
-    workers: Annotated[int, typer.Option(help="Parallel calculators.")] = 1,
+    workers: Annotated[int, typer.Option(help="Parallel calculators (dask.distributed).")] = 1,
+    scheduler: Annotated[
+        str | None, typer.Option(help="Address of a running dask scheduler instead.")
+    ] = None,
+    adaptive: Annotated[
+        bool, typer.Option("--adaptive", help="Label where an ensemble is least sure.")
+    ] = False,
+    target: Annotated[
+        float, typer.Option(help="Relative stress error that --adaptive stops at.")
+    ] = 0.01,
     as_json: Json = False,
 ) -> None:
     """Label strained cells of a structure with a calculator."""
+    from objstress.laws.adaptive import label_adaptively
     from objstress.teachers.label import label_strains
 
     try:
@@ -110,9 +120,7 @@ def teach(
         raise InputError(f"--arguments is not JSON: {error}") from None
     if not isinstance(keywords, dict):
         raise InputError("--arguments must be a JSON object such as '{\"cutoff\": 5}'")
-    result = label_strains(
-        structure,
-        calculator,
+    common: dict[str, Any] = dict(
         out=out,
         samples=samples,
         max_strain=max_strain,
@@ -120,39 +128,57 @@ def teach(
         seed=seed,
         arguments=keywords,
         workers=workers,
+        scheduler=scheduler,
     )
+    if adaptive:
+        result = label_adaptively(structure, calculator, target=target, say=_say, **common)
+    else:
+        result = label_strains(structure, calculator, **common)
     _print(
         result,
         as_json,
-        lambda r: f"{r['labels']} labels in {r['out']}, {len(r['failed'])} strains failed",
+        lambda r: (
+            f"{r['labels']} labels with {r['ions']} ions in {r['out']}, "
+            f"{len(r['failed'])} strains failed"
+        ),
     )
+    if not result.get("reached", True):
+        _say(f"the error bar is still {result['error_bars'][-1][1]:.2%}: allow more --samples")
 
 
 @app.command()
 def fit(
-    data: Path,
-    structure: Annotated[Path, typer.Option(help="Structure file of the crystal.")],
+    data: Annotated[Path, typer.Argument(help="Labels (extxyz), or strain-stress pairs (CSV).")],
     out: Annotated[Path, typer.Option(help="The law file to write.")],
+    structure: Annotated[Path | None, typer.Option(help="Structure file of the crystal.")] = None,
+    point_group: Annotated[
+        str | None,
+        typer.Option(help="Point group of a material without listed atoms, instead."),
+    ] = None,
+    members: Annotated[
+        int, typer.Option(help="Laws of an ensemble with error bars; 1 fits a single law.")
+    ] = 1,
     held_out: Annotated[float, typer.Option(help="Part of the labels kept unseen.")] = 0.2,
     seed: int = 0,
     as_json: Json = False,
 ) -> None:
     """Fit a law to labelled strains; an interrupted fit goes on from OUT.fit."""
+    from objstress.laws.ensemble import fit_ensemble
     from objstress.laws.fit import fit_law
     from objstress.training.network_fit import TrainingSettings
 
     check_writable(out)
     work = out.with_name(out.name + ".fit")
-    law = fit_law(
-        data,
-        structure,
-        held_out=held_out,
-        training=TrainingSettings(seed=seed),
-        workdir=work,
-        say=_say,
+    common: dict[str, Any] = dict(
+        point_group=point_group, held_out=held_out, workdir=work, say=_say
     )
+    law: Any
+    if members == 1:
+        law = fit_law(data, structure, training=TrainingSettings(seed=seed), **common)
+    else:
+        law = fit_ensemble(data, structure, members=members, seed=seed, **common)
     law.save(out)
-    for leftover in (*work.glob("*.ckpt"), *work.glob("fingerprint.txt")):
+    for leftover in (*work.rglob("*.ckpt"), *work.rglob("fingerprint.txt")):
         leftover.unlink()  # the log stays
     result = {
         "law": str(out),
@@ -161,6 +187,39 @@ def fit(
         **law.metadata,
     }
     _print(result, as_json, lambda r: f"law written to {r['law']}\n{_stiffness(law.stiffness())}")
+
+
+class Kind(str, Enum):
+    polynomial = "polynomial"
+    torch = "torch"
+
+
+@app.command()
+def compile(
+    law: Path,
+    out: Annotated[Path, typer.Option(help="The law file to write.")],
+    tolerance: Annotated[
+        float, typer.Option(help="Worst relative stress error a polynomial may make.")
+    ] = 1e-3,
+    kind: Kind = Kind.polynomial,
+    as_json: Json = False,
+) -> None:
+    """Make a law as cheap as a textbook material; prints its elastic constants of all orders."""
+    from objstress.laws.compiled import PolynomialLaw
+    from objstress.laws.files import load_law
+
+    check_writable(out)
+    compiled = load_law(law).compile(tolerance, kind.value)
+    compiled.save(out)
+    result: dict[str, Any] = {"law": str(out), "kind": kind.value}
+    table = ""
+    if isinstance(compiled, PolynomialLaw):
+        table = "\n" + compiled.constants_table()
+        result["compiled"] = compiled.metadata["compiled"]
+        result["constants_GPa"] = {
+            str(order): compiled.elastic_constants(order) for order in range(2, compiled.degree + 1)
+        }
+    _print(result, as_json, lambda r: f"law written to {r['law']}{table}")
 
 
 @app.command()

@@ -17,12 +17,13 @@ import objstress
 from objstress.claims import Claim, claims_table
 from objstress.errors import InputError
 from objstress.files import write_json, write_whole
+from objstress.graphs.lone_node import host_of
 from objstress.laws.base import MaterialLaw
 from objstress.laws.conformance import material_symmetry, random_deformations
 from objstress.laws.elasticity import youngs_modulus
 from objstress.laws.fit import fit_law
 from objstress.laws.learned import LearnedLaw
-from objstress.models.conformance import exactness, host_of
+from objstress.models.conformance import exactness
 from objstress.models.constitutive import ConstitutiveNetwork, NetworkSettings
 from objstress.symmetry.point_group import PointGroup
 from objstress.teachers.labels import read_labels

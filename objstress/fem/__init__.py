@@ -17,5 +17,13 @@ except ImportError as error:
 from objstress.fem.boundary import Displacement, Traction
 from objstress.fem.material import QuadratureMaterial
 from objstress.fem.problem import StaticProblem, StepRecord
+from objstress.fem.ufl_material import UflMaterial
 
-__all__ = ["Displacement", "QuadratureMaterial", "StaticProblem", "StepRecord", "Traction"]
+__all__ = [
+    "Displacement",
+    "QuadratureMaterial",
+    "StaticProblem",
+    "StepRecord",
+    "Traction",
+    "UflMaterial",
+]

@@ -100,6 +100,7 @@ class Case(_Strict):
 
     Attributes:
         law: law file, relative to the case.
+        assembly: quadrature, or ufl for a compiled law, see `StaticProblem`.
         outside: what strains outside the trained domain mean: warn, error or ignore.
     """
 
@@ -109,6 +110,7 @@ class Case(_Strict):
     displacements: list[DisplacementCase] = Field(min_length=1)
     tractions: list[TractionCase] = []
     degree: int = Field(default=1, ge=1, le=3)
+    assembly: Literal["quadrature", "ufl"] = "quadrature"
     steps: int = Field(default=4, ge=1)
     outside: Literal["warn", "error", "ignore"] = "warn"
 
@@ -187,6 +189,7 @@ def simulate(path: str | Path, out: str | Path, progress: bool = True) -> dict[s
         + [Traction(t.where, t.value) for t in case.tractions],
         orientation=case.orientation.rotation() if case.orientation else None,
         degree=case.degree,
+        assembly=case.assembly,
     )
     files = ResultFile(problem, out / "result.xdmf")
 

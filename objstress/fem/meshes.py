@@ -1,4 +1,4 @@
-"""Meshes made without a mesher: boxes, and a plate with a hole."""
+"""Meshes made without a mesher: boxes, a plate with a hole, voxels."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import basix.ufl
 import numpy as np
 from dolfinx import mesh as dmesh
 from mpi4py import MPI
+from scipy import ndimage
 
 from objstress.errors import InputError
 
@@ -99,3 +100,83 @@ def plate_with_hole(
     if comm.rank > 0:  # one rank brings the mesh, dolfinx spreads it
         points, hexahedra = points[:0], hexahedra[:0]
     return dmesh.create_mesh(comm, hexahedra, element, points)
+
+
+def voxels(solid: np.ndarray, size: Sequence[float], comm: Any = MPI.COMM_WORLD) -> dmesh.Mesh:
+    """The solid voxels of a box from the origin to `size`, one hexahedron each.
+
+    Args:
+        solid: bool (nx, ny, nz), True where there is material; axes x, y, z.
+        size: edge lengths of the box, voids included.
+
+    Raises:
+        InputError: no three-dimensional array, no solid voxel, or a size that is not positive.
+    """
+    solid, size_ = np.asarray(solid, dtype=bool), np.asarray(size, dtype=float)
+    if solid.ndim != 3 or not solid.any():
+        raise InputError(
+            f"voxels of shape {solid.shape}, {solid.sum()} of them solid: give a boolean array "
+            "(nx, ny, nz) with some material"
+        )
+    if size_.shape != (3,) or not (size_ > 0).all():
+        raise InputError(f"size = {size}: give the box's three edge lengths, all positive")
+    number = np.arange(np.prod(np.add(solid.shape, 1))).reshape(np.add(solid.shape, 1))
+    i, j, k = np.nonzero(solid)
+    corners = [number[i + a, j + b, k + c] for c in (0, 1) for b in (0, 1) for a in (0, 1)]
+    used, hexahedra = np.unique(np.stack(corners, axis=-1), return_inverse=True)
+    points = np.stack(np.unravel_index(used, number.shape), axis=-1) / solid.shape * size_
+    hexahedra = hexahedra.reshape(-1, 8).astype(np.int64)
+    element = basix.ufl.element("Lagrange", "hexahedron", 1, shape=(3,))
+    if comm.rank > 0:  # one rank brings the mesh, dolfinx spreads it
+        points, hexahedra = points[:0], hexahedra[:0]
+    return dmesh.create_mesh(comm, hexahedra, element, points)
+
+
+def octet_truss(n: int, radius: float) -> np.ndarray:
+    r"""Voxels within `radius` of the lines that join nearest neighbours of an fcc lattice.
+
+        rho = 12 sqrt(2) pi radius^2 in the limit of thin struts
+
+    One cubic cell of the octet truss, periodic, of cubic symmetry whatever n is; cell edge 1.
+    Struts along the six <110>, joints on the corners and faces of the cell, twelve struts each.
+
+    Deshpande, Fleck and Ashby, J. Mech. Phys. Solids 49 (2001) 1747.
+
+    Args:
+        n: voxels along the cell's edge.
+        radius: of the struts, in cell edges; a strut is sqrt(1/2) long.
+
+    Returns:
+        bool (n, n, n).
+
+    Raises:
+        InputError: struts so thick that no void is left, or so thin that the voxels do not hang
+            together by their faces.
+    """
+    if n < 1 or not radius > 0:
+        raise InputError(f"octet truss of {n} voxels, radius {radius}: give positive numbers")
+    x = np.stack(np.meshgrid(*[(np.arange(n) + 0.5) / n] * 3, indexing="ij"))
+    solid = np.zeros((n, n, n), dtype=bool)
+    for a, b, c in ((0, 1, 2), (1, 2, 0), (2, 0, 1)):
+        for sign in (1, -1):
+            for plane in (0.0, 0.5):
+                # The lines x_a -+ x_b = plane (mod 1) at the height x_c = plane (mod 1).
+                across = (x[a] - sign * x[b] - plane + 0.5) % 1 - 0.5
+                height = (x[c] - plane + 0.5) % 1 - 0.5
+                solid |= 0.5 * across**2 + height**2 <= radius**2
+    if solid.all():
+        raise InputError(f"octet truss of radius {radius}: no void is left, take thinner struts")
+    if _pieces(solid) != 1:
+        raise InputError(
+            f"octet truss of radius {radius}: {n} voxels do not resolve its struts, take more"
+        )
+    return solid
+
+
+def _pieces(solid: np.ndarray) -> int:
+    """How many parts of a periodic array of voxels do not hang together by faces."""
+    # Three cells a side: a part that meets itself only across the cell's faces is one part.
+    label, _ = ndimage.label(np.tile(solid, (3, 3, 3)))
+    n = solid.shape
+    middle = label[tuple(slice(k, 2 * k) for k in n)]
+    return len(np.unique(middle[middle > 0]))

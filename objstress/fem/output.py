@@ -14,13 +14,14 @@ from objstress.files import check_writable
 if TYPE_CHECKING:
     from objstress.fem.problem import StaticProblem
 
-SHAPES = {"cauchy_stress": (3, 3), "von_mises": (), "J": (), "energy": (), "outside": ()}
-"""Cell fields of a result: stress and energy in GPa, J and outside without unit."""
+SHAPES: dict[str, tuple[int, ...]] = {"cauchy_stress": (3, 3)}
+"""Cell fields that are no scalars: see `Material.cell_averages` for all of them."""
 
 
 class ResultFile:
     """XDMF with displacement at the nodes and, per cell, Cauchy stress, von Mises, J, energy and
-    the fraction of points outside the trained strains; one time for each `write`.
+    the fraction of points outside the trained strains, and the error bar of the stress where the
+    law has one; one time for each `write`.
 
     The numbers lie in an `.h5` file beside it. `close` it at the end; `discard` removes both.
 
@@ -39,8 +40,8 @@ class ResultFile:
         nodes = fem.functionspace(mesh, ("Lagrange", mesh.geometry.cmap.degree, (3,)))
         self.displacement = fem.Function(nodes, name="displacement")
         self.fields = {
-            name: fem.Function(fem.functionspace(mesh, ("DG", 0, shape)), name=name)
-            for name, shape in SHAPES.items()
+            name: fem.Function(fem.functionspace(mesh, ("DG", 0, SHAPES.get(name, ()))), name=name)
+            for name in problem.material.cell_averages()
         }
         self.file = XDMFFile(problem.comm, self.path, "w")
         self.file.write_mesh(mesh)
@@ -52,7 +53,7 @@ class ResultFile:
         for name, values in self.problem.material.cell_averages().items():
             function = self.fields[name]
             rows = function.function_space.dofmap.list[self.problem.material.cells].ravel()
-            width = int(np.prod(SHAPES[name], dtype=int))
+            width = int(np.prod(SHAPES.get(name, ()), dtype=int))
             function.x.array.reshape(-1, width)[rows] = values.reshape(-1, width)
             self.file.write_function(function, time)
 

@@ -76,32 +76,3 @@ def _neighbour_lengths(structure: Structure, cutoff: float):
         quantities="id",
     )
     return i, d
-
-
-def lone_node(lattice: str) -> Structure:
-    """One atom (hydrogen, a mere marker) on a cubic or hexagonal lattice with unit spacing.
-
-    A lattice *more* symmetric than the material: on it the group-restricted filters alone carry
-    the symmetry.
-
-    Args:
-        lattice: "cubic" (simple cubic, edges along x, y, z), "hexagonal" (a = 1 along x,
-            c = 1.1 along z), "hexagonal-y" (the same with c along y) or "cubic-111" (simple
-            cubic, [111] along z and a two-fold [1-10] along x, for trigonal materials).
-    """
-    if lattice == "cubic":
-        matrix = np.eye(3)
-    elif lattice == "hexagonal":
-        matrix = np.array([[1, 0, 0], [-0.5, np.sqrt(3) / 2, 0], [0, 0, 1.1]])
-    elif lattice == "hexagonal-y":
-        matrix = np.array([[1, 0, 0], [-0.5, 0, -np.sqrt(3) / 2], [0, 1.1, 0]])
-    elif lattice == "cubic-111":
-        x = np.array([1, -1, 0]) / np.sqrt(2)
-        z = np.array([1, 1, 1]) / np.sqrt(3)
-        # Columns of Q^T are x, z x x, z: Q takes the cube's axes to the turned frame.
-        matrix = np.stack([x, np.cross(z, x), z]).T
-    else:
-        raise InputError(
-            f"lattice {lattice!r}: give 'cubic', 'hexagonal', 'hexagonal-y' or 'cubic-111'"
-        )
-    return Structure(matrix, ["H"], [[0, 0, 0]])

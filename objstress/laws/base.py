@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +14,12 @@ from torch import Tensor
 from objstress.claims import Claim
 from objstress.errors import InputError, OutsideDomainWarning
 from objstress.symmetry.point_group import SymmetryGroup
-from objstress.symmetry.tensors import (
-    MANDEL,
-    mandel_strain,
-    mandel_to_voigt,
-    tensor_from_mandel,
-)
+from objstress.symmetry.tensors import INDEX, MANDEL, mandel_to_voigt
 
-_BASIS = torch.tensor(MANDEL)
+_SHEAR = torch.tensor([1, 1, 1, 0.5, 0.5, 0.5], dtype=torch.float64).sqrt()[:, None]
+"""Tensor components over Mandel components."""
+_VOIGT = np.array([[0, 5, 4], [5, 1, 3], [4, 3, 2]])
+"""Which Voigt (or Mandel) component ij is."""
 
 
 class MaterialLaw:
@@ -73,14 +72,15 @@ class MaterialLaw:
         bad = 0
         for start in range(0, n, self.chunk):
             part = points[start : start + self.chunk]
-            if not torch.isfinite(part).all():
+            jacobian = _determinant(part.permute(1, 2, 0))
+            if not torch.isfinite(jacobian).all():
                 raise InputError("the deformation gradient has entries that are not finite")
-            inverted = int((torch.linalg.det(part) <= 0).sum())
-            bad += inverted
+            bad += int((jacobian <= 0).sum())
             if bad == 0:
-                values = self._evaluate(part, order)
-                for target, value in zip(whole, values, strict=True):
-                    target[start : start + self.chunk] = value
+                k = len(part)
+                for target, value in zip(whole, self._evaluate(part, order), strict=True):
+                    # As matrices: their transposed copy, if it is one, is a fast one.
+                    target[start : start + k].view(k, -1).copy_(value.reshape(k, -1))
         if bad:
             raise InputError(f"det F <= 0 at {bad} of {n} points: no material there")
         return tuple(w[0] for w in whole) if f.ndim == 2 else whole
@@ -99,11 +99,66 @@ class MaterialLaw:
         """1e-3 times the largest C_ab, GPa: the floor of relative stress errors near F = I."""
         return 1e-3 * float(np.abs(self.stiffness()).max())
 
+    def stress_error(self, F: Any) -> Tensor | None:
+        """Error bar of |P|, GPa, shape (n,); None for laws that have none (see `fit_ensemble`)."""
+        return None
+
+    def acoustic_tensor(self, F: Any, n: Any) -> Tensor:
+        """Q_ik(n) = A_iJkL n_J n_L, GPa, (..., 3, 3), n a direction of the reference body."""
+        from objstress.laws.ellipticity import acoustic_tensor
+
+        direction = torch.as_tensor(n, dtype=torch.float64)
+        return acoustic_tensor(self.response(F, 2)[2], direction)
+
+    def ellipticity(self, F: Any) -> tuple[Tensor, Tensor]:
+        """Least eigenvalue of Q(n) over all n (GPa, shape (n,)) and that n; <= 0: ellipticity lost.
+
+        See `laws.ellipticity.smallest_acoustic`.
+        """
+        from objstress.laws.ellipticity import smallest_acoustic
+
+        f = _as_tensor(F)
+        values, directions = smallest_acoustic(self.response(f.reshape(-1, 3, 3), 2)[2])
+        return (values[0], directions[0]) if f.ndim == 2 else (values, directions)
+
+    def guarded(self) -> MaterialLaw:
+        """The same law inside its trained strains, its energy growing everywhere outside.
+
+        See `laws.guarded.GuardedLaw`.
+        """
+        from objstress.laws.guarded import GuardedLaw
+
+        return GuardedLaw(self)
+
     def rotated(self, Q: Any) -> MaterialLaw:
         """The law of a grain turned by Q (crystal frame to sample frame): W_Q(F) = W(F Q)."""
         from objstress.laws.rotated import RotatedLaw
 
         return RotatedLaw(self, Q)
+
+    def compile(self, tolerance: float = 1e-3, kind: str = "polynomial") -> MaterialLaw:
+        """A faster law of the same symmetry, domain and interface.
+
+        Args:
+            tolerance: largest relative error of P that "polynomial" may make.
+            kind: "polynomial" fits one G-invariant polynomial of E, see
+                `laws.compiled.compile_polynomial`; "torch" fuses the law as it is into one
+                program, see `laws.fused.FusedLaw`.
+
+        Raises:
+            InputError: a tolerance that cannot be met (the best is named), an unknown kind.
+        """
+        from objstress.laws.compiled import compile_law
+
+        return compile_law(self, tolerance, kind)
+
+    def to_ufl(self, F: Any) -> Any:
+        """W as a UFL expression of a UFL tensor F, GPa; compiled laws have one.
+
+        Raises:
+            InputError: a law that is no polynomial.
+        """
+        raise InputError("this law has no UFL form; law.compile() makes one that has")
 
     def check(self, samples: int = 1000, seed: int = 0) -> list[Claim]:
         """Measure what the law promises: objectivity, symmetry, zero, tangent, work, spin."""
@@ -144,21 +199,55 @@ class StrainEnergyLaw(MaterialLaw):
     """
 
     def _evaluate(self, F: Tensor, order: int) -> tuple[Tensor, ...]:
-        parts = self.strain_energy(mandel_strain(F), order)
+        # Components first, points last: every product runs along contiguous rows, which for
+        # matrices as small as these is several times faster than batched matrix products.
+        n = len(F)
+        f = F.permute(1, 2, 0).contiguous()
+        parts = self.strain_energy(_mandel_strain(f).T, order)
         out = [parts[0]]
         if order >= 1:
-            second = tensor_from_mandel(parts[1])
-            out.append(F @ second)
+            second = (parts[1].T * _SHEAR)[_VOIGT.ravel()].view(3, 3, n)
+            out.append(_sum_products(f[:, :, None].unbind(1), second.unbind(), torch.empty_like(f)))
         if order >= 2:
-            push = torch.einsum("nim,amj->naij", F, _BASIS).reshape(-1, 6, 9)
-            tangent = (push.transpose(1, 2) @ parts[2] @ push).reshape(-1, 3, 3, 3, 3)
-            geometric = torch.einsum("ik,njl->nijkl", torch.eye(3, dtype=F.dtype), second)
-            out.append(tangent + geometric)
-        return tuple(out)
+            # C_MJNL, rows and columns numbered as Voigt does; half[MJ, k, L] = C_MJNL F_kN.
+            c = parts[2].permute(1, 2, 0) * (_SHEAR[:, None] * _SHEAR)
+            half = f.new_empty(6, 3, 3, n)
+            for L in range(3):
+                columns = [c[:, v, None] for v in _VOIGT[:, L]]
+                _sum_products(f.unbind(1), columns, half[:, :, L])
+            tangent = f.new_empty(3, 3, 3, 3, n)
+            for J in range(3):
+                rows = [half[v] for v in _VOIGT[:, J]]
+                _sum_products(f[:, :, None, None].unbind(1), rows, tangent[:, J])
+            for i in range(3):
+                tangent[i, :, i] += second
+            out.append(tangent)
+        return tuple(out[:1]) + tuple(t.view(-1, n).T.view(n, *t.shape[:-1]) for t in out[1:])
 
     def strain_energy(self, x: Tensor, order: int) -> tuple[Tensor, ...]:
         """W (n,), dW/dx (n, 6), d2W/dx2 (n, 6, 6) up to `order` at Mandel strains x (n, 6)."""
         raise NotImplementedError
+
+
+def _mandel_strain(f: Tensor) -> Tensor:
+    """E of F (3, 3, n) in Mandel form, (6, n)."""
+    c = torch.stack([(f[:, i] * f[:, j]).sum(0) for i, j in INDEX])
+    c[:3] -= 1.0
+    return c / (2 * _SHEAR)
+
+
+def _determinant(f: Tensor) -> Tensor:
+    """det F of F (3, 3, n)."""
+    a, b, c = f
+    return (a * torch.linalg.cross(b, c, dim=0)).sum(0)
+
+
+def _sum_products(left: Sequence[Tensor], right: Sequence[Tensor], out: Tensor) -> Tensor:
+    """sum_m left[m] right[m], written into `out`."""
+    torch.mul(left[0], right[0], out=out)
+    for a, b in zip(left[1:], right[1:], strict=True):
+        out.addcmul_(a, b)
+    return out
 
 
 def _as_tensor(F: Any) -> Tensor:

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 
-from objstress.symmetry.tensors import to_mandel, voigt_to_mandel
+from objstress.laws.base import StrainEnergyLaw
+from objstress.models.polynomial import InvariantPolynomial
+from objstress.symmetry.point_group import PointGroup
+from objstress.symmetry.tensors import from_mandel, mandel_to_voigt, to_mandel, voigt_to_mandel
+from objstress.teachers.labels import Labels
 
 
 def youngs_modulus(stiffness: np.ndarray, directions: np.ndarray) -> np.ndarray:
@@ -31,3 +36,91 @@ def cubic_stiffness(c11: float, c12: float, c44: float) -> np.ndarray:
     c = np.diag([c11 - c12] * 3 + [c44] * 3).astype(float)
     c[:3, :3] += c12
     return c
+
+
+def elastic_strains(step: float) -> np.ndarray:
+    """+ and - `step` (Mandel) along each of the six axes: what `elastic_differences` needs."""
+    return from_mandel(step * np.concatenate([np.eye(6), -np.eye(6)]))
+
+
+def elastic_differences(labels: Labels) -> np.ndarray:
+    """C_ab = (S_b(+h e_a) - S_b(-h e_a)) / 2h of labels at `elastic_strains`, 6 x 6 Voigt, GPa.
+
+    The reference, F = I, may be among the labels.
+    """
+    x, s = _strain_and_stress(labels)
+    rows = []
+    for axis in np.eye(6):
+        size = x @ axis
+        alone = np.linalg.norm(x - size[:, None] * axis, axis=1) < 1e-9
+        up, down = (np.flatnonzero(alone & (sign * size > 1e-9)) for sign in (1, -1))
+        rows.append((s[up[0]] - s[down[0]]) / (size[up[0]] - size[down[0]]))
+    return mandel_to_voigt(np.array(rows))
+
+
+THIRD_DIRECTIONS = np.array(
+    [[1, 0, 0, 0, 0, 0], [1, 1, 0, 0, 0, 0], [0, 0, 0, 1, 0, 0], [0, 0, 0, 1, 1, 1]], dtype=float
+)
+"""Mandel directions whose second differences give all six constants of a cubic crystal."""
+
+
+def third_order_strains(step: float) -> np.ndarray:
+    """+-h, +-2h and +-4h along `THIRD_DIRECTIONS`: what `third_order_differences` needs."""
+    sizes = step * np.array([1.0, -1.0, 2.0, -2.0, 4.0, -4.0])
+    return from_mandel((THIRD_DIRECTIONS[:, None] * sizes[:, None]).reshape(-1, 6))
+
+
+def third_order_differences(labels: Labels, group: PointGroup) -> np.ndarray:
+    r"""C_abc from second differences of the stress, laid on the G-invariant cubics.
+
+        S(hd) + S(-hd) = s + C_abc d_b d_c h^2 + O(h^4),
+
+    s and the coefficient of h^4 eliminated by the three h of each direction. s is not taken from
+    F = I: a plane-wave basis is another one in that cell of higher symmetry, and 0.01 GPa of
+    offset there would be 90 GPa of C_111 at h = 0.015.
+
+    Args:
+        labels: at `third_order_strains`.
+
+    Returns:
+        Brugger's constants (derivatives by eta_a, eta_4 = 2 E_23), GPa, shape (6, 6, 6).
+    """
+    x, s = _strain_and_stress(labels)
+    cubics = InvariantPolynomial(group, 3, lowest=3)
+    design, target = [], []
+    for d in THIRD_DIRECTIONS:
+        size = x @ d / (d @ d)
+        along = np.linalg.norm(x - size[:, None] * d, axis=1) < 1e-9
+        sizes = np.unique(np.round(np.abs(size[along & (np.abs(size) > 1e-9)]), 6))
+        even = [s[along & np.isclose(np.abs(size), h, atol=1e-6)].sum(axis=0) for h in sizes]
+        powers = np.stack([np.ones(3), sizes**2, sizes**4], axis=1)
+        target.append(np.linalg.solve(powers, np.array(even))[1])
+        # S of a cubic is (1/2) C_abc d_b d_c.
+        design.append(2 * cubics.design(torch.tensor(d[None]))[0])
+    solution, *_ = np.linalg.lstsq(np.concatenate(design), np.concatenate(target), rcond=None)
+    cubics.set_coefficients(solution)
+    return _third_derivatives(lambda y: cubics(y, 2)[2], 1.0)
+
+
+def third_order_stiffness(law: StrainEnergyLaw, step: float = 1e-3) -> np.ndarray:
+    """C_abc = d^3 W / d eta_a d eta_b d eta_c at F = I, GPa, (6, 6, 6), eta_4 = 2 E_23.
+
+    Central differences of the law's own second derivatives, extrapolated from h and h / 2.
+    """
+
+    def second(y: torch.Tensor) -> torch.Tensor:
+        return law.strain_energy(y, 2)[2]
+
+    coarse, fine = (_third_derivatives(second, h) for h in (step, step / 2))
+    return (4 * fine - coarse) / 3
+
+
+def _third_derivatives(second, step: float) -> np.ndarray:
+    axes = step * torch.eye(6, dtype=torch.float64)
+    third = ((second(axes) - second(-axes)) / (2 * step)).numpy()
+    factor = np.array([1, 1, 1, 2**-0.5, 2**-0.5, 2**-0.5])
+    return third * factor[:, None, None] * factor[:, None] * factor
+
+
+def _strain_and_stress(labels: Labels) -> tuple[np.ndarray, np.ndarray]:
+    return to_mandel(labels.strain), to_mandel(np.linalg.inv(labels.F) @ labels.piola)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
@@ -14,10 +15,25 @@ from objstress.errors import InputError
 from objstress.files import write_whole
 from objstress.laws.analytic import NeoHooke, SaintVenantKirchhoff
 from objstress.laws.base import MaterialLaw
+from objstress.laws.compiled import PolynomialLaw
+from objstress.laws.ensemble import EnsembleLaw
+from objstress.laws.fused import FusedLaw
+from objstress.laws.guarded import GuardedLaw
 from objstress.laws.learned import LearnedLaw
 
 FORMAT = 1
-_KINDS = {kind.kind: kind for kind in (SaintVenantKirchhoff, NeoHooke, LearnedLaw)}
+_KINDS: dict[str, Any] = {
+    kind.kind: kind
+    for kind in (
+        SaintVenantKirchhoff,
+        NeoHooke,
+        LearnedLaw,
+        EnsembleLaw,
+        PolynomialLaw,
+        FusedLaw,
+        GuardedLaw,
+    )
+}
 
 
 def save_law(law: MaterialLaw, path: str | Path) -> None:
@@ -68,10 +84,15 @@ def load_law(path: str | Path, outside: str = "warn") -> MaterialLaw:
             )
         if description["sha256"] != _digest(tensors):
             raise InputError(f"{path}: damaged law file (its numbers do not match their checksum)")
-        law = _KINDS[description["kind"]].from_dict(description, tensors)
+        law = law_from_dict(description, tensors)
     except InputError:
         raise
     except Exception as error:
         raise InputError(f"{path}: damaged law file ({type(error).__name__}: {error})") from None
     law.outside_action = outside
     return law
+
+
+def law_from_dict(description: dict[str, Any], tensors: dict[str, Tensor]) -> MaterialLaw:
+    """The law that `to_dict` described; a law around another one asks for that one here."""
+    return _KINDS[description["kind"]].from_dict(description, tensors)

@@ -17,6 +17,7 @@ from objstress.errors import InputError, check_seed
 from objstress.laws.learned import LearnedLaw
 from objstress.laws.metrics import energy_errors, stress_errors
 from objstress.models.constitutive import ConstitutiveNetwork, NetworkSettings
+from objstress.models.displacements import InternalDisplacements
 from objstress.symmetry.point_group import PointGroup, SymmetryGroup
 from objstress.symmetry.tensors import from_mandel, mandel_rotations, to_mandel
 from objstress.teachers.labels import Labels, read_labels
@@ -29,12 +30,16 @@ MISFIT = 0.2
 FEWEST = 40
 """Labels below which no network is added to a polynomial: the 15 % of them that judge it would be
 fewer than six, too few for a standard error."""
+ENOUGH = 1e-3
+"""Leave-one-out error of the polynomial below which no network is tried: a tenth of the bar that
+laws are held to, and of the order of the labels' own noise."""
 
 
 def fit_law(
     data: str | Path | Labels,
     structure: Structure | str | Path | None = None,
     *,
+    point_group: PointGroup | str | None = None,
     held_out: float = 0.2,
     network: NetworkSettings | None = None,
     training: TrainingSettings | None = None,
@@ -46,16 +51,19 @@ def fit_law(
     progress: bool = True,
     say: Callable[[str], None] = lambda text: None,
 ) -> LearnedLaw:
-    """Fit a law to strained cells of one crystal.
+    """Fit a law to strained cells of one crystal, or to strain-stress pairs of any material.
 
     The given structure is replaced by the stress-free one found from the labels; a polynomial of
     E, invariant under the crystal's point group, is fitted by least squares; the network, its
     filters restricted to that group, learns what is left, and is kept only if labels that
-    neither trained nor stopped it say that it helps (and never with fewer than 40 labels).
+    neither trained nor stopped it say that it helps (and never with fewer than 40 labels, or
+    where the polynomial leaves less than 0.1 %).
 
     Args:
-        data: an extxyz file (see `read_labels`) or labels.
-        structure: the crystal, any cell; needed with a file.
+        data: an extxyz or CSV file (see `read_labels`) or labels.
+        structure: the crystal, any cell.
+        point_group: instead of a structure, the group of a material whose atoms nobody lists,
+            its axes those of the data; its network runs on a lone node.
         held_out: part of the labels that no step of the fit sees; the errors in
             `law.metadata["held_out"]` are theirs. 0 uses all.
         network, training: sizes and schedule.
@@ -77,19 +85,16 @@ def fit_law(
         raise InputError(f"held_out = {held_out}: give a number in [0, 1)")
     if not (polynomial or use_network):
         raise InputError("neither polynomial nor network is to be fitted")
-    if isinstance(data, Labels):
-        labels = data
-    elif structure is None:
-        raise InputError("give the crystal structure that the labels belong to")
-    else:
-        labels = read_labels(data, structure)
+    if isinstance(point_group, str):
+        point_group = PointGroup(point_group)
+    labels = data if isinstance(data, Labels) else read_labels(data, structure, point_group)
     for note in labels.notes:
         say(note)
-    group = PointGroup.from_structure(labels.structure)
-    say(
-        f"{len(labels)} labels of {labels.structure.composition.reduced_formula}, "
-        f"point group {group.symbol}, {labels.ions} ions"
-    )
+    if labels.lone and point_group is None:
+        raise InputError("labels without listed atoms need a point group")
+    group = point_group or PointGroup.from_structure(labels.structure)
+    name = "pairs" if labels.lone else f"labels of {labels.structure.composition.reduced_formula}"
+    say(f"{len(labels)} {name}, point group {group.symbol}, {labels.ions} ions")
     metadata: dict[str, Any] = {
         "labels": len(labels),
         "ions": labels.ions,
@@ -109,9 +114,10 @@ def fit_law(
         tested = tested.rereferenced(stretch)
         metadata["reference_shift"] = stretch_size(stretch)
         metadata["reference_stretch"] = stretch.tolist()
+        edges = ", ".join(f"{a:.4f}" for a in fitted.structure.lattice.abc)
         say(
-            f"stress-free reference: stretched by up to {stretch_size(stretch):.3%}, cell edges "
-            f"{', '.join(f'{a:.4f}' for a in fitted.structure.lattice.abc)} Angstrom"
+            f"stress-free reference: stretched by up to {stretch_size(stretch):.3%}"
+            + ("" if labels.lone else f", cell edges {edges} Angstrom")
         )
     floor = stress_floor(fitted, group)
     law = LearnedLaw(fitted.structure, group)
@@ -133,6 +139,8 @@ def fit_law(
     if use_network and polynomial and len(fitted) < FEWEST:
         say(f"network: none, {len(fitted)} labels are too few to judge it by ({FEWEST} needed)")
         metadata["network"] = {"kept": False, "reason": f"fewer than {FEWEST} labels"}
+    elif use_network and polynomial and fit.error < ENOUGH:
+        metadata["network"] = {"kept": False, "reason": "the polynomial leaves less than 0.1 %"}
     elif use_network:
         law, metadata["network"] = _add_network(
             law, fitted, floor, filters or group, network, training, workdir, progress
@@ -144,7 +152,15 @@ def fit_law(
             f", {kept}"
         )
     domain = trained_domain(fitted, group)
-    law = LearnedLaw(fitted.structure, group, law.polynomial, law.network, domain, metadata)
+    displacements = None
+    if fitted.moves is not None and labels.ions == "relaxed" and len(fitted.structure) > 1:
+        x = to_mandel(fitted.strain)
+        displacements = InternalDisplacements.fit(fitted.structure, x, fitted.moves)
+        gap = displacements(x) - fitted.moves
+        metadata["internal_displacements_rms"] = float(np.sqrt((gap**2).sum(-1).mean()))
+    law = LearnedLaw(
+        fitted.structure, group, law.polynomial, law.network, domain, metadata, displacements
+    )
     if hidden:
         metadata["held_out"] = {
             "both": stress_errors(law, tested),

@@ -9,8 +9,10 @@ import torch
 from pymatgen.core import Structure
 from torch import Tensor
 
+from objstress.errors import InputError
 from objstress.laws.base import StrainEnergyLaw, _as_tensor
 from objstress.models.constitutive import ConstitutiveNetwork, NetworkSettings
+from objstress.models.displacements import InternalDisplacements
 from objstress.models.polynomial import InvariantPolynomial
 from objstress.symmetry.point_group import PointGroup, SymmetryGroup, symmetry_group
 from objstress.symmetry.tensors import mandel_strain
@@ -22,11 +24,13 @@ class LearnedLaw(StrainEnergyLaw):
     W_poly starts at second order, so W(I) = 0 and P(I) = 0 hold whatever was learned.
 
     Args:
-        structure: the stress-free reference crystal, symmetrised, primitive.
+        structure: the stress-free reference crystal, symmetrised, primitive; a lone node for a
+            material without listed atoms.
         point_group: its point group, in the structure's frame.
         polynomial, network: either may be None.
         domain: (6, 6) matrix M; strains with x M x <= 1 (Mandel) are inside the trained domain.
         metadata: JSON-able facts about the fit (ions, calculator, errors).
+        displacements: how the ions leave the homogeneous deformation, where labels said so.
     """
 
     kind = "learned"
@@ -40,7 +44,9 @@ class LearnedLaw(StrainEnergyLaw):
         network: ConstitutiveNetwork | None = None,
         domain: np.ndarray | None = None,
         metadata: dict[str, Any] | None = None,
+        displacements: InternalDisplacements | None = None,
     ):
+        self.displacements = displacements
         self.structure, self.point_group = structure, point_group
         self.polynomial, self.network = polynomial, network
         self.domain = None if domain is None else torch.as_tensor(domain)
@@ -68,10 +74,20 @@ class LearnedLaw(StrainEnergyLaw):
         return tuple(parts)
 
     def outside(self, F: Any) -> Tensor:
+        return outside_domain(F, self.domain)
+
+    def internal_displacements(self, F: Any) -> np.ndarray:
+        """u (n, atoms, 3) in Angstrom: an ion at X in the reference cell lies at F (X + u).
+
+        Raises:
+            InputError: the labels carried no relaxed positions.
+        """
+        if self.displacements is None:
+            raise InputError(
+                "this law knows no internal displacements: its labels carried no relaxed ions"
+            )
         x = mandel_strain(_as_tensor(F).reshape(-1, 3, 3))
-        if self.domain is None:
-            return torch.zeros(len(x), dtype=torch.bool)
-        return ((x @ self.domain) * x).sum(-1) > 1 + 1e-9
+        return self.displacements(x.numpy())
 
     def parts(self) -> dict[str, StrainEnergyLaw]:
         """The polynomial and the network as laws of their own, for reports."""
@@ -93,6 +109,9 @@ class LearnedLaw(StrainEnergyLaw):
         if self.polynomial is not None:
             description["degree"] = self.polynomial.degree
             tensors["polynomial.coefficients"] = self.polynomial.coefficients
+        if self.displacements is not None:
+            description["displacements"] = self.displacements.degree
+            tensors["displacements"] = torch.tensor(self.displacements.coefficients)
         if self.network is not None:
             description["network"] = self.network.describe()
             description["filter_group"] = self.network.group.symbol
@@ -118,7 +137,21 @@ class LearnedLaw(StrainEnergyLaw):
                 {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
             )
         domain = tensors["domain"].numpy() if "domain" in tensors else None
-        return cls(structure, group, polynomial, network, domain, description["metadata"])
+        displacements = None
+        if "displacements" in tensors:
+            coefficients = tensors["displacements"].numpy()
+            degree = description["displacements"]
+            displacements = InternalDisplacements(structure, degree, coefficients)
+        metadata = description["metadata"]
+        return cls(structure, group, polynomial, network, domain, metadata, displacements)
+
+
+def outside_domain(F: Any, domain: Tensor | None) -> Tensor:
+    """Which F (n, 3, 3) have x M x > 1, x Mandel's E and M the domain (6, 6), bool (n,)."""
+    x = mandel_strain(_as_tensor(F).reshape(-1, 3, 3))
+    if domain is None:
+        return torch.zeros(len(x), dtype=torch.bool)
+    return ((x @ domain) * x).sum(-1) > 1 + 1e-9
 
 
 def _network_derivatives(network: ConstitutiveNetwork, x: Tensor, order: int) -> tuple[Tensor, ...]:

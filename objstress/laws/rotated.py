@@ -11,6 +11,7 @@ from torch import Tensor
 from objstress.errors import InputError
 from objstress.laws.base import MaterialLaw, _as_tensor
 from objstress.symmetry.point_group import PointGroup
+from objstress.symmetry.tensors import mandel_rotations
 
 
 class RotatedLaw(MaterialLaw):
@@ -37,6 +38,21 @@ class RotatedLaw(MaterialLaw):
 
     def outside(self, F: Any) -> Tensor:
         return self.law.outside(_as_tensor(F) @ self.Q)
+
+    @property
+    def domain(self) -> Tensor | None:
+        """The trained domain x M x <= 1 of strains in the sample's frame, (6, 6)."""
+        domain = getattr(self.law, "domain", None)
+        turn = torch.tensor(mandel_rotations(self.Q.numpy()[None])[0])
+        return None if domain is None else turn @ domain @ turn.T
+
+    def to_ufl(self, F: Any) -> Any:
+        import ufl
+
+        return self.law.to_ufl(F * ufl.as_matrix(self.Q.tolist()))
+
+    def stress_error(self, F: Any) -> Tensor | None:
+        return self.law.stress_error(_as_tensor(F) @ self.Q)
 
     def to_dict(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
         raise InputError("save the law in the crystal's frame; the orientation belongs to the body")

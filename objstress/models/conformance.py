@@ -9,13 +9,13 @@ groups apart.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
 
 import numpy as np
 import torch
 from pymatgen.core import Structure
 
-from objstress.graphs.crystal_graph import crystal_graph, lone_node, shell_cutoff
+from objstress.graphs.crystal_graph import crystal_graph, shell_cutoff
+from objstress.graphs.lone_node import host_lattices
 from objstress.graphs.pairs import EdgePairs
 from objstress.models.constitutive import ConstitutiveNetwork, NetworkSettings
 from objstress.nn.convolution import Features, GroupConvolution
@@ -27,23 +27,6 @@ from objstress.symmetry.supergroups import contains, minimal_supergroups
 from objstress.symmetry.tensors import mandel_rotations
 
 IRREPS: list[Irrep] = [(l, p) for l in range(3) for p in (1, -1)]
-
-
-@cache
-def host_lattices() -> dict[str, tuple[Structure, PointGroup]]:
-    """The lone-node lattices and their point groups."""
-    lattices = {
-        name: lone_node(name) for name in ("cubic", "hexagonal", "hexagonal-y", "cubic-111")
-    }
-    return {name: (s, PointGroup.from_structure(s)) for name, s in lattices.items()}
-
-
-def host_of(group: PointGroup) -> Structure:
-    """A lone-node lattice more symmetric than (or as symmetric as) the group."""
-    for structure, host in host_lattices().values():
-        if contains(host, group):
-            return structure
-    raise ValueError(f"no lone-node lattice contains {group}")
 
 
 def supergroups(group: PointGroup) -> list[PointGroup]:

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from functools import cache, lru_cache
-from itertools import combinations_with_replacement
+from functools import cache, lru_cache, reduce
+from itertools import combinations_with_replacement, product
+from math import comb, factorial, prod
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from objstress.symmetry.point_group import PointGroup, invariant_basis
-from objstress.symmetry.tensors import mandel_rotations
+from objstress.symmetry.point_group import PointGroup, SymmetryGroup, invariant_basis
+from objstress.symmetry.tensors import MANDEL, mandel_rotations
+
+_PAIRS = [(a, b) for a in range(6) for b in range(a, 6)]
+_WHOLE = torch.tensor([_PAIRS.index((min(a, b), max(a, b))) for a in range(6) for b in range(6)])
+"""The 6 x 6 entries of a symmetric matrix among its 21 independent ones."""
 
 
 class _Monomials:
-    """Exponents of all monomials of degree 0 to `degree` in six variables, and how they nest."""
+    """All monomials of degree 0 to `degree` in six variables, in lexicographic order by degree."""
 
     def __init__(self, degree: int):
         self.words = [list(combinations_with_replacement(range(6), d)) for d in range(degree + 1)]
@@ -35,13 +40,18 @@ class _Monomials:
             np.array([index[d - 1][w[1:]] for w in self.words[d]]) for d in range(1, degree + 1)
         ]
         self.offset = np.cumsum([0] + [len(w) for w in self.words])
+        # start[d][j]: the first monomial of degree d without a variable before x_j.
+        self.start = [[0] * 6 + [1]] + [
+            np.searchsorted(first, range(7)).tolist() for first in self.first[1:]
+        ]
 
-    def values(self, x: Tensor, degree: int) -> Tensor:
-        """All monomials up to `degree`, (n, offset[degree + 1])."""
-        parts = [torch.ones_like(x[:, :1])]
+    def values(self, x: Tensor, degree: int) -> list[Tensor]:
+        """All monomials at x (6, n): one tensor (number of that degree, n) for degree 0, 1, ..."""
+        out = [torch.ones_like(x[:1])]
         for d in range(1, degree + 1):
-            parts.append(x[:, self.first[d]] * parts[-1][:, self.rest[d]])
-        return torch.cat(parts, dim=1)
+            # Those that begin with x_j are x_j times a tail of the degree before: no gathers.
+            out.append(torch.cat([x[j] * out[-1][self.start[d - 1][j] :] for j in range(6)]))
+        return out
 
     def gradient(self, coefficients: np.ndarray, degree: int) -> np.ndarray:
         """(offset[degree+1], ...) coefficients to those of d/dx_j: (offset[degree], ..., 6)."""
@@ -62,40 +72,83 @@ def _monomials(degree: int) -> _Monomials:
     return _Monomials(degree)
 
 
-def invariant_polynomials(group: PointGroup, degree: int) -> np.ndarray:
+def invariant_polynomials(group: SymmetryGroup, degree: int) -> np.ndarray:
     """A basis of the G-invariant homogeneous polynomials of E's six Mandel components.
 
-    The Reynolds operator on the symmetric power of Mandel's six-space, built degree by degree
-    from x_i x^b -> sum_j M_ij x_j (M x)^b; in the scaling where that representation is
-    orthogonal its range is found without loss of digits.
+    A point group: the Reynolds operator on the symmetric power of Mandel's six-space, built
+    degree by degree from x_i x^b -> sum_j M_ij x_j (M x)^b; in the scaling where that
+    representation is orthogonal its range is found without loss of digits. O(3) and SO(3): the
+    products of tr E, tr E^2 and tr E^3, which generate all isotropic polynomials of a symmetric
+    tensor.
 
     Returns:
         Coefficients of the monomials of that degree, shape (k, number of monomials).
     """
-    return _invariants(group.operations.tobytes(), degree)
+    if isinstance(group, PointGroup):
+        return _invariants(group.operations.tobytes(), degree)
+    return _isotropic(degree)
 
 
 @lru_cache(maxsize=256)
 def _invariants(operations: bytes, degree: int) -> np.ndarray:
     mono = _monomials(degree)
     rotations = mandel_rotations(np.frombuffer(operations).reshape(-1, 3, 3))
-    power = np.ones((len(rotations), 1, 1))
-    for d in range(1, degree + 1):
-        last = power
-        power = np.zeros((len(rotations), len(mono.words[d]), len(mono.words[d])))
-        for j in range(6):
-            factor = rotations[:, mono.first[d], j]
-            power[:, :, mono.raised[d][j]] += factor[:, :, None] * last[:, mono.rest[d], :]
+    # E is even: g and -g turn it alike, half of the operations of a Laue class will do.
+    rotations = rotations[np.unique(np.round(rotations, 8), axis=0, return_index=True)[1]]
+    projector = np.zeros((len(mono.words[degree]),) * 2)
+    for rotation in rotations:  # one at a time: at degree 8 a single matrix takes 13 MB
+        power = np.ones((1, 1))
+        for d in range(1, degree + 1):
+            last, power = power, np.zeros((len(mono.words[d]),) * 2)
+            for j in range(6):
+                factor = rotation[mono.first[d], j]
+                power[:, mono.raised[d][j]] += factor[:, None] * last[mono.rest[d]]
+        projector += power.T / len(rotations)
     # Substitution acts on coefficients by the transpose; the norm of x^a is sqrt(a! / d!).
     counts = np.array([[w.count(j) for j in range(6)] for w in mono.words[degree]])
     norm = np.sqrt([_multinomial(c) for c in counts])
-    projector = power.mean(axis=0).T / norm[:, None] * norm[None, :]
-    return invariant_basis(projector) * norm
+    return invariant_basis(projector / norm[:, None] * norm[None, :]) * norm
+
+
+@lru_cache(maxsize=16)
+def _isotropic(degree: int) -> np.ndarray:
+    rows = []
+    for cubes in range(degree // 3 + 1):
+        for squares in range((degree - 3 * cubes) // 2 + 1):
+            powers = (degree - 3 * cubes - 2 * squares, squares, cubes)
+            row = np.ones(1)
+            for k, power in enumerate(powers, start=1):
+                for _ in range(power):
+                    row = _multiply(row, _trace(k))
+            rows.append(row)
+    return np.array(rows)
+
+
+def _trace(power: int) -> np.ndarray:
+    """tr E^power in the monomials of that degree."""
+    mono = _monomials(power)
+    index = {w: k for k, w in enumerate(mono.words[power])}
+    out = np.zeros(len(index))
+    for word in product(range(6), repeat=power):
+        out[index[tuple(sorted(word))]] += np.trace(reduce(np.matmul, MANDEL[list(word)]))
+    return out
+
+
+def _multiply(p: np.ndarray, q: np.ndarray) -> np.ndarray:
+    """The product of two homogeneous polynomials; their degrees are read off their lengths."""
+    degree_of = {comb(d + 5, 5): d for d in range(16)}
+    left, right = degree_of[len(p)], degree_of[len(q)]
+    words = _monomials(left + right).words
+    index = {w: k for k, w in enumerate(words[left + right])}
+    out = np.zeros(len(index))
+    for a, u in zip(p, words[left], strict=True):
+        for b, v in zip(q, words[right], strict=True):
+            if a and b:
+                out[index[tuple(sorted(u + v))]] += a * b
+    return out
 
 
 def _multinomial(counts: np.ndarray) -> float:
-    from math import factorial, prod
-
     return factorial(int(counts.sum())) / prod(factorial(int(c)) for c in counts)
 
 
@@ -103,7 +156,7 @@ class InvariantPolynomial(nn.Module):
     """W(E) = sum_k c_k phi_k(E), phi_k G-invariant, of degree 2 (or `lowest`) to `degree`.
 
     Args:
-        group: the crystal's point group in the frame of E.
+        group: the crystal's point group in the frame of E, or O(3) or SO(3).
         degree: highest degree in E.
         lowest: 2, or 1 to admit a residual stress (used to find the stress-free reference).
         dtype: of the coefficients.
@@ -113,7 +166,7 @@ class InvariantPolynomial(nn.Module):
 
     def __init__(
         self,
-        group: PointGroup,
+        group: SymmetryGroup,
         degree: int,
         lowest: int = 2,
         dtype: torch.dtype = torch.float64,
@@ -130,7 +183,7 @@ class InvariantPolynomial(nn.Module):
             self.degrees += [d] * len(block)
         self._basis = np.concatenate(rows).T
         self.register_buffer("coefficients", torch.zeros(len(self.degrees), dtype=dtype))
-        self._tables: tuple[Tensor, Tensor, Tensor] | None = None
+        self._tables: tuple[Tensor, Tensor] | None = None
 
     def set_coefficients(self, values: np.ndarray) -> None:
         """Coefficients in GPa, one for each invariant."""
@@ -139,7 +192,7 @@ class InvariantPolynomial(nn.Module):
 
     def design(self, x: Tensor) -> np.ndarray:
         """d phi_k / d x_a at Mandel strains x (n, 6), shape (n, 6, k)."""
-        values = self._mono.values(x, self.degree - 1).numpy()
+        values = torch.cat(self._mono.values(x.T, self.degree - 1)).T.numpy()
         table = self._mono.gradient(self._basis, self.degree)
         return np.einsum("nm,mka->nak", values, table, optimize=True)
 
@@ -151,25 +204,53 @@ class InvariantPolynomial(nn.Module):
             order: 0, 1 or 2.
 
         Returns:
-            W (n,), dW/dx (n, 6), d2W/dx2 (n, 6, 6) up to `order`, GPa.
+            W (n,), dW/dx (n, 6), d2W/dx2 (n, 6, 6) up to `order`, GPa; views of tensors whose
+            last axis is the points.
         """
-        w, g, h = self._evaluation_tables(x)
-        values = self._mono.values(x, self.degree)
-        out = [values @ w]
+        table, linear = self._evaluation_tables(x.dtype)
+        x = x.T.contiguous()
+        values = self._mono.values(x, max(self.degree - 2, 2))
+        # Rows of 21 entries for W, then S, then H; those not asked for are left out.
+        rows = table[: 21 * (order + 1)] @ torch.cat(values[: self.degree - 1])
+        # The products x_a x_b with a <= b are the monomials of degree 2, in the same order.
+        out = [(rows[:21] * values[2]).sum(0) + linear @ x]
         if order >= 1:
-            out.append(values[:, : g.shape[0]] @ g)
+            half = rows[21:42][_WHOLE].view(6, 6, -1)
+            out.append(((half * x).sum(1) + linear[:, None]).T)
         if order >= 2:
-            out.append((values[:, : h.shape[0]] @ h).reshape(-1, 6, 6))
+            out.append(rows[42:][_WHOLE].view(6, 6, -1).permute(2, 0, 1))
         return tuple(out)
 
-    def _evaluation_tables(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        if self._tables is None or self._tables[0].dtype != x.dtype:
+    def terms(self) -> dict[tuple[int, ...], float]:
+        """W as a sum of monomials: {(a, b, ...): c} for c x_a x_b ... with a <= b <= ..., GPa.
+
+        Terms that the symmetry forbids, zero but for round-off, are left out.
+        """
+        out = {}
+        energy = self._basis @ self.coefficients.numpy()
+        for d in range(self.lowest, self.degree + 1):
+            part = energy[self._mono.offset[d] : self._mono.offset[d + 1]]
+            floor = 1e-13 * np.abs(part).max()
+            for word, value in zip(self._mono.words[d], part, strict=True):
+                if abs(value) > floor:
+                    out[word] = float(value)
+        return out
+
+    def _evaluation_tables(self, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        # Euler: the part of degree d has S_d = H_d x / (d - 1) and W_d = x . S_d / d, so that the
+        # 21 entries of H_d, over d (d - 1), over d - 1 and as they are, give W, S and H from
+        # monomials of two degrees less. What is linear in x has no H and stands beside.
+        if self._tables is None or self._tables[0].dtype != dtype:
             energy = self._basis @ self.coefficients.numpy()
-            first = self._mono.gradient(energy, self.degree)
-            second = self._mono.gradient(first, self.degree - 1)
+            gradient = self._mono.gradient(energy, self.degree)
+            hessian = self._mono.gradient(gradient, self.degree - 1)
+            rows, columns = np.array(_PAIRS).T
+            entries = hessian[:, rows, columns].T
+            degree = 2 + np.repeat(np.arange(self.degree - 1), np.diff(self._mono.offset)[:-2])
+            twice = np.where(rows == columns, 1, 2)[:, None]  # x_a x_b stands for x_b x_a, too
+            table = [twice * entries / (degree * (degree - 1)), entries / (degree - 1), entries]
             self._tables = (
-                torch.as_tensor(energy, dtype=x.dtype),
-                torch.as_tensor(first, dtype=x.dtype),
-                torch.as_tensor(second.reshape(len(second), 36), dtype=x.dtype),
+                torch.tensor(np.concatenate(table), dtype=dtype),
+                torch.tensor(gradient[0], dtype=dtype),
             )
         return self._tables

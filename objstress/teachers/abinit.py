@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
+from ase import Atoms
 from ase.calculators.abinit import Abinit, AbinitProfile
 from ase.calculators.calculator import CalculationFailed, Calculator, all_changes
 from ase.units import Bohr, Hartree
 
+from objstress.errors import InputError
 from objstress.teachers.calculators import program_version
 
 FCC_SHIFTS = [[0.5, 0.5, 0.5], [0.5, 0, 0], [0, 0.5, 0], [0, 0, 0.5]]
@@ -51,7 +53,7 @@ class AbinitTeacher(Calculator):
         super().__init__()
         self.relaxes_ions = relax
         self.version = program_version(command)
-        self.profile = AbinitProfile(command, pp_paths=pseudopotentials)
+        self.command, self.pseudopotentials = command, Path(pseudopotentials)
         self.variables = dict(ecut=ecut_hartree * Hartree, **variables)
         if relax:
             self.variables = dict(ionmov=2, ntime=50, tolmxf=5e-5) | self.variables
@@ -62,10 +64,29 @@ class AbinitTeacher(Calculator):
         shown["ecut"] = f"{shown['ecut'] / Hartree:g} Hartree"
         return f"ABINIT {self.version}: " + ", ".join(f"{k}={v}" for k, v in shown.items())
 
+    def _chosen(self, folder: Path) -> Path:
+        # Of several HGH files ASE takes the first by name, "12mg.10.hgh" before "12mg.2.hgh";
+        # the one with the fewest electrons is meant.
+        if self.variables.get("pps") != "hgh":
+            return self.pseudopotentials
+        chosen = folder / "psp"
+        chosen.mkdir()
+        atoms = cast(Atoms, self.atoms)
+        for number, symbol in {(a.number, a.symbol.lower()) for a in atoms}:
+            found = list(self.pseudopotentials.glob(f"{number}{symbol}.*.hgh"))
+            if not found:
+                raise InputError(
+                    f"{self.pseudopotentials}: no HGH pseudopotential for {symbol.capitalize()}"
+                )
+            best = min(found, key=lambda p: int(p.name.split(".")[1]))
+            (chosen / best.name).symlink_to(best)
+        return chosen
+
     def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
         super().calculate(atoms, properties, system_changes)
         with tempfile.TemporaryDirectory(prefix="objstress-abinit-") as folder:
-            run = Abinit(profile=self.profile, directory=Path(folder), **self.variables)
+            profile = AbinitProfile(self.command, pp_paths=str(self._chosen(Path(folder))))
+            run = Abinit(profile=profile, directory=Path(folder) / "run", **self.variables)
             try:
                 run.calculate(self.atoms, list(self.implemented_properties), all_changes)
             except Exception as error:

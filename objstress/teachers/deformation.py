@@ -14,7 +14,9 @@ SCATTER = 0.15
 """Atoms may leave the homogeneous deformation by this part of the nearest-neighbour distance."""
 
 
-def find_deformation(atoms: Atoms, reference: Structure) -> tuple[np.ndarray, float]:
+def find_deformation(
+    atoms: Atoms, reference: Structure, scatter: float = SCATTER
+) -> tuple[np.ndarray, float]:
     """F with cell = M (L F^T): L the reference lattice (rows), M whole numbers; smallest strain.
 
     Supercells, other choices of the cell and turned cells are all recognised. Among the lattice
@@ -24,6 +26,8 @@ def find_deformation(atoms: Atoms, reference: Structure) -> tuple[np.ndarray, fl
     Args:
         atoms: the strained cell.
         reference: the primitive reference crystal.
+        scatter: how far atoms may leave the homogeneous deformation, as a part of the
+            nearest-neighbour distance.
 
     Returns:
         F (3, 3), det F > 0, and the largest distance of an atom from the homogeneously deformed
@@ -47,15 +51,15 @@ def find_deformation(atoms: Atoms, reference: Structure) -> tuple[np.ndarray, fl
     if np.linalg.det(cell) * np.linalg.det(lattice) < 0:
         # A left-handed choice of vectors: the other hand of the same lattice.
         lattice = -lattice
-    tolerance = SCATTER * _nearest(reference)
+    tolerance = scatter * nearest_distance(reference)
     # A cell that was not turned is seen at once; the search below is for the others.
     guess = np.round(cell @ np.linalg.inv(lattice))
     if round(np.linalg.det(guess)) == copies:
         f = np.linalg.solve(guess @ lattice, cell).T
         if np.linalg.norm(0.5 * (f.T @ f - np.eye(3))) < 0.15:
-            scatter = _scatter(atoms, f, reference)
-            if scatter < tolerance:
-                return f, scatter
+            off = _scatter(atoms, f, reference)
+            if off < tolerance:
+                return f, off
     best: tuple[float, float, np.ndarray] | None = None
     for supercell in _integer_maps(cell, lattice, copies):
         f = np.linalg.solve(supercell @ lattice, cell).T
@@ -65,9 +69,9 @@ def find_deformation(atoms: Atoms, reference: Structure) -> tuple[np.ndarray, fl
                 break  # maps come in the order of their strain
             if np.trace(f) <= np.trace(best[2]) + 1e-6:
                 continue  # of equal maps the one that turns least
-        scatter = _scatter(atoms, f, reference)
-        if scatter < tolerance:
-            best = (strain, scatter, f)
+        off = _scatter(atoms, f, reference)
+        if off < tolerance:
+            best = (strain, off, f)
     if best is None:
         raise InputError(
             f"a cell of {len(atoms)} atoms is no homogeneously strained {formula} crystal "
@@ -76,7 +80,8 @@ def find_deformation(atoms: Atoms, reference: Structure) -> tuple[np.ndarray, fl
     return best[2], best[1]
 
 
-def _nearest(reference: Structure) -> float:
+def nearest_distance(reference: Structure) -> float:
+    """The shortest distance between two atoms of the crystal, Angstrom."""
     distances = reference.get_all_neighbors(6.0)
     return min(n.nn_distance for shell in distances for n in shell)
 

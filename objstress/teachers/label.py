@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import sys
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from io import StringIO
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
+import spglib
 from ase import Atoms
 from ase.calculators.abc import GetPropertiesMixin
 from ase.calculators.singlepoint import SinglePointCalculator
@@ -23,12 +26,148 @@ from tqdm import tqdm
 
 from objstress.errors import InputError
 from objstress.files import check_writable
-from objstress.symmetry.crystal import primitive_cell, read_structure
+from objstress.symmetry.crystal import SYMPREC, primitive_cell, read_structure
+from objstress.symmetry.point_group import PointGroup
 from objstress.teachers.calculators import make_calculator
 from objstress.teachers.strains import right_stretch, sample_strains
 
-FORCE_TOLERANCE = 1e-3
+FORCE_TOLERANCE = 1e-4
 """eV/Angstrom: relaxed ions have no larger force component (calculators without own relaxation)."""
+SCOUTS = 24
+"""The first labels start from homogeneously moved ions; all later ones from what these found."""
+STRAY = 0.1
+"""Ions further than this part of the nearest-neighbour distance from the homogeneous deformation
+are let back to F = I, to see whether the crystal is still the same."""
+RETURN = 0.02
+"""Angstrom: ions of the same crystal come back to their sites within this."""
+
+
+class Transformed(RuntimeError):
+    """The relaxed cell is another phase: unloaded, it does not come back."""
+
+
+class StrainLabels:
+    """Labels of one crystal in the making: appended to `<out>.partial`, renamed by `finish`.
+
+    Args: see `label_strains`.
+
+    Attributes:
+        reference, cell: the primitive reference cell, for pymatgen and for ASE.
+        group: its point group.
+        done: {index: labelled frame}; index 0 is the reference itself.
+        failed: [{"index", "reason"}].
+        resumed: how many labels an earlier run had left.
+        pending: the partial file.
+    """
+
+    def __init__(
+        self,
+        structure: Structure | Atoms | str | Path,
+        calculator: str | Callable[[], Any] | GetPropertiesMixin,
+        out: str | Path,
+        *,
+        ions: str = "relaxed",
+        arguments: dict[str, Any] | None = None,
+        force_tolerance: float = FORCE_TOLERANCE,
+        workers: int = 1,
+        scheduler: str | None = None,
+        progress: bool = True,
+    ):
+        self.out = Path(out)
+        check_writable(self.out)
+        if ions not in ("relaxed", "clamped"):
+            raise InputError(f"ions = {ions!r}: give 'relaxed' or 'clamped'")
+        if workers < 1:
+            raise InputError(f"workers = {workers}: give at least 1")
+        self.reference = primitive_cell(read_structure(structure))
+        self.group = PointGroup.from_structure(self.reference)
+        self.cell = _atoms(self.reference)
+        self.workers, self.scheduler, self.progress = workers, scheduler, progress
+        if isinstance(calculator, str):
+            if calculator == "abinit":
+                arguments = {"relax": ions == "relaxed"} | (arguments or {})
+            make: Callable[[], Any] = partial(make_calculator, calculator, arguments)
+        elif isinstance(calculator, GetPropertiesMixin):
+            if workers > 1 or scheduler:
+                raise InputError(
+                    "several workers need several calculators: give a function or a name"
+                )
+            make = partial(_same, calculator)
+        else:
+            make = calculator
+        self._task = _Task(self.cell, make, ions, force_tolerance, uuid4().hex)
+        self._header: dict[str, Any] = dict(
+            ions=ions,
+            calculator=_describe(calculator, self._task.calculator(), arguments),
+            reference_cell=self.cell.cell.array,
+        )
+        if ions == "relaxed" and len(self.cell) > 1:
+            self._header["force_tolerance"] = force_tolerance
+        self.pending = self.out.with_name(self.out.name + ".partial")
+        self.done = _read_partial(self.pending, self._header)
+        self.resumed = len(self.done)
+        self.failed: list[dict[str, Any]] = []
+        self.pending.parent.mkdir(parents=True, exist_ok=True)
+
+    def label(self, strains: np.ndarray, bar: tqdm) -> None:
+        """Label strain 0 (the reference, E = 0) and `strains` (n, 3, 3), numbered from 1.
+
+        Raises:
+            InputError: the reference cannot be labelled, or the partial file has other strains.
+        """
+        strains = np.concatenate([np.zeros((1, 3, 3)), strains])
+        for index, atoms in self.done.items():
+            f = atoms.info["deformation_gradient"]
+            asked = index < len(strains)
+            if asked and not np.allclose(f, right_stretch(strains[index]), atol=1e-7):
+                raise begun_otherwise(self.pending)
+        known = set(self.done) | {f["index"] for f in self.failed}
+        todo = [i for i in range(len(strains)) if i not in known]
+        with _executor(self._task, self.workers, self.scheduler) as execute:
+            # Scouts first: where every later label's ions start depends on them alone, so a run
+            # repeats itself with any number of workers, interrupted or not.
+            stages = ([0], range(1, SCOUTS + 1), range(SCOUTS + 1, len(strains)))
+            for stage in stages:
+                jobs = [i for i in stage if i in todo]
+                scouts = [a for i, a in self.done.items() if i <= SCOUTS]
+                guess = _InternalDisplacement(self.cell, scouts if stage is stages[2] else [])
+                arguments = [(strains[i], guess(strains[i])) for i in jobs]
+                for k, result in execute(arguments):
+                    self._keep(jobs[k], result, bar)
+
+    def _keep(self, index: int, result: Atoms | str, bar: tqdm) -> None:
+        bar.update()
+        if isinstance(result, str):
+            if index == 0:
+                if not self.done:
+                    self.pending.unlink(missing_ok=True)
+                raise InputError(f"the crystal itself cannot be labelled: {result}")
+            self.failed.append({"index": index, "reason": result})
+            bar.write(f"strain {index} left out: {result}", file=sys.stderr)
+            return
+        result.info.update(self._header, strain_index=index)
+        self.done[index] = result
+        write(self.pending, result, format="extxyz", append=True)
+
+    def finish(self) -> dict[str, Any]:
+        """Rename the partial file to `out`, its labels in order.
+
+        Raises:
+            InputError: no label but the reference.
+        """
+        if not any(i > 0 for i in self.done):
+            reason = self.failed[0]["reason"] if self.failed else "no strains given"
+            self.pending.unlink(missing_ok=True)
+            raise InputError(f"no strain could be labelled; the first failure was: {reason}")
+        write(self.pending, [self.done[i] for i in sorted(self.done)], format="extxyz")
+        os.replace(self.pending, self.out)
+        return {
+            "labels": len(self.done),
+            "ions": self._header["ions"],
+            "failed": sorted(self.failed, key=lambda f: f["index"]),
+            "resumed": self.resumed,
+            "out": str(self.out),
+        }
 
 
 def label_strains(
@@ -42,15 +181,19 @@ def label_strains(
     seed: int = 0,
     strains: np.ndarray | None = None,
     arguments: dict[str, Any] | None = None,
+    force_tolerance: float = FORCE_TOLERANCE,
     workers: int = 1,
+    scheduler: str | None = None,
     progress: bool = True,
 ) -> dict[str, Any]:
     """Label quasi-random strains of the primitive cell of `structure` and write them to `out`.
 
-    Each frame of the extxyz carries energy (eV), stress (eV/Angstrom^3, positive in tension),
-    forces and, as metadata, `deformation_gradient` F (symmetric: F = U), `ions` (relaxed or
-    clamped), `calculator`, `reference_cell` (rows, Angstrom) and `strain_index`. The first frame
-    is the reference itself, F = I.
+    Each frame of the extxyz carries energy (eV), stress (eV/Angstrom^3, positive in tension) and,
+    as metadata, `deformation_gradient` F (symmetric: F = U), `ions` (relaxed or clamped),
+    `calculator`, `reference_cell` (rows, Angstrom) and `strain_index`; relaxed ones the
+    `largest_force` that is left (eV/Angstrom), clamped ones all forces. The first frame
+    is the reference itself, F = I. Relaxed cells that have become another phase (they do not
+    come back to the crystal when the strain is taken off) are reported and left out.
 
     Labels are appended to `<out>.partial` as they come, which is renamed at the end; a call with
     the same settings after an interruption goes on where it stopped.
@@ -59,88 +202,110 @@ def label_strains(
         structure: a structure or its file; its primitive cell, symmetrised, is labelled.
         calculator: a name for `make_calculator`, an ASE calculator, or a function that makes one
             (one for each worker).
-        samples, max_strain, seed: see `sample_strains`; or give `strains` (n, 3, 3) yourself.
+        samples, max_strain, seed: see `sample_strains`, with the crystal's point group; or give
+            `strains` (n, 3, 3) yourself.
         ions: "relaxed" (each cell's ions in equilibrium) or "clamped" (moved with the cell).
         arguments: keyword arguments of a calculator given by name.
-        workers: threads, one calculator each; worth it for calculators that are programs.
+        force_tolerance: eV/Angstrom, of relaxed ions.
+        workers: 1 works in this process, more start a dask.distributed cluster of as many
+            processes (a script then needs the usual `if __name__ == "__main__":`).
+        scheduler: address of a running dask scheduler, instead of a cluster of one's own.
 
     Returns:
-        {"labels", "failed": [{"index", "reason"}], "resumed", "out"}
+        {"labels", "ions", "failed": [{"index", "reason"}], "resumed", "out"}
 
     Raises:
-        InputError: bad arguments, no label at all, or a partial file of other settings.
+        InputError: bad arguments, a crystal that the calculator refuses, no label at all, or a
+            partial file of other settings.
     """
-    out = Path(out)
-    check_writable(out)
-    if ions not in ("relaxed", "clamped"):
-        raise InputError(f"ions = {ions!r}: give 'relaxed' or 'clamped'")
-    cell = _atoms(primitive_cell(read_structure(structure)))
+    run = StrainLabels(
+        structure,
+        calculator,
+        out,
+        ions=ions,
+        arguments=arguments,
+        force_tolerance=force_tolerance,
+        workers=workers,
+        scheduler=scheduler,
+        progress=progress,
+    )
     if strains is None:
-        strains = sample_strains(samples, max_strain, seed)
-    strains = np.concatenate([np.zeros((1, 3, 3)), strains])
-    make: Callable[[], Any]
-    if isinstance(calculator, str):
-        if calculator == "abinit":
-            arguments = {"relax": ions == "relaxed"} | (arguments or {})
-        make = partial(make_calculator, calculator, arguments)
-    elif isinstance(calculator, GetPropertiesMixin):
-        if workers > 1:
-            raise InputError("several workers need several calculators: give a function or a name")
-        instance = calculator
-        make = lambda: instance  # noqa: E731
-    else:
-        make = calculator
-    pool = [make() for _ in range(max(1, workers))]
-    description = _describe(calculator, pool[0], arguments)
-    pending = out.with_name(out.name + ".partial")
-    header = dict(ions=ions, calculator=description, reference_cell=cell.cell.array)
-    done = _read_partial(pending, strains, header)
-    failed = []
+        strains = sample_strains(samples, max_strain, seed, run.group)
+    if max(run.done, default=0) > len(strains):
+        raise begun_otherwise(run.pending)
+    with tqdm(
+        total=len(strains) + 1, initial=len(run.done), desc="labels", disable=not progress
+    ) as bar:
+        run.label(strains, bar)
+    return run.finish()
 
-    internal = _InternalDisplacement(cell, done)
 
-    def task(index: int, calc):
+class _Task:
+    """One label in whatever process: keeps that process's calculator between labels."""
+
+    _calculators: dict[str, Any] = {}
+
+    def __init__(self, cell: Atoms, make: Callable[[], Any], ions: str, fmax: float, key: str):
+        self.cell, self.make, self.ions, self.fmax, self.key = cell, make, ions, fmax, key
+
+    def calculator(self) -> Any:
+        if self.key not in _Task._calculators:
+            _Task._calculators.clear()
+            _Task._calculators[self.key] = self.make()
+        return _Task._calculators[self.key]
+
+    def __call__(self, strain: np.ndarray, start: np.ndarray) -> Atoms | str:
         try:
-            return _label(cell, strains[index], calc, ions, start=internal(strains[index]))
+            return _label(self.cell, strain, self.calculator(), self.ions, self.fmax, start)
         except Exception as error:  # one strain must not take the rest with it
             # What a failed run left in its calculator must not spoil the next label.
-            pool[pool.index(calc)] = make()
-            return f"{type(error).__name__}: {' '.join(str(error).split())}"
-
-    todo = [i for i in range(len(strains)) if i not in done]
-    pending.parent.mkdir(parents=True, exist_ok=True)
-    bar = tqdm(total=len(strains), initial=len(done), desc="labels", disable=not progress)
-    with bar, ThreadPoolExecutor(len(pool)) as executor:
-        for index, result in _in_batches(executor, task, todo, pool):
-            bar.update()
-            if isinstance(result, str):
-                failed.append({"index": index, "reason": result})
-                bar.write(f"strain {index} left out: {result}", file=sys.stderr)
-                continue
-            result.info.update(header, strain_index=index)
-            done[index] = result
-            internal.learn(result)
-            write(pending, result, format="extxyz", append=True)
-    if not any(i > 0 for i in done):
-        reason = failed[0]["reason"] if failed else "no strains given"
-        pending.unlink(missing_ok=True)
-        raise InputError(f"no strain could be labelled; the first failure was: {reason}")
-    write(pending, [done[i] for i in sorted(done)], format="extxyz")
-    os.replace(pending, out)
-    return {
-        "labels": len(done),
-        "failed": failed,
-        "resumed": len(strains) - len(todo),
-        "out": str(out),
-    }
+            _Task._calculators.pop(self.key, None)
+            kind = (
+                "" if isinstance(error, InputError | Transformed) else type(error).__name__ + ": "
+            )
+            return kind + " ".join(str(error).split())
 
 
-def _in_batches(executor, task, todo: list[int], pool: list) -> Iterator[tuple[int, Any]]:
-    # One batch per round of workers: a batch's ions start from all labels of the rounds before,
-    # so a run with the same number of workers repeats itself, interrupted or not.
-    for k in range(0, len(todo), len(pool)):
-        batch = todo[k : k + len(pool)]
-        yield from zip(batch, executor.map(task, batch, pool[: len(batch)]), strict=True)
+Execute = Callable[[Sequence[tuple[np.ndarray, np.ndarray]]], Iterator[tuple[int, Any]]]
+
+
+@contextmanager
+def _executor(task: _Task, workers: int, scheduler: str | None) -> Iterator[Execute]:
+    if workers == 1 and scheduler is None:
+        yield lambda jobs: ((k, task(*job)) for k, job in enumerate(jobs))
+        return
+    from dask.distributed import Client, LocalCluster, as_completed
+
+    def execute(jobs) -> Iterator[tuple[int, Any]]:
+        futures = {client.submit(task, *job, pure=False): k for k, job in enumerate(jobs)}
+        for future in as_completed(futures):
+            error = future.exception()
+            yield (
+                futures[future],
+                future.result() if error is None else f"its worker died: {error}",
+            )
+
+    cluster = None
+    try:
+        if scheduler is None:
+            cluster = LocalCluster(
+                n_workers=workers,
+                threads_per_worker=1,
+                dashboard_address=None,
+                memory_limit=0,
+                silence_logs=logging.ERROR,
+            )
+        with Client(scheduler or cluster, timeout=10) as client:
+            yield execute
+    except OSError as error:
+        raise InputError(f"no dask scheduler answers at {scheduler}: {error}") from None
+    finally:
+        if cluster is not None:
+            cluster.close()
+
+
+def _same(calculator: Any) -> Any:
+    return calculator
 
 
 def _describe(calculator, instance, arguments) -> str:
@@ -159,34 +324,36 @@ def _atoms(structure: Structure) -> Atoms:
     )
 
 
+def internal_move(atoms: Atoms, f: np.ndarray, cell: Atoms) -> np.ndarray:
+    """F^-1 x - X of each ion (Angstrom, reference frame), relative to their mean, (atoms, 3)."""
+    move = atoms.positions @ np.linalg.inv(f).T - cell.positions
+    return move - move.mean(axis=0)
+
+
 class _InternalDisplacement:
     """Linear estimate u = Lambda : E of how ions leave the homogeneous deformation.
 
-    Least squares over the labels made so far; starting from it halves the relaxation's steps.
+    Least squares over given labels; starting from it halves the relaxation's steps.
     """
 
-    def __init__(self, cell: Atoms, done: dict[int, Atoms]):
+    def __init__(self, cell: Atoms, labels: Sequence[Atoms]):
         self.cell = cell
-        self.strains: list[np.ndarray] = []
-        self.moves: list[np.ndarray] = []
-        for atoms in done.values():
-            self.learn(atoms)
-
-    def learn(self, atoms: Atoms) -> None:
-        f = atoms.info["deformation_gradient"]
-        # Pulled back to the reference frame, relative to the mean (a rigid shift means nothing).
-        move = atoms.positions @ np.linalg.inv(f).T - self.cell.positions
-        self.moves.append((move - move.mean(axis=0)).ravel())
-        self.strains.append((0.5 * (f.T @ f - np.eye(3))).ravel())
+        f = np.array([a.info["deformation_gradient"] for a in labels])
+        moves = [internal_move(a, g, cell).ravel() for a, g in zip(labels, f, strict=True)]
+        self.response = None
+        if len(labels) > 6:
+            strains = 0.5 * (f.transpose(0, 2, 1) @ f - np.eye(3)).reshape(-1, 9)
+            self.response, *_ = np.linalg.lstsq(strains, np.array(moves), rcond=1e-6)
 
     def __call__(self, strain: np.ndarray) -> np.ndarray:
-        if len(self.strains) < 2:
+        if self.response is None:
             return np.zeros_like(self.cell.positions)
-        response, *_ = np.linalg.lstsq(np.array(self.strains), np.array(self.moves), rcond=1e-6)
-        return (strain.ravel() @ response).reshape(-1, 3)
+        return (strain.ravel() @ self.response).reshape(-1, 3)
 
 
-def _label(cell: Atoms, strain: np.ndarray, calc, ions: str, start: np.ndarray) -> Atoms:
+def _label(
+    cell: Atoms, strain: np.ndarray, calc, ions: str, fmax: float, start: np.ndarray
+) -> Atoms:
     f = right_stretch(strain)
     atoms = cell.copy()
     if ions == "relaxed":
@@ -194,17 +361,32 @@ def _label(cell: Atoms, strain: np.ndarray, calc, ions: str, start: np.ndarray) 
     # Cells are rows: a_i -> F a_i is L F^T.
     atoms.set_cell(cell.cell.array @ f.T)
     atoms.positions = atoms.positions @ f.T
+    relaxed, results = _settle(atoms, calc, ions, fmax, f"|E| = {np.linalg.norm(strain):.3f}")
+    if ions == "relaxed" and len(cell) > 1:
+        _check_phase(relaxed, f, cell, calc, fmax)
+    if ions == "relaxed":
+        # A column of zeros for each atom would double the file; their largest says it all.
+        relaxed.info["largest_force"] = float(np.abs(results.pop("forces")).max())
+    relaxed.calc = SinglePointCalculator(relaxed, **results)
+    relaxed.info["deformation_gradient"] = f
+    return relaxed
+
+
+def _settle(atoms: Atoms, calc, ions: str, fmax: float, where: str) -> tuple[Atoms, dict]:
     atoms.calc = calc
     if ions == "relaxed" and not getattr(calc, "relaxes_ions", False) and len(atoms) > 1:
         steps = BFGS(atoms, logfile=None)
-        if not steps.run(fmax=FORCE_TOLERANCE, steps=500):
-            raise RuntimeError(f"the ions did not relax in 500 steps at |E| = {_norm(strain):.3f}")
-    energy = atoms.get_potential_energy()
-    results: dict[str, Any] = {
-        "energy": float(energy),
-        "forces": np.array(atoms.get_forces()),
-        "stress": np.array(atoms.get_stress()),
-    }
+        if not steps.run(fmax=fmax, steps=500):
+            raise RuntimeError(f"the ions did not relax in 500 steps at {where}")
+    results: dict[str, Any] = {"energy": float(atoms.get_potential_energy())}
+    for key, get in (("forces", atoms.get_forces), ("stress", atoms.get_stress)):
+        try:
+            results[key] = np.array(get())
+        except NotImplementedError:
+            raise InputError(
+                f"the calculator {type(calc).__name__} gives no {key}; labels need energy, forces "
+                "and stress"
+            ) from None
     for key, value in results.items():
         if not np.isfinite(value).all():
             raise RuntimeError(f"the calculator returned a {key} that is not finite")
@@ -214,43 +396,57 @@ def _label(cell: Atoms, strain: np.ndarray, calc, ions: str, start: np.ndarray) 
         cell=atoms.cell,
         pbc=True,
     )
-    relaxed.calc = SinglePointCalculator(relaxed, **results)
-    relaxed.info["deformation_gradient"] = f
-    return relaxed
+    return relaxed, results
 
 
-def _norm(strain: np.ndarray) -> float:
-    return float(np.sqrt((strain**2).sum()))
+def _check_phase(relaxed: Atoms, f: np.ndarray, cell: Atoms, calc, fmax: float) -> None:
+    # The same phase comes back to its sites when the strain is taken off. Only cells whose ions
+    # have gone far are asked.
+    distances = cell.get_all_distances(mic=True)
+    nearest = distances[distances > 1e-3].min(initial=np.min(cell.cell.lengths()))
+    if np.linalg.norm(internal_move(relaxed, f, cell), axis=1).max() < STRAY * nearest:
+        return
+    back = relaxed.copy()
+    back.set_cell(cell.cell, scale_atoms=True)
+    unloaded, _ = _settle(back, calc, "relaxed", fmax, "F = I after unloading")
+    left = np.linalg.norm(internal_move(unloaded, np.eye(3), cell), axis=1).max()
+    if left > RETURN:
+        before, after = (
+            spglib.get_spacegroup((a.cell.array, a.get_scaled_positions(), a.numbers), SYMPREC)
+            for a in (cell, unloaded)
+        )
+        raise Transformed(
+            f"the crystal transforms: unloaded, its ions stay {left:.2f} Angstrom off their sites "
+            f"(space group {after}, was {before})"
+        )
 
 
-def _read_partial(pending: Path, strains: np.ndarray, header: dict) -> dict[int, Atoms]:
+def begun_otherwise(pending: Path) -> InputError:
+    """What to raise when a partial file does not fit the settings."""
+    return InputError(
+        f"{pending} was begun with other settings; finish it with those, or delete it"
+    )
+
+
+def _read_partial(pending: Path, header: dict) -> dict[int, Atoms]:
     if not pending.exists():
         return {}
-    done = {}
-    text = pending.read_text()
-    frames = list(_whole_frames(text))
+    frames = list(_whole_frames(pending.read_text()))
     for frame in frames:
-        index = int(frame.info["strain_index"])
         same = (
-            index < len(strains)
-            and np.allclose(
-                frame.info["deformation_gradient"], right_stretch(strains[index]), atol=1e-7
-            )
-            and frame.info["ions"] == header["ions"]
-            and frame.info["calculator"] == header["calculator"]
+            frame.info.get("ions") == header["ions"]
+            and frame.info.get("calculator") == header["calculator"]
+            and frame.info.get("force_tolerance") == header.get("force_tolerance")
             and np.allclose(frame.info["reference_cell"], header["reference_cell"], atol=1e-6)
         )
         if not same:
-            raise InputError(
-                f"{pending} was begun with other settings; finish it with those, or delete it"
-            )
-        done[index] = frame
+            raise begun_otherwise(pending)
     # What an interruption cut off is dropped before more is appended.
     if frames:
         write(pending, frames, format="extxyz")
     else:
         pending.unlink()
-    return done
+    return {int(frame.info["strain_index"]): frame for frame in frames}
 
 
 def _whole_frames(text: str) -> Iterator[Atoms]:

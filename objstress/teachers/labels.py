@@ -1,4 +1,4 @@
-"""Stress labels: what a fit needs to know of an extxyz file, checked."""
+"""Stress labels: what a fit needs to know of an extxyz or CSV file, checked."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from ase.units import GPa
 from pymatgen.core import Structure
 
 from objstress.errors import InputError
+from objstress.graphs.lone_node import host_of
 from objstress.symmetry.crystal import primitive_cell, read_structure
-from objstress.teachers.deformation import find_deformation
+from objstress.symmetry.point_group import PointGroup
+from objstress.teachers.deformation import find_deformation, nearest_distance
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,9 @@ class Labels:
         ions: "relaxed", "clamped" or "unknown".
         source: the calculator, or the file.
         notes: what was found while reading.
+        moves: internal displacements F^-1 x - X of the ions, Angstrom in the reference frame,
+            relative to their mean, (n, atoms, 3); None where the labels do not carry them.
+        lone: the structure is a lone node that stands for a material without listed atoms.
     """
 
     structure: Structure
@@ -37,6 +42,8 @@ class Labels:
     ions: str
     source: str
     notes: tuple[str, ...] = ()
+    moves: np.ndarray | None = None
+    lone: bool = False
 
     def __len__(self) -> int:
         return len(self.F)
@@ -54,54 +61,98 @@ class Labels:
 
     def subset(self, index: np.ndarray) -> Labels:
         """The labels of the given indices."""
-        return replace(self, F=self.F[index], cauchy=self.cauchy[index], energy=self.energy[index])
+        return replace(
+            self,
+            F=self.F[index],
+            cauchy=self.cauchy[index],
+            energy=self.energy[index],
+            moves=None if self.moves is None else self.moves[index],
+        )
 
     def rereferenced(self, stretch: np.ndarray) -> Labels:
         """The same labels against the reference deformed by `stretch` U: F' = F U^-1."""
+        labels = replace(self, F=self.F @ np.linalg.inv(stretch))
+        if self.lone:  # the node's lattice stays; its energy is that of a fixed volume
+            return replace(labels, energy=self.energy / np.linalg.det(stretch))
         lattice = self.structure.lattice.matrix @ stretch.T
         structure = Structure(lattice, self.structure.species, self.structure.frac_coords)
-        return replace(self, structure=structure, F=self.F @ np.linalg.inv(stretch))
+        moves = None if self.moves is None else self.moves @ stretch.T
+        return replace(labels, structure=structure, moves=moves)
 
 
-def read_labels(path: str | Path, structure: Structure | str | Path) -> Labels:
-    """Labels from an extxyz file, of objstress's own making or anyone's.
+def read_labels(
+    path: str | Path,
+    structure: Structure | str | Path | None = None,
+    group: PointGroup | None = None,
+) -> Labels:
+    """Labels from an extxyz file, of objstress's own making or anyone's, or from a CSV file.
 
     Frames that carry `deformation_gradient` and `reference_cell` are taken at their word, after
     both are checked against the cell; for others F is found from the cell, see
     `find_deformation`.
 
     Args:
-        path: extxyz with energy (optional) and stress (eV/Angstrom^3, ASE's sign and order).
+        path: extxyz with energy (optional) and stress (eV/Angstrom^3, ASE's sign and order), or
+            a `.csv` of strains and stresses, see `read_pairs`.
         structure: the reference crystal, any cell of it.
+        group: instead of a structure, the point group of a material whose atoms are not listed
+            (or are to be hidden), in the axes of the file; frames must carry their F then.
 
     Raises:
         InputError: unreadable or empty file, missing or non-finite stress, another composition,
             cells that do not match, det F <= 0, relaxed and clamped ions in one file.
     """
     path = Path(path)
+    if (structure is None) == (group is None):
+        raise InputError("give either the crystal's structure or the material's point group")
+    if path.suffix.lower() == ".csv":
+        if group is None:
+            raise InputError(f"{path}: a CSV file lists no atoms; give the point group instead")
+        from objstress.teachers.pairs import read_pairs
+
+        return read_pairs(path, group)
     frames = _read_frames(path)
-    reference = primitive_cell(read_structure(structure))
-    _check_stress(path, frames)
-    f, scatter, given = [], [], 0
+    if group is not None:
+        reference = host_of(group)
+    elif structure is not None:
+        reference = primitive_cell(read_structure(structure))
+    try:
+        return labels_of(frames, reference, lone=group is not None, name=path.name)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+
+
+def labels_of(
+    frames: list[Atoms], reference: Structure, *, lone: bool = False, name: str = "frames"
+) -> Labels:
+    """Labels from ASE frames, checked; see `read_labels`.
+
+    Args:
+        frames: with stress, and energy if known.
+        reference: the primitive reference crystal, or with `lone` a lone node.
+        name: what to call the source where the frames do not say.
+    """
+    _check_stress(frames)
+    f, scatter = [], []
+    bases: dict[tuple, np.ndarray] = {}
     for k, atoms in enumerate(frames):
         try:
             if "deformation_gradient" in atoms.info:
-                f.append(_given_deformation(atoms, reference))
-                given += 1
+                known = _own_deformation(atoms)
+                f.append(known if lone else _given_deformation(atoms, known, reference, bases))
+            elif lone:
+                raise InputError("without a structure every frame needs its deformation_gradient")
             else:
                 found, off = find_deformation(atoms, reference)
                 f.append(found)
                 scatter.append(off)
         except InputError as error:
-            raise InputError(f"{path}, frame {k}: {error}") from None
+            raise InputError(f"frame {k}: {error}") from None
     deformation = np.array(f)
-    bad = np.flatnonzero(np.linalg.det(deformation) <= 0)
-    if len(bad):
-        raise InputError(f"{path}: det F <= 0 in frame {bad[0]} ({len(bad)} in all)")
     kinds = {str(a.info.get("ions", "unstated")) for a in frames}
     if len(kinds) > 1:
         raise InputError(
-            f"{path}: labels with {' and '.join(sorted(kinds))} ions in one file; they differ by "
+            f"labels with {' and '.join(sorted(kinds))} ions in one file; they differ by "
             "half of C44 in silicon: fit them apart"
         )
     kinds.discard("unstated")
@@ -116,18 +167,43 @@ def read_labels(path: str | Path, structure: Structure | str | Path) -> Labels:
         if not kinds:
             kinds = {"clamped" if max(scatter) < 1e-3 and len(reference) > 1 else "unknown"}
             notes.append(f"ions: {next(iter(kinds))} (judged from the positions)")
-    energy = [
-        a.get_potential_energy() * len(reference) / len(a) if "energy" in a.calc.results else np.nan
-        for a in frames
-    ]
     return Labels(
         structure=reference,
         F=deformation,
         cauchy=np.array([a.get_stress(voigt=False) for a in frames]) / GPa,
-        energy=np.array(energy),
+        energy=np.array([_energy_per_cell(a, reference, lone) for a in frames]),
         ions=next(iter(kinds), "unknown"),
-        source=str(frames[0].info.get("calculator", path.name)),
+        source=str(frames[0].info.get("calculator", name)),
         notes=tuple(notes),
+        moves=None if lone else _moves(frames, deformation, reference),
+        lone=lone,
+    )
+
+
+def _energy_per_cell(atoms: Atoms, reference: Structure, lone: bool) -> float:
+    if "energy" not in atoms.calc.results:
+        return np.nan
+    energy = atoms.get_potential_energy()
+    if lone:  # per volume of the node's cell, undeformed
+        f = np.asarray(atoms.info["deformation_gradient"])
+        return energy * reference.volume * np.linalg.det(f) / atoms.get_volume()
+    return energy * len(reference) / len(atoms)
+
+
+def _moves(frames: list[Atoms], f: np.ndarray, reference: Structure) -> np.ndarray | None:
+    # Only where each frame lists the reference's own atoms in its order.
+    numbers = [s.specie.Z for s in reference]
+    if any(a.numbers.tolist() != numbers for a in frames):
+        return None
+    lattice = reference.lattice.matrix
+    frac = np.array([a.positions for a in frames]) @ np.linalg.inv(f).transpose(0, 2, 1)
+    delta = frac @ np.linalg.inv(lattice) - reference.frac_coords
+    delta -= delta[:, :1]
+    delta -= np.round(delta)
+    moves = delta @ lattice
+    moves -= moves.mean(axis=1, keepdims=True)
+    return (
+        moves if np.linalg.norm(moves, axis=2).max() < 0.5 * nearest_distance(reference) else None
     )
 
 
@@ -144,11 +220,11 @@ def _read_frames(path: Path) -> list[Atoms]:
     return frames
 
 
-def _check_stress(path: Path, frames: list[Atoms]) -> None:
+def _check_stress(frames: list[Atoms]) -> None:
     without = [k for k, a in enumerate(frames) if a.calc is None or "stress" not in a.calc.results]
     if without:
         raise InputError(
-            f"{path}: {len(without)} of {len(frames)} labels carry no stress (first: frame "
+            f"{len(without)} of {len(frames)} labels carry no stress (first: frame "
             f"{without[0]}); the key is `stress`, eV/Angstrom^3"
         )
     broken = [
@@ -161,14 +237,14 @@ def _check_stress(path: Path, frames: list[Atoms]) -> None:
     ]
     flat = [k for k, a in enumerate(frames) if a.cell.rank < 3]
     if flat:
-        raise InputError(f"{path}: frame {flat[0]} has no periodic cell ({len(flat)} in all)")
+        raise InputError(f"frame {flat[0]} has no periodic cell ({len(flat)} in all)")
     if broken:
         raise InputError(
-            f"{path}: {len(broken)} labels are not finite (first: frame {broken[0]}); remove them"
+            f"{len(broken)} labels are not finite (first: frame {broken[0]}); remove them"
         )
 
 
-def _given_deformation(atoms: Atoms, reference: Structure) -> np.ndarray:
+def _own_deformation(atoms: Atoms) -> np.ndarray:
     try:
         f = np.asarray(atoms.info["deformation_gradient"], dtype=float).reshape(3, 3)
     except ValueError:
@@ -180,11 +256,21 @@ def _given_deformation(atoms: Atoms, reference: Structure) -> np.ndarray:
     cell = np.asarray(atoms.info.get("reference_cell", np.nan), dtype=float)
     if cell.shape == (3, 3) and np.abs(cell @ f.T - atoms.cell.array).max() > 1e-4:
         raise InputError("its cell is not reference_cell deformed by its deformation_gradient")
+    return f
+
+
+def _given_deformation(
+    atoms: Atoms, f: np.ndarray, reference: Structure, bases: dict[tuple, np.ndarray]
+) -> np.ndarray:
     own = Atoms(atoms.numbers, cell=atoms.cell.array @ np.linalg.inv(f).T, pbc=True)
     own.set_scaled_positions(atoms.get_scaled_positions())
     # The reference the labels were made from may be another size of the same crystal (its own
-    # frame must be the structure's): what F means then is F times that first stretch.
-    base, _ = find_deformation(own, reference)
+    # frame must be the structure's): what F means then is F times that first stretch. One look
+    # for all frames of one reference.
+    key = (tuple(atoms.numbers), tuple(np.round(own.cell.array, 5).ravel() + 0.0))
+    if key not in bases:
+        bases[key], _ = find_deformation(own, reference, scatter=0.45)
+    base = bases[key]
     if np.abs(base - np.eye(3)).max() < 1e-4:
         return f
     spin = np.abs(base - base.T).max()

@@ -1,0 +1,496 @@
+"""How many labels each filter group costs, crystal system by crystal system.
+
+`python -m benchmarks.filters` fits the crystals of `data/crystals` from 10 to 160 labels until 2 %
+stress error is met: a network with filters of the crystal's own group G, of O(3) and of group 1,
+on the lone node (atoms hidden, the filters alone can carry the symmetry) and on the graph of the
+atoms (whose edges carry it anyway); and the polynomial alone, which has no graph. Every method
+gets the same nested subsets and is tested on the same 60 labels. filters.json is rewritten after
+every fit, and a run that was interrupted goes on from it; filters.png shows the labels needed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import time
+import warnings
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from benchmarks.labels_needed import labels_needed
+from objstress.claims import Claim, claims_table
+from objstress.demo.silicon import environment
+from objstress.errors import InputError
+from objstress.files import write_json
+from objstress.laws.fit import fit_law
+from objstress.laws.learned import LearnedLaw
+from objstress.laws.metrics import relative_rmse
+from objstress.models.constitutive import NetworkSettings
+from objstress.symmetry.point_group import O3, PointGroup
+from objstress.teachers.labels import Labels, read_labels
+from objstress.training.network_fit import TrainingSettings
+from objstress.training.polynomial_fit import stress_floor
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+
+DATA = Path(__file__).parents[1] / "data" / "crystals"
+CRYSTALS = {
+    "copper": "m-3m",
+    "magnesium": "6/mmm",
+    "quartz": "32",
+    "stishovite": "4/mmm",
+    "forsterite": "mmm",
+    "coesite": "2/m",
+    "kyanite": "-1",
+}
+CLAIMED = ("copper", "magnesium", "quartz", "stishovite")
+"""Crystals of the trigonal system and up; also those whose atoms' graph is cheap enough."""
+SIZES = (10, 20, 40, 80, 160)
+HELD_OUT = 60
+TARGET = 0.02
+BAR = 1 / 3
+HOPELESS = 5 * TARGET
+"""Training error of 40 labels or more beyond which further labels are not tried: the network
+cannot represent the law."""
+
+LONE, ATOMS, NONE = "lone node", "atoms", "none"
+POLYNOMIAL, G, ROUND, ONE = "polynomial", "G filters", "O(3) filters", "group 1 filters"
+METHODS = (POLYNOMIAL, G, ROUND, ONE)
+
+# At each size of a network one fit; the least validation error of them counts. On the lone node
+# edge_lmax = 4 cannot represent stishovite (2 % training error with any number of labels).
+NETWORKS = {
+    LONE: [NetworkSettings(channels=c, edge_lmax=6) for c in (4, 8)],
+    ATOMS: [NetworkSettings(channels=4)],
+}
+TRAINING = {
+    LONE: TrainingSettings(patience=10),
+    ATOMS: TrainingSettings(epochs=12),
+}
+
+
+@dataclass(frozen=True)
+class Series:
+    """Fits of one method to growing subsets, until it meets the target."""
+
+    crystal: str
+    graph: str
+    method: str
+    seed: int
+    sizes: tuple[int, ...] = SIZES
+
+
+def plan(seeds: int) -> Iterator[Series]:
+    """All series, what the claims need first; `seeds` subsets for those, one for the others."""
+    for crystal in CRYSTALS:
+        yield Series(crystal, NONE, POLYNOMIAL, 0)
+    for crystal in CLAIMED:
+        for method in (G, ONE, ROUND):
+            yield Series(crystal, LONE, method, 0)
+    for crystal in CLAIMED:
+        for method in (G, ROUND, ONE):
+            yield Series(crystal, ATOMS, method, 0)
+    for crystal in CRYSTALS:
+        for method in (G, ONE, ROUND) if crystal not in CLAIMED else ():
+            yield Series(crystal, LONE, method, 0)
+    for seed in range(1, seeds):
+        for crystal in CLAIMED:
+            for method in (G, ONE):
+                yield Series(crystal, LONE, method, seed)
+    for crystal in CRYSTALS:
+        if crystal not in CLAIMED:  # their 24 to 32 atoms cost too much for more than one fit
+            yield Series(crystal, ATOMS, G, 0, (20,))
+
+
+@cache
+def labels_of(crystal: str, graph: str) -> tuple[Labels, PointGroup, float]:
+    """All labels, the crystal's group, and the floor of relative errors in GPa."""
+    path, group = DATA / f"{crystal}.extxyz", PointGroup(CRYSTALS[crystal])
+    atoms = path.with_suffix(".cif") if graph == ATOMS else None
+    labels = read_labels(path, atoms, None if atoms else group)
+    return labels, group, stress_floor(labels, group)
+
+
+def run(series: Series, size: int) -> dict[str, Any]:
+    """Fit to `size` labels and test; the error is None where the method needs more labels."""
+    labels, group, floor = labels_of(series.crystal, series.graph)
+    order = np.random.default_rng(0).permutation(len(labels))
+    tested, pool = labels.subset(order[:HELD_OUT]), order[HELD_OUT:]
+    fitted = labels.subset(np.random.default_rng(series.seed + 1).permutation(pool)[:size])
+    result: dict[str, Any] = {k: v for k, v in asdict(series).items() if k != "sizes"}
+    result |= {"labels": size, "error": None, "training_error": None}
+    wall, processor = time.perf_counter(), time.process_time()
+    try:
+        law, facts = _fit(series, fitted, group)
+    except InputError as error:
+        return result | {"reason": str(error)}
+    seconds = {
+        "seconds": time.perf_counter() - wall,
+        "processor_seconds": time.process_time() - processor,
+    }
+    errors = [
+        relative_rmse(law.response(part.F, 1)[1].numpy(), part.piola, floor)
+        for part in (tested, fitted)
+    ]
+    return result | dict(zip(("error", "training_error"), errors, strict=True)) | facts | seconds
+
+
+def _fit(series: Series, labels: Labels, group: PointGroup) -> tuple[LearnedLaw, dict[str, Any]]:
+    # The reference is the relaxed crystal of the same calculator: it is free of stress already.
+    common: dict[str, Any] = dict(point_group=group, held_out=0, stress_free=False, progress=False)
+    if series.method == POLYNOMIAL:
+        law = fit_law(labels, use_network=False, **common)
+        return law, {"degree": law.metadata["polynomial"]["degree"]}
+    filters = {G: group, ROUND: O3, ONE: PointGroup("1")}[series.method]
+    training = TrainingSettings(**asdict(TRAINING[series.graph]) | {"seed": series.seed})
+    laws = [
+        fit_law(
+            labels,
+            polynomial=False,
+            filters=filters,
+            network=network,
+            training=training,
+            **common,
+        )
+        for network in NETWORKS[series.graph]
+    ]
+    valid = [law.metadata["network"]["error_after"] for law in laws]
+    best = int(np.argmin(valid))
+    return laws[best], {
+        "channels": NETWORKS[series.graph][best].channels,
+        "weights": laws[best].metadata["network"]["weights"],
+        "validation_errors": {
+            str(n.channels): v for n, v in zip(NETWORKS[series.graph], valid, strict=True)
+        },
+    }
+
+
+def is_last(fit: dict[str, Any]) -> bool:
+    """Whether a series ends with this fit: target met, or labels are not what it lacks."""
+    if fit["error"] is None:
+        return False
+    hopeless = fit["labels"] >= 40 and fit["training_error"] > HOPELESS
+    return bool(fit["error"] <= TARGET or hopeless)
+
+
+def run_all(out: Path, all_series: list[Series]) -> dict[str, Any]:
+    """Every fit that filters.json lacks (of the same settings), written there as they come."""
+    path = out / "filters.json"
+    stored = json.loads(path.read_text()) if path.exists() else {}
+    same = stored.get("settings") == json.loads(json.dumps(settings()))
+    fits: list[dict[str, Any]] = stored["fits"] if same else []
+    content = report(fits)
+    bar = tqdm(total=sum(len(s.sizes) for s in all_series), desc="fits", unit="fit")
+    for series in all_series:
+        for k, size in enumerate(series.sizes):
+            found = [f for f in fits if _of(f, series) and f["labels"] == size]
+            fit = found[0] if found else run(series, size)
+            if not found:
+                fits.append(fit)
+                content = report(fits)
+                write_json(path, content)
+                error = "too few" if fit["error"] is None else f"{fit['error']:.2%}"
+                bar.write(
+                    f"{series.crystal}, {series.graph}, {series.method}, subset {series.seed}, "
+                    f"{size} labels: {error}"
+                )
+            bar.update()
+            if is_last(fit):
+                bar.update(len(series.sizes) - k - 1)
+                break
+    bar.close()
+    return content
+
+
+def settings() -> dict[str, Any]:
+    """What the fits depend on; stored fits of other settings are not used."""
+    return {
+        "target": TARGET,
+        "sizes": SIZES,
+        "held_out_labels": HELD_OUT,
+        "networks": {graph: [asdict(n) for n in found] for graph, found in NETWORKS.items()},
+        "network_chosen_by": "validation error",
+        "training": {graph: asdict(found) for graph, found in TRAINING.items()},
+        "training_error_that_ends_a_series": HOPELESS,
+    }
+
+
+def _of(fit: dict[str, Any], series: Series) -> bool:
+    return all(fit[k] == getattr(series, k) for k in ("crystal", "graph", "method", "seed"))
+
+
+def summarise(fits: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """One row for each series: errors by size, labels needed and what kind of number that is."""
+    series: dict[tuple, list[dict[str, Any]]] = {}
+    for fit in fits:
+        names = ("crystal", "graph", "method", "seed")
+        series.setdefault(tuple(fit[k] for k in names), []).append(fit)
+    return [
+        dict(zip(("crystal", "graph", "method", "seed"), found, strict=True)) | _needed(group)
+        for found, group in series.items()
+    ]
+
+
+def _needed(fits: list[dict[str, Any]]) -> dict[str, Any]:
+    errors = {f["labels"]: f["error"] for f in fits if f["error"] is not None}
+    needed = labels_needed(errors, TARGET)
+    if needed is None:
+        kind = "at least"
+    elif needed == min(errors):
+        kind = "at most"
+    else:
+        kind = "interpolated"
+    return {
+        "errors": {str(n): error for n, error in errors.items()},
+        "labels_needed": float(fits[-1]["labels"]) if needed is None else needed,
+        "bound": kind,
+        "ended_hopeless": is_last(fits[-1]) and needed is None,
+    }
+
+
+def ratios(
+    rows: list[dict[str, Any]], graph: str, method: str = G, other: str = ONE
+) -> dict[str, dict[str, Any]]:
+    """Labels of `method` over those of `other`, both on the same subsets.
+
+    Returns:
+        {crystal: ratio (geometric mean over subsets), of_each_subset, bound}; bound says whether
+        the ratio is "exact", "at most", "at least" or "open" (both needs are bounds that leave
+        it open).
+    """
+    needs = {(r["crystal"], r["graph"], r["method"], r["seed"]): r for r in rows}
+    found: dict[str, dict[str, Any]] = {}
+    for crystal in CRYSTALS:
+        pairs = [
+            (r, needs[crystal, graph, other, seed])
+            for (c, g, m, seed), r in needs.items()
+            if (c, g, m) == (crystal, graph, method) and (crystal, graph, other, seed) in needs
+        ]
+        if not pairs:
+            continue
+        each = [a["labels_needed"] / b["labels_needed"] for a, b in pairs]
+        upper = any(a["bound"] == "at most" or b["bound"] == "at least" for a, b in pairs)
+        lower = any(a["bound"] == "at least" or b["bound"] == "at most" for a, b in pairs)
+        found[crystal] = {
+            "ratio": float(np.exp(np.mean(np.log(each)))),
+            "of_each_subset": each,
+            "bound": ("exact", "at most", "at least", "open")[upper + 2 * lower],
+        }
+    return found
+
+
+def make_claims(rows: list[dict[str, Any]]) -> list[Claim]:
+    """G needs at most a third of the labels of group 1 on the lone node, from trigonal up."""
+    claims = []
+    for crystal, found in ratios(rows, LONE).items():
+        if crystal in CLAIMED:
+            note = "" if found["bound"] == "exact" else f" ({found['bound']})"
+            name = (
+                f"{system(crystal)} ({crystal}, {CRYSTALS[crystal]}), lone node: labels for "
+                f"{TARGET:.0%} stress error, G filters over group 1 filters{note}"
+            )
+            claims.append(Claim(name, found["ratio"], BAR))
+    return claims
+
+
+def system(crystal: str) -> str:
+    """The crystal system."""
+    return PointGroup(CRYSTALS[crystal]).crystal_system
+
+
+def cell(rows: list[dict[str, Any]], crystal: str, graph: str, method: str) -> str:
+    """Labels needed in words: 23, <= 10, >= 160; subsets apart by commas; - where not fitted."""
+    signs = {"at most": "<= ", "at least": ">= ", "interpolated": ""}
+    chosen = [
+        r for r in rows if (r["crystal"], r["graph"], r["method"]) == (crystal, graph, method)
+    ]
+    text = ", ".join(
+        signs[r["bound"]] + f"{r['labels_needed']:.0f}" + ("*" if r["ended_hopeless"] else "")
+        for r in chosen
+    )
+    return text or "-"
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """Markdown: labels needed, by crystal, graph and method."""
+    columns = [(LONE, m) for m in (G, ROUND, ONE)] + [(ATOMS, m) for m in (G, ROUND, ONE)]
+    heads = [f"{method}, {graph}" for graph, method in columns]
+    lines = [
+        f"| labels for {TARGET:.0%} | polynomial | " + " | ".join(heads) + " |",
+        "| --- |" + " --- |" * (len(columns) + 1),
+    ]
+    for crystal, symbol in CRYSTALS.items():
+        cells = [cell(rows, crystal, graph, m) for graph, m in [(NONE, POLYNOMIAL), *columns]]
+        lines.append(f"| {crystal}, {system(crystal)} {symbol} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def in_words(rows: list[dict[str, Any]]) -> list[str]:
+    """What the numbers say, also where G filters bring nothing."""
+    lone, atoms, sphere = (
+        ratios(rows, LONE),
+        ratios(rows, ATOMS),
+        ratios(rows, ATOMS, G, ROUND),
+    )
+    words = []
+    if lone:
+        words.append(
+            "Lone node, labels of G filters over those of group 1 filters: " + _listed(lone) + "."
+        )
+    if "kyanite" in lone:
+        words.append(
+            "Kyanite's group -1 acts on C as group 1 does, so nothing can be gained there but by "
+            "the fewer weights: the polynomial in group -1 is that of group 1, too."
+        )
+    if atoms:
+        words.append(
+            "Atoms' graph, labels of G filters over those of group 1 filters: "
+            + _listed(atoms)
+            + ". Group 1 filters break the symmetry that the edges have."
+        )
+    if sphere:
+        words.append(
+            "Atoms' graph, labels of G filters over those of O(3) filters, which have the "
+            "crystal's symmetry there because the edges do: " + _listed(sphere) + "."
+        )
+    hopeless = [
+        r["crystal"]
+        for r in rows
+        if (r["graph"], r["method"]) == (LONE, ROUND) and r["ended_hopeless"]
+    ]
+    if hopeless:
+        words.append(
+            f"O(3) filters on the lone node have the symmetry of its lattice, which is higher "
+            f"than that of {', '.join(hopeless)}: no number of labels helps there."
+        )
+    words.append(
+        "The lattices of copper's and magnesium's lone nodes have just the crystals' groups "
+        "(m-3m, 6/mmm): there O(3) filters are as symmetric as G filters."
+    )
+    words.append(
+        "The polynomial alone, invariant under G, needs the fewest labels of all methods for "
+        + ", ".join(_polynomial_wins(rows))
+        + "; it knows no atoms, so the graphs do not matter to it."
+    )
+    return words
+
+
+def _listed(found: dict[str, dict[str, Any]]) -> str:
+    return ", ".join(
+        f"{crystal} {'' if r['bound'] == 'exact' else r['bound'] + ' '}{r['ratio']:.2f}"
+        for crystal, r in found.items()
+    )
+
+
+def _polynomial_wins(rows: list[dict[str, Any]]) -> list[str]:
+    wins = []
+    for crystal in CRYSTALS:
+        own = [r for r in rows if r["crystal"] == crystal]
+        alone = [r["labels_needed"] for r in own if r["method"] == POLYNOMIAL]
+        others = [r["labels_needed"] for r in own if r["method"] != POLYNOMIAL]
+        if alone and others and alone[0] < min(others):
+            wins.append(crystal)
+    return wins or ["none of the crystals"]
+
+
+def report(fits: list[dict[str, Any]]) -> dict[str, Any]:
+    """The content of filters.json."""
+    rows = summarise(fits)
+    return {
+        "claims": [claim.to_dict() for claim in make_claims(rows)],
+        "unit": "relative RMSE of first Piola-Kirchhoff stress, no unit",
+        "settings": settings(),
+        "crystals": {
+            crystal: {
+                "point_group": symbol,
+                "crystal_system": system(crystal),
+                "labels_in_all": len(labels_of(crystal, LONE)[0]),
+                "stress_floor_GPa": labels_of(crystal, LONE)[2],
+            }
+            for crystal, symbol in CRYSTALS.items()
+        },
+        "table": table(rows).splitlines(),
+        "labels_needed": rows,
+        "ratios_of_labels": {
+            "G over group 1, lone node": ratios(rows, LONE),
+            "G over group 1, atoms": ratios(rows, ATOMS),
+            "G over O(3), atoms": ratios(rows, ATOMS, G, ROUND),
+        },
+        "in_words": in_words(rows),
+        "left_out": (
+            "Atoms' graph of forsterite, coesite and kyanite (28, 24 and 32 atoms): a fit costs "
+            "minutes, so only G filters and 20 labels. Second subset: lone node, G and group 1 of "
+            "the claims' crystals only."
+        ),
+        "signs": ">= largest size tried, <= smallest size tried, * training error beyond "
+        f"{HOPELESS:.0%}: no further labels tried",
+        "fits": fits,
+        "seconds": sum(f.get("seconds", 0.0) for f in fits),
+        "processor_seconds": sum(f.get("processor_seconds", 0.0) for f in fits),
+        "environment": environment() | {"processes": 1},
+    }
+
+
+def draw(rows: list[dict[str, Any]], path: Path) -> None:
+    """Labels needed by crystal; an arrow up: target not met, an arrow down: met at once."""
+    styles = {
+        POLYNOMIAL: ("#009e73", "o"),
+        G: ("#0072b2", "P"),
+        ROUND: ("#56b4e9", "s"),
+        ONE: ("#d55e00", "D"),
+    }
+    figure, panels = plt.subplots(1, 2, figsize=(11, 4.4), dpi=160, sharey=True)
+    for axes, graph in zip(panels, (LONE, ATOMS), strict=True):
+        for k, (method, (colour, marker)) in enumerate(styles.items()):
+            shown = NONE if method == POLYNOMIAL else graph
+            chosen = [r for r in rows if (r["graph"], r["method"]) == (shown, method)]
+            x = np.array([list(CRYSTALS).index(r["crystal"]) for r in chosen]) + 0.16 * (k - 1.5)
+            y = np.array([r["labels_needed"] for r in chosen])
+            axes.plot(x, y, ls="", color=colour, marker=marker, ms=6, mec="white", label=method)
+            for a, b, row in zip(x, y, chosen, strict=True):
+                if row["bound"] != "interpolated":
+                    end = b * (1.25 if row["bound"] == "at least" else 0.8)
+                    arrow = {"arrowstyle": "->", "color": colour, "lw": 1.2}
+                    axes.annotate("", (a, end), (a, b), arrowprops=arrow)
+        names = [f"{c}\n{s}" for c, s in CRYSTALS.items()]
+        axes.set_xticks(range(len(CRYSTALS)), names, fontsize=8)
+        axes.set(yscale="log", title=graph if graph == LONE else "graph of the atoms")
+        axes.set_yticks(SIZES, [str(n) for n in SIZES])
+        axes.set_yticks([], minor=True)
+        axes.grid(axis="y", alpha=0.25)
+    panels[0].set_ylabel(f"labels for {TARGET:.0%} held-out stress error")
+    panels[0].legend(frameon=False, fontsize=8, ncols=2)
+    figure.tight_layout()
+    figure.savefig(path)
+    plt.close(figure)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=f"labels for {TARGET:.0%} stress error, by filters"
+    )
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
+    parser.add_argument("--seeds", type=int, default=2, help="subsets for the claims")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    warnings.simplefilter("ignore")
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    content = run_all(arguments.out, list(plan(arguments.seeds)))
+    draw(content["labels_needed"], arguments.out / "filters.png")
+    claims = make_claims(content["labels_needed"])
+    print(table(content["labels_needed"]), claims_table(claims), *content["in_words"], sep="\n\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,69 @@
+"""A compiled law inside the form: no law is evaluated outside of the assembly."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import ufl
+from dolfinx import fem
+
+from objstress.errors import InputError
+from objstress.fem.material import Material
+from objstress.laws.base import MaterialLaw
+from objstress.laws.compiled import PolynomialLaw
+from objstress.laws.rotated import RotatedLaw
+from objstress.laws.ufl_response import UflResponse, total
+
+
+class UflMaterial(Material):
+    """P and A of a polynomial law written out in UFL, for dolfinx to compile to C.
+
+        r(u; v) = integral of P : grad v,      J(u; du, v) = integral of (A : grad du) : grad v
+
+    No memory at the quadrature points; compiling takes seconds once for each law and degree of
+    elements, dolfinx keeps the result. Arguments: see `Material`.
+
+    Raises:
+        InputError: a law that is no polynomial.
+    """
+
+    def __init__(self, u: fem.Function, law: MaterialLaw, degree: int):
+        super().__init__(u, law, degree)
+        inner = law.law if isinstance(law, RotatedLaw) else law
+        if not isinstance(inner, PolynomialLaw):
+            raise InputError("assembly 'ufl' takes a polynomial law; make one by law.compile()")
+        # In the crystal's frame, where symmetry leaves the fewest terms: W(F Q), gradients times Q.
+        self._turn = ufl.as_matrix(law.Q.tolist()) if isinstance(law, RotatedLaw) else None
+        deformation = self._turned(ufl.Identity(3) + ufl.grad(u))
+        self._response = UflResponse(inner.polynomial.terms(), deformation)
+
+    def _evaluate(self, tangent: bool) -> None:
+        rows = self.F.transpose(1, 0, 2)
+        bad = int((np.einsum("ni,ni->n", rows[0], np.cross(rows[1], rows[2])) <= 0).sum())
+        if bad:
+            raise InputError(f"det F <= 0 at {bad} of {len(self.F)} points: no material there")
+
+    @property
+    def energy(self) -> np.ndarray:  # type: ignore[override]
+        """W at the points as of the last `update`, GPa, (n_points,)."""
+        return self.law.response(self.F, 0)[0].numpy()
+
+    def residual(self, v: Any) -> Any:
+        return ufl.inner(ufl.as_matrix(self._response.stress()), self._gradient_of(v)) * self.dx
+
+    def jacobian(self, du: Any, v: Any) -> Any:
+        a, left, right = self._response.tangent(), self._gradient_of(v), self._gradient_of(du)
+        entries = [
+            a[i, J, k, L] * right[k, L] * left[i, J] for i, J, k, L in np.ndindex(3, 3, 3, 3)
+        ]
+        return total(entries) * self.dx
+
+    def piola(self) -> np.ndarray:
+        return self.law.response(self.F, 1)[1].numpy()
+
+    def _gradient_of(self, w: Any) -> Any:
+        return self._turned(ufl.grad(w))
+
+    def _turned(self, tensor: Any) -> Any:
+        return tensor if self._turn is None else tensor * self._turn

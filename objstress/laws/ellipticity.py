@@ -1,0 +1,94 @@
+"""Acoustic tensor and loss of ellipticity: where a law stops being a stable material."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+DIRECTIONS = 200
+"""Directions of the coarse search over the half sphere, about 10 degrees apart."""
+REFINEMENTS = 4
+"""Rounds of a closer search about the best direction, each a third as wide."""
+
+
+def acoustic_tensor(tangent: Tensor, n: Tensor) -> Tensor:
+    r"""Q_ik(n) = A_iJkL n_J n_L, GPa.
+
+    Ogden, Non-Linear Elastic Deformations (1984), section 6.4.
+
+    Args:
+        tangent: A, (..., 3, 3, 3, 3).
+        n: directions in the reference body, (..., 3), any length but zero.
+
+    Returns:
+        (..., 3, 3), symmetric.
+    """
+    n = n / n.norm(dim=-1, keepdim=True)
+    return torch.einsum("...ijkl,...j,...l->...ik", tangent, n, n)
+
+
+def smallest_acoustic(tangent: Tensor) -> tuple[Tensor, Tensor]:
+    """The least eigenvalue of Q(n) over all directions n, and that n.
+
+    Positive: strongly elliptic, waves of every direction and polarisation run. Zero or less: a
+    discontinuity surface of normal n may form.
+
+    Args:
+        tangent: A, (n, 3, 3, 3, 3), GPa.
+
+    Returns:
+        (n,) GPa and (n, 3) unit vectors (upper half sphere in the coarse search).
+    """
+    values, directions = [], []
+    for part in tangent.split(2048):  # 200 acoustic tensors a point
+        grid = _half_sphere(DIRECTIONS).to(part.dtype)
+        least = _least_eigenvalue(torch.einsum("nijkl,dj,dl->ndik", part, grid, grid))
+        best, index = least.min(dim=1)
+        n = grid[index]
+        width = np.sqrt(2 * np.pi / DIRECTIONS)
+        for _ in range(REFINEMENTS):
+            cap = _cap(n, width)
+            q = torch.einsum("nijkl,ndj,ndl->ndik", part, cap, cap)
+            least, index = _least_eigenvalue(q).min(dim=1)
+            better = least < best
+            best = torch.where(better, least, best)
+            n = torch.where(better[:, None], cap[torch.arange(len(n)), index], n)
+            width /= 3
+        values.append(best)
+        directions.append(n)
+    return torch.cat(values), torch.cat(directions)
+
+
+def _half_sphere(count: int) -> Tensor:
+    # Fibonacci's spiral on the upper half.
+    k = np.arange(count) + 0.5
+    z = 1 - k / count
+    phi = np.pi * (1 + np.sqrt(5)) * k
+    r = np.sqrt(1 - z**2)
+    return torch.tensor(np.stack([r * np.cos(phi), r * np.sin(phi), z], axis=1))
+
+
+def _cap(n: Tensor, width: float) -> Tensor:
+    # Two rings of eight about each n (points, 3), (points, 16, 3).
+    helper = torch.zeros_like(n)
+    helper.scatter_(1, n.abs().argmin(dim=1, keepdim=True), 1.0)
+    a = torch.linalg.cross(n, helper)
+    a = a / a.norm(dim=1, keepdim=True)
+    b = torch.linalg.cross(n, a)
+    angle = torch.arange(8, dtype=n.dtype) * (np.pi / 4)
+    ring = a[:, None] * angle.cos()[:, None] + b[:, None] * angle.sin()[:, None]
+    rings = [n[:, None] * np.cos(w) + ring * np.sin(w) for w in (0.5 * width, width)]
+    return torch.cat(rings, dim=1)
+
+
+def _least_eigenvalue(q: Tensor) -> Tensor:
+    # Closed form for symmetric 3 x 3 matrices (Smith, Comm. ACM 4, 168 (1961)): LAPACK would
+    # take a call for each.
+    mean = torch.einsum("...ii->...", q) / 3
+    rest = q - mean[..., None, None] * torch.eye(3, dtype=q.dtype)
+    p = (rest.pow(2).sum((-1, -2)) / 6).sqrt()
+    safe = p.clamp(min=torch.finfo(q.dtype).tiny)
+    half = torch.linalg.det(rest / safe[..., None, None]) / 2
+    phi = torch.acos(half.clamp(-1, 1)) / 3
+    return mean + 2 * p * torch.cos(phi + 2 * np.pi / 3)

@@ -1,0 +1,90 @@
+"""A law as it is, energy, stress and tangent fused into one compiled program."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.fx.experimental.proxy_tensor import make_fx
+
+from objstress.laws.base import MaterialLaw
+
+Program = Callable[[Tensor], tuple[Tensor, ...]]
+
+
+class FusedLaw(MaterialLaw):
+    """The same numbers as `law`, from one program for each order of derivatives.
+
+    The evaluation is traced once at `chunk` points, derivatives included, and compiled by
+    inductor where a C++ compiler is found; without one the law is evaluated as it is. The first
+    evaluation waits for the compiler: seconds for a polynomial, minutes for the tangent of a
+    network, which runs a quarter faster then, so this pays in long runs only. Points that do not
+    fill a chunk, a single one say, are always evaluated as they are.
+
+    Its file holds the law; it is compiled again where it is used.
+    """
+
+    kind = "torch"
+
+    def __init__(self, law: MaterialLaw):
+        self.law, self.point_group = law, law.point_group
+        self.chunk, self.outside_action = law.chunk, law.outside_action
+        self._programs: dict[tuple[int, int], Program] = {}
+
+    @property
+    def domain(self) -> Tensor | None:
+        """The trained domain x M x <= 1 of the law, (6, 6)."""
+        return getattr(self.law, "domain", None)
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """The law's facts."""
+        return getattr(self.law, "metadata", {})
+
+    def outside(self, F: Any) -> Tensor:
+        return self.law.outside(F)
+
+    def stress_error(self, F: Any) -> Tensor | None:
+        return self.law.stress_error(F)
+
+    def to_dict(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        description, tensors = self.law.to_dict()
+        return {"kind": self.kind, "law": description}, tensors
+
+    @classmethod
+    def from_dict(cls, description: dict[str, Any], tensors: dict[str, Tensor]) -> FusedLaw:
+        from objstress.laws.files import law_from_dict
+
+        return cls(law_from_dict(description["law"], tensors))
+
+    def _evaluate(self, F: Tensor, order: int) -> tuple[Tensor, ...]:
+        if len(F) < self.chunk or not compiler_found():
+            return self.law._evaluate(F, order)
+        key = (self.chunk, order)
+        if key not in self._programs:
+            self._programs[key] = fuse(lambda f: self.law._evaluate(f, order), F)
+        return self._programs[key](F.contiguous())
+
+
+def compiler_found() -> bool:
+    """Whether there is a C++ compiler for inductor."""
+    return shutil.which(os.environ.get("CXX", "g++")) is not None
+
+
+def fuse(function: Program, example: Tensor) -> Program:
+    """Trace a function at inputs of one shape, autograd inside it, and compile the trace."""
+    example = example.contiguous()
+    # Twice: functionalize, which inductor needs of writes into slices, knows no autograd; the
+    # first trace has none left.
+    graph = make_fx(torch.func.functionalize(make_fx(function)(example)))(example)
+    for node in graph.graph.nodes:
+        # The strides of the trace are eager torch's; inductor may choose others.
+        if node.target in (torch.ops.aten.view.default, torch.ops.aten._unsafe_view.default):
+            node.target = torch.ops.aten.reshape.default
+    graph.graph.eliminate_dead_code()
+    graph.recompile()
+    return torch.compile(graph, fullgraph=True, dynamic=False)

@@ -1,0 +1,114 @@
+"""A polynomial of the strain in UFL: energy, stress and tangent written out for form compilers.
+
+UFL would differentiate W node by node, and a form compiler carries each of the 9 (twice: 81)
+components of the test functions through every one of those nodes. The derivatives of a polynomial
+are polynomials: written out, the test functions meet only the finished entries of P and A.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from objstress.laws.base import _VOIGT
+from objstress.symmetry.tensors import INDEX
+
+Terms = dict[tuple[int, ...], float]
+"""{(a, b, ...): c} for the sum of c x_a x_b ..., see `InvariantPolynomial.terms`."""
+
+_SHEAR = np.array([1, 1, 1, 0.5, 0.5, 0.5]) ** 0.5
+"""Tensor components over Mandel components."""
+
+
+class UflResponse:
+    r"""W(E), P = F S and A_iJkL = delta_ik S_JL + F_iM (dS_MJ/dE_NL) F_kN of a UFL tensor F.
+
+    Each is made when it is asked for, from monomials that all of them share.
+
+    Args:
+        terms: W as monomials of Mandel's E.
+        F: UFL tensor of shape (3, 3).
+    """
+
+    def __init__(self, terms: Terms, F: Any):
+        self._f = [[F[i, j] for j in range(3)] for i in range(3)]
+        strain = []
+        for a, (i, j) in enumerate(INDEX):
+            c = total(row[i] * row[j] for row in self._f)
+            strain.append((c - 1.0 if i == j else c) * (0.5 / _SHEAR[a]))
+        self._terms = terms
+        self._monomials: dict[tuple[int, ...], Any] = {(a,): x for a, x in enumerate(strain)}
+
+    def energy(self) -> Any:
+        """W, a UFL scalar, GPa."""
+        return self._polynomial(self._terms)
+
+    def stress(self) -> list[list[Any]]:
+        """P_iJ as UFL scalars, GPa."""
+        f, s = self._f, self._second()
+        return [
+            [total(f[i][m] * s[v] for m, v in enumerate(_VOIGT[:, J])) for J in range(3)]
+            for i in range(3)
+        ]
+
+    def tangent(self) -> np.ndarray:
+        """A_iJkL as UFL scalars, GPa, object array (3, 3, 3, 3); A_kLiJ is the same object."""
+        f = self._f
+        # Degree by degree, H_d; Euler's S_d = H_d x / (d - 1) costs less than S written out.
+        whole, second = np.zeros((6, 6), dtype=object), [0.0] * 6
+        x = [self._monomials[(a,)] for a in range(6)]
+        for degree in sorted({len(word) for word in self._terms}):
+            terms = {w: c for w, c in self._terms.items() if len(w) == degree}
+            part = np.zeros((6, 6), dtype=object)
+            for a in range(6):
+                first = _derivative(terms, a)
+                for b in range(a, 6):
+                    part[a, b] = part[b, a] = self._polynomial(_derivative(first, b))
+            for a, b in np.ndindex(6, 6):
+                whole[a, b] = total([whole[a, b], part[a, b]])
+            for a in range(6):
+                row = total(part[a, b] * x[b] for b in range(6))
+                second[a] = total([second[a], row * (_SHEAR[a] / (degree - 1))])
+        stiffness = whole * _SHEAR * _SHEAR[:, None]
+        half = np.zeros((6, 3, 3), dtype=object)
+        for a, k, L in np.ndindex(half.shape):
+            half[a, k, L] = total(stiffness[a, v] * f[k][n] for n, v in enumerate(_VOIGT[:, L]))
+        out = np.zeros((3, 3, 3, 3), dtype=object)
+        for i, J, k, L in np.ndindex(out.shape):
+            if (i, J) <= (k, L):
+                rows = [f[i][m] * half[v, k, L] for m, v in enumerate(_VOIGT[:, J])]
+                entry = total([*rows, second[_VOIGT[J, L]]] if i == k else rows)
+                out[i, J, k, L] = out[k, L, i, J] = entry
+        return out
+
+    def _second(self) -> list[Any]:
+        return [self._polynomial(_derivative(self._terms, a), _SHEAR[a]) for a in range(6)]
+
+    def _polynomial(self, terms: Terms, factor: float = 1.0) -> Any:
+        return total(factor * c * self._monomial(w) if w else factor * c for w, c in terms.items())
+
+    def _monomial(self, word: tuple[int, ...]) -> Any:
+        if word not in self._monomials:
+            self._monomials[word] = self._monomial(word[:1]) * self._monomial(word[1:])
+        return self._monomials[word]
+
+
+def _derivative(terms: Terms, a: int) -> Terms:
+    out = {}
+    for word, c in terms.items():
+        if a in word:
+            k = word.index(a)
+            out[word[:k] + word[k + 1 :]] = c * word.count(a)
+    return out
+
+
+def total(parts: Iterable[Any]) -> Any:
+    """The sum of UFL scalars as a balanced tree, plain zeros left out; 0.0 if nothing is left."""
+    # UFL walks expressions by their depth: a chain of hundreds of additions would be slow.
+    rest = [p for p in parts if not (isinstance(p, float | int) and p == 0)]
+    while len(rest) > 1:
+        pairs = zip(rest[::2], rest[1::2], strict=False)
+        rest = [a + b for a, b in pairs] + (rest[-1:] if len(rest) % 2 else [])
+    return rest[0] if rest else 0.0

@@ -1,0 +1,166 @@
+"""Laws without atoms: strain-stress pairs and a point group."""
+
+import numpy as np
+import pytest
+
+from objstress import InputError, PointGroup, fit_law, load_law
+from objstress.symmetry.tensors import INDEX, from_mandel, to_mandel, voigt_to_mandel
+from objstress.teachers.labels import read_labels
+from objstress.teachers.pairs import FULL, SYMMETRIC, read_pairs
+from objstress.teachers.strains import right_stretch, sample_strains
+from tests.conformance import LawConformance
+from tests.conftest import DATA
+
+SPRUCE = DATA.parent / "spruce" / "pairs.csv"
+TRUSS = DATA.parent / "octet-truss"
+QUARTZ = DATA.parent / "crystals" / "quartz.extxyz"
+
+# Wood Handbook (2021), tables 5-1 to 5-3: Sitka spruce, GPa, L R T along x y z.
+MODULI = {"E_L": 11.9, "E_R": 0.928, "E_T": 0.512, "G_LR": 0.762, "G_LT": 0.726, "G_RT": 0.036}
+
+
+@pytest.fixture(scope="module")
+def spruce():
+    return fit_law(SPRUCE, point_group="mmm", use_network=False, progress=False)
+
+
+class TestSpruce(LawConformance):
+    larger = PointGroup("4/mmm")
+
+    @pytest.fixture
+    def law(self, spruce):
+        return spruce
+
+
+def test_spruce_gets_its_published_moduli(spruce):
+    s = np.linalg.inv(spruce.stiffness())
+    found = dict(zip(("E_L", "E_R", "E_T", "G_RT", "G_LT", "G_LR"), 1 / np.diag(s), strict=True))
+    for name, value in MODULI.items():
+        assert found[name] == pytest.approx(value, rel=0.05), name
+    assert -s[0, 1] / s[0, 0] == pytest.approx(0.372, rel=0.05)
+    assert spruce.metadata["polynomial"]["invariants"] == 9
+
+
+def test_octet_truss_is_cubic_and_softens():
+    import json
+
+    law = fit_law(TRUSS / "pairs.csv", point_group="m-3m", use_network=False, progress=False)
+    cell = json.loads((TRUSS / "elastic.json").read_text())
+    assert law.metadata["held_out"]["both"]["relative_rmse"] < 0.01
+    c = law.stiffness()
+    text = json.dumps(cell)
+    assert "C11" in text or "stiffness" in text
+    # Stretch-dominated: the Cauchy relation C12 = C44 holds within a fifth.
+    assert c[0, 1] == pytest.approx(c[3, 3], rel=0.2)
+    labels = read_pairs(TRUSS / "pairs.csv", PointGroup("m-3m"))
+    linear = to_mandel(labels.strain) @ voigt_to_mandel(c)
+    second = to_mandel(np.linalg.inv(labels.F) @ labels.piola)
+    assert np.linalg.norm(linear - second) > 0.01 * np.linalg.norm(second)
+
+
+def test_quartz_with_its_atoms_hidden_is_the_same_material():
+    hidden = fit_law(QUARTZ, point_group="32", use_network=False, progress=False)
+    known = fit_law(QUARTZ, QUARTZ.with_suffix(".cif"), use_network=False, progress=False)
+    assert np.abs(hidden.stiffness() - known.stiffness()).max() < 1e-6
+    labels = read_labels(QUARTZ, group=PointGroup("32"))
+    assert labels.lone
+    assert labels.moves is None
+    # Energies are per volume, whatever the cell.
+    atoms = read_labels(QUARTZ, QUARTZ.with_suffix(".cif"))
+    assert labels.energy / labels.structure.volume == pytest.approx(
+        atoms.energy / atoms.structure.volume
+    )
+
+
+def test_a_law_without_atoms_carries_a_network_and_survives_its_file(tmp_path):
+    from objstress.models.constitutive import NetworkSettings
+    from objstress.training.network_fit import TrainingSettings
+
+    law = fit_law(
+        SPRUCE,
+        point_group="mmm",
+        polynomial=False,
+        network=NetworkSettings(channels=2),
+        training=TrainingSettings(epochs=1, iterations=2),
+        progress=False,
+    )
+    law.save(tmp_path / "wood.law")
+    again = load_law(tmp_path / "wood.law", outside="ignore")
+    f = right_stretch(sample_strains(5, 0.004))
+    assert np.array_equal(again.response(f, 1)[1], law.response(f, 1)[1])
+
+
+def _columns(kind, tensors):
+    suffixes = FULL if kind in "FP" else SYMMETRIC
+    pick = [(int(c[0]) - 1, int(c[1]) - 1) for c in suffixes]
+    return [kind + c for c in suffixes], np.array([[t[i, j] for i, j in pick] for t in tensors])
+
+
+@pytest.mark.parametrize("strain", ["F", "E"])
+@pytest.mark.parametrize("stress", ["P", "S", "sigma"])
+def test_every_kind_of_column_means_the_same(tmp_path, strain, stress):
+    e = sample_strains(20, 0.03)
+    f = right_stretch(e)
+    c = np.diag([10.0, 8, 6, 4, 3, 2])
+    s = from_mandel(to_mandel(e) @ c)
+    p = f @ s
+    sigma = p @ f.transpose(0, 2, 1) / np.linalg.det(f)[:, None, None]
+    names, values = _columns(strain, {"F": f, "E": e}[strain])
+    more, stresses = _columns(stress, {"P": p, "S": s, "sigma": sigma}[stress])
+    path = tmp_path / "pairs.csv"
+    rows = [",".join(f"{v:.16g}" for v in row) for row in np.hstack([values, stresses])]
+    path.write_text("\n".join(["# a comment", ",".join(names + more), *rows]) + "\n")
+    labels = read_pairs(path, PointGroup("mmm"))
+    assert np.abs(labels.F - f).max() < 1e-12
+    assert np.abs(labels.piola - p).max() < 1e-11
+
+
+@pytest.mark.parametrize(
+    ("header", "row", "message"),
+    [
+        ("E11,E22,E33,E23,E13,S11,S22,S33,S23,S13,S12", "0," * 10 + "0", "column E12 is missing"),
+        ("S11,S22,S33,S23,S13,S12", "0," * 5 + "0", "none of the columns F11"),
+        (",".join("E" + c for c in SYMMETRIC), "0," * 5 + "0", "none of the columns P11"),
+        (
+            ",".join(k + c for k in "ES" for c in SYMMETRIC) + ",T",
+            "0," * 12 + "0",
+            "unknown column 'T'",
+        ),
+        (",".join(k + c for k in "ES" for c in SYMMETRIC), "x," + "0," * 10 + "0", "pair 1 has"),
+        (",".join(k + c for k in "ES" for c in SYMMETRIC), "-1," + "0," * 10 + "0", "not positive"),
+        (
+            ",".join([*("F" + c for c in FULL), *("S" + c for c in SYMMETRIC)]),
+            "-1,0,0,0,1,0,0,0,1," + "0," * 5 + "0",
+            "det F <= 0 in pair 1",
+        ),
+    ],
+)
+def test_bad_pairs_get_one_clear_line(tmp_path, header, row, message):
+    path = tmp_path / "bad.csv"
+    path.write_text(f"{header}\n{row}\n")
+    with pytest.raises(InputError, match=message) as caught:
+        read_pairs(path, PointGroup("mmm"))
+    assert "\n" not in str(caught.value)
+
+
+def test_missing_halves_are_refused(tmp_path):
+    with pytest.raises(InputError, match="lists no atoms"):
+        fit_law(SPRUCE, QUARTZ.with_suffix(".cif"))
+    with pytest.raises(InputError, match="either the crystal's structure or"):
+        fit_law(SPRUCE)
+    with pytest.raises(InputError, match="unknown point group"):
+        fit_law(SPRUCE, point_group="mmmm")
+    with pytest.raises(InputError, match="lies askew"):
+        fit_law(SPRUCE, point_group=PointGroup("mmm").rotated(_turn()))
+    with pytest.raises(InputError, match="no such file"):
+        fit_law(tmp_path / "nothing.csv", point_group="mmm")
+
+
+def _turn():
+    from scipy.spatial.transform import Rotation
+
+    return Rotation.from_rotvec([0.1, 0.2, 0.3]).as_matrix()
+
+
+def test_index_order_is_voigt():
+    assert [f"{i + 1}{j + 1}" for i, j in INDEX] == SYMMETRIC
