@@ -22,6 +22,9 @@ lint: $(VENV)/.ready
 	$(BIN)/mypy
 
 bench: $(VENV)/.ready
+	$(BIN)/python -m benchmarks.crystals
+	$(BIN)/python -m benchmarks.compiled out/bench/copper.law out/bench/quartz.law
+	$(BIN)/python -m benchmarks.filters
 	$(BIN)/python -m benchmarks.labels_needed
 
 $(VENV)/.ready: pyproject.toml

@@ -60,8 +60,9 @@ HELD_OUT = 60
 TARGET = 0.02
 BAR = 1 / 3
 HOPELESS = 5 * TARGET
-"""Training error of 40 labels or more beyond which further labels are not tried: the network
-cannot represent the law."""
+"""Training error of 40 labels or more beyond which O(3) filters on a lone node get no further
+labels: they cannot represent the law. (Group 1 filters can; theirs is an optimiser that got stuck.)
+"""
 
 LONE, ATOMS, NONE = "lone node", "atoms", "none"
 POLYNOMIAL, G, ROUND, ONE = "polynomial", "G filters", "O(3) filters", "group 1 filters"
@@ -91,7 +92,12 @@ class Series:
 
 
 def plan(seeds: int) -> Iterator[Series]:
-    """All series, what the claims need first; `seeds` subsets for those, one for the others."""
+    """All series, what the claims need first; `seeds` subsets for those, one for the others.
+
+    Forsterite, coesite and kyanite have 28, 24 and 32 atoms: a fit on their atoms' graph costs
+    minutes, so there is one, forsterite's. O(3) filters on their lone nodes are left out: as for
+    quartz and stishovite the lattice is more symmetric than the crystal.
+    """
     for crystal in CRYSTALS:
         yield Series(crystal, NONE, POLYNOMIAL, 0)
     for crystal in CLAIMED:
@@ -101,15 +107,13 @@ def plan(seeds: int) -> Iterator[Series]:
         for method in (G, ROUND, ONE):
             yield Series(crystal, ATOMS, method, 0)
     for crystal in CRYSTALS:
-        for method in (G, ONE, ROUND) if crystal not in CLAIMED else ():
+        for method in (G, ONE) if crystal not in CLAIMED else ():
             yield Series(crystal, LONE, method, 0)
+    yield Series("forsterite", ATOMS, G, 0, (20,))
     for seed in range(1, seeds):
         for crystal in CLAIMED:
             for method in (G, ONE):
                 yield Series(crystal, LONE, method, seed)
-    for crystal in CRYSTALS:
-        if crystal not in CLAIMED:  # their 24 to 32 atoms cost too much for more than one fit
-            yield Series(crystal, ATOMS, G, 0, (20,))
 
 
 @cache
@@ -179,8 +183,12 @@ def is_last(fit: dict[str, Any]) -> bool:
     """Whether a series ends with this fit: target met, or labels are not what it lacks."""
     if fit["error"] is None:
         return False
-    hopeless = fit["labels"] >= 40 and fit["training_error"] > HOPELESS
-    return bool(fit["error"] <= TARGET or hopeless)
+    return bool(fit["error"] <= TARGET or _is_hopeless(fit))
+
+
+def _is_hopeless(fit: dict[str, Any]) -> bool:
+    rounded = (fit["graph"], fit["method"]) == (LONE, ROUND)
+    return bool(rounded and fit["labels"] >= 40 and fit["training_error"] > HOPELESS)
 
 
 def run_all(out: Path, all_series: list[Series]) -> dict[str, Any]:
@@ -229,21 +237,22 @@ def _of(fit: dict[str, Any], series: Series) -> bool:
     return all(fit[k] == getattr(series, k) for k in ("crystal", "graph", "method", "seed"))
 
 
-def summarise(fits: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def summarise(fits: list[dict[str, Any]], target: float = TARGET) -> list[dict[str, Any]]:
     """One row for each series: errors by size, labels needed and what kind of number that is."""
     series: dict[tuple, list[dict[str, Any]]] = {}
     for fit in fits:
         names = ("crystal", "graph", "method", "seed")
         series.setdefault(tuple(fit[k] for k in names), []).append(fit)
     return [
-        dict(zip(("crystal", "graph", "method", "seed"), found, strict=True)) | _needed(group)
+        dict(zip(("crystal", "graph", "method", "seed"), found, strict=True))
+        | _needed(group, target)
         for found, group in series.items()
     ]
 
 
-def _needed(fits: list[dict[str, Any]]) -> dict[str, Any]:
+def _needed(fits: list[dict[str, Any]], target: float) -> dict[str, Any]:
     errors = {f["labels"]: f["error"] for f in fits if f["error"] is not None}
-    needed = labels_needed(errors, TARGET)
+    needed = labels_needed(errors, target)
     if needed is None:
         kind = "at least"
     elif needed == min(errors):
@@ -254,7 +263,7 @@ def _needed(fits: list[dict[str, Any]]) -> dict[str, Any]:
         "errors": {str(n): error for n, error in errors.items()},
         "labels_needed": float(fits[-1]["labels"]) if needed is None else needed,
         "bound": kind,
-        "ended_hopeless": is_last(fits[-1]) and needed is None,
+        "ended_hopeless": needed is None and _is_hopeless(fits[-1]),
     }
 
 
@@ -287,6 +296,19 @@ def ratios(
             "bound": ("exact", "at most", "at least", "open")[upper + 2 * lower],
         }
     return found
+
+
+def error_ratios(rows: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
+    """{crystal: {size: error of G over group 1 filters, lone node}}, first subset."""
+    errors = {r["crystal"]: {} for r in rows}
+    for r in rows:
+        if r["graph"] == LONE and r["seed"] == 0:
+            errors[r["crystal"]][r["method"]] = r["errors"]
+    return {
+        crystal: {n: e[G][n] / e[ONE][n] for n in e[G] if n in e[ONE]}
+        for crystal, e in errors.items()
+        if G in e and ONE in e
+    }
 
 
 def make_claims(rows: list[dict[str, Any]]) -> list[Claim]:
@@ -346,6 +368,18 @@ def in_words(rows: list[dict[str, Any]]) -> list[str]:
     if lone:
         words.append(
             "Lone node, labels of G filters over those of group 1 filters: " + _listed(lone) + "."
+        )
+    met = [c for c, r in lone.items() if c in CLAIMED and r["ratio"] <= BAR]
+    missed = [c for c, r in lone.items() if c in CLAIMED and r["ratio"] > BAR]
+    words.append(
+        f"The bar of {BAR:.2f} is met for {', '.join(met) or 'no crystal'} and missed for "
+        f"{', '.join(missed) or 'none'}."
+    )
+    few = {c: e["20"] for c, e in error_ratios(rows).items() if "20" in e}
+    if few:
+        words.append(
+            "At 20 labels on the lone node the error of G filters over that of group 1 filters "
+            "is: " + ", ".join(f"{c} {r:.2f}" for c, r in few.items()) + "."
         )
     if "kyanite" in lone:
         words.append(
@@ -425,15 +459,19 @@ def report(fits: list[dict[str, Any]]) -> dict[str, Any]:
             "G over group 1, lone node": ratios(rows, LONE),
             "G over group 1, atoms": ratios(rows, ATOMS),
             "G over O(3), atoms": ratios(rows, ATOMS, G, ROUND),
+            "G over group 1, lone node, for 5 %": ratios(summarise(fits, 0.05), LONE),
+            "G over group 1, lone node, for 10 %": ratios(summarise(fits, 0.10), LONE),
         },
+        "ratios_of_errors_G_over_group_1_lone_node": error_ratios(rows),
         "in_words": in_words(rows),
         "left_out": (
             "Atoms' graph of forsterite, coesite and kyanite (28, 24 and 32 atoms): a fit costs "
-            "minutes, so only G filters and 20 labels. Second subset: lone node, G and group 1 of "
-            "the claims' crystals only."
+            "minutes; one is there, forsterite's with G filters and 20 labels. O(3) filters on "
+            "their lone nodes: the lattice is more symmetric than the crystal."
         ),
-        "signs": ">= largest size tried, <= smallest size tried, * training error beyond "
-        f"{HOPELESS:.0%}: no further labels tried",
+        "subsets_of_each_claim": 1 + max((r["seed"] for r in rows), default=0),
+        "signs": ">= largest size tried, <= smallest size tried, * O(3) filters on a lone node "
+        f"with a training error beyond {HOPELESS:.0%}: no further labels tried",
         "fits": fits,
         "seconds": sum(f.get("seconds", 0.0) for f in fits),
         "processor_seconds": sum(f.get("processor_seconds", 0.0) for f in fits),
@@ -480,7 +518,7 @@ def main() -> None:
         description=f"labels for {TARGET:.0%} stress error, by filters"
     )
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
-    parser.add_argument("--seeds", type=int, default=2, help="subsets for the claims")
+    parser.add_argument("--seeds", type=int, default=1, help="subsets for the claims")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")

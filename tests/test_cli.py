@@ -9,6 +9,7 @@ import pytest
 from tests.conftest import DATA
 
 SILICON = str(DATA / "silicon.cif")
+SPRUCE = str(DATA.parent / "spruce" / "pairs.csv")
 
 
 def run(*arguments, cwd=None):
@@ -55,6 +56,45 @@ def test_teach_fit_check_simulate_is_one_path(tmp_path):
     assert (tmp_path / "out" / "result.h5").is_file()
 
 
+def test_pairs_are_fitted_and_compiled(tmp_path):
+    law, fast = tmp_path / "spruce.law", tmp_path / "fast.law"
+    done = run(
+        "fit",
+        SPRUCE,
+        "--point-group",
+        "mmm",
+        "--members",
+        2,
+        "--no-network",
+        "--out",
+        law,
+        "--json",
+    )
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout)
+    assert answer["ions"] == "unlisted"
+    assert answer["members"] == 2
+    assert answer["error_bar"]["rms_error_over_bar"] > 0
+    done = run("compile", law, "--out", fast, "--tolerance", 0.05, "--json")
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout)
+    assert len(answer["constants_GPa"]["2"]) == 9
+    assert answer["compiled"]["worst_error"] <= 0.05
+    assert "| 2 | C11 |" in run("compile", law, "--out", fast, "--tolerance", 0.05).stdout
+
+
+def test_adaptive_labels_from_the_shell(tmp_path):
+    done = run(
+        "teach", SILICON, "--calculator", "stillinger-weber", "--adaptive", "--target", 0.5,
+        "--samples", 40, "--out", tmp_path / "a.extxyz", "--json",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout)
+    assert answer["reached"]
+    assert answer["error_bars"][-1][1] < 0.5
+    assert answer["ions"] == "relaxed"
+
+
 def _bad_labels(tmp_path):
     path = tmp_path / "bad.extxyz"
     text = (DATA / "labels.extxyz").read_text().splitlines(keepends=True)[:8]
@@ -69,7 +109,14 @@ def _bad_labels(tmp_path):
         (["symmetry", "{garbage}"], "not a readable crystal structure"),
         (["teach", SILICON, "--calculator", "psychic", "--out", "{out}"], "unknown calculator"),
         (["teach", SILICON, "--calculator", "emt", "--out", "{out}", "--samples", "2"],
-         "no strain could be labelled"),
+         "the crystal itself cannot be labelled"),
+        (["teach", SILICON, "--calculator", "emt", "--out", "{out}", "--adaptive", "--target",
+          "0"], "give a positive relative error"),
+        (["fit", SPRUCE, "--out", "{out}"], "either the crystal's structure or"),
+        (["fit", SPRUCE, "--point-group", "7mm", "--out", "{out}"], "unknown point group"),
+        (["fit", SPRUCE, "--point-group", "mmm", "--members", "0", "--out", "{out}"],
+         "at least two laws"),
+        (["compile", "nowhere.law", "--out", "{out}"], "no such law file"),
         (["teach", SILICON, "--calculator", "emt", "--out", "{out}", "--arguments", "{{"],
          "not JSON"),
         (["fit", "{garbage}", "--structure", SILICON, "--out", "{out}"], "not a readable extxyz"),

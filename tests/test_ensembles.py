@@ -69,6 +69,32 @@ def test_error_bars_survive_the_file_and_a_turn(ensemble, tmp_path):
     torch.testing.assert_close(turned.stress_error(f), ensemble.stress_error(f @ q))
 
 
+def test_error_bars_are_a_field_of_the_fe_output(ensemble, tmp_path):
+    from objstress.fem import Displacement, StaticProblem, meshes
+
+    problem = StaticProblem(
+        meshes.box((1, 1, 1), (2, 2, 2)),
+        ensemble,
+        [Displacement("x=min", (0, 0, 0)), Displacement("x=max", (0.03, 0, 0))],
+    )
+    problem.solve(progress=False)
+    bars = problem.material.cell_averages()["stress_error"]
+    expected = ensemble.stress_error(problem.material.F).numpy()
+    assert bars.shape == (8,)
+    assert bars.min() > 0
+    assert bars.mean() == pytest.approx(expected.mean())
+    problem.write(tmp_path / "out.xdmf")
+    assert "stress_error" in (tmp_path / "out.xdmf").read_text()
+
+
+def test_every_label_of_an_ensemble_is_inside_its_domain(ensemble, magnesium):
+    f = magnesium.F[:80] @ np.linalg.inv(ensemble.metadata["reference_stretch"])
+    assert not ensemble.outside(f).any()
+    strains = sample_strains(4, 0.04)
+    moves = ensemble.internal_displacements(right_stretch(strains))
+    assert moves.shape == (4, 2, 3)
+
+
 def test_ensembles_need_members(magnesium):
     with pytest.raises(InputError, match="at least two laws"):
         fit_ensemble(magnesium, members=1)

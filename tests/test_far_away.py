@@ -41,9 +41,12 @@ def test_nothing_changes_inside(quartz, guarded):
     x = rng.normal(size=(400, 6))
     m = quartz.domain.numpy()
     x /= np.sqrt(np.einsum("na,ab,nb->n", x, m, x))[:, None]
+    # Every other point lies outside: those inside share their batch.
     f = right_stretch(from_mandel(x * np.linspace(0, 0.9999, 400)[:, None]))
-    for a, b in zip(guarded.response(f, 2), quartz.response(f, 2), strict=True):
-        assert (a - b).abs().max() <= 1e-10
+    mixed = np.stack([f, right_stretch(from_mandel(2.0 * x))], axis=1).reshape(-1, 3, 3)
+    assert guarded.outside(mixed).float().mean() == 0.5
+    for a, b in zip(guarded.response(mixed, 2), quartz.response(f, 2), strict=True):
+        assert (a[::2] - b).abs().max() <= 1e-10
 
 
 def test_derivatives_hold_outside_and_across_the_edge(guarded):
@@ -73,6 +76,22 @@ def test_energy_grows_along_every_way_out(quartz, guarded):
     energies = guarded.response(crushed, 0)[0]
     assert (energies.diff() > 0).all()
     assert energies[-1] > 1e3
+
+
+def test_a_compiled_guarded_law_is_still_guarded(guarded):
+    compiled = guarded.compile(1e-2)
+    far = np.diag([1.5, 1.0, 1.0])[None]
+    assert float(compiled.response(far, 0)[0]) > 100
+    with pytest.raises(InputError, match="cannot be fused"):
+        guarded.compile(kind="torch")
+    with pytest.raises(InputError, match="before it is turned"):
+        guarded.rotated(np.eye(3)).guarded()
+
+
+def test_compiled_laws_know_where_they_were_compiled():
+    law = NeoHooke(mu=40.0, lam=60.0).compile(1e-2)
+    assert bool(law.outside(np.diag([1.5, 1.0, 1.0])[None]))
+    assert not bool(law.outside(np.diag([1.05, 1.0, 1.0])[None]))
 
 
 def test_only_laws_with_a_domain_are_guarded(guarded, tmp_path):

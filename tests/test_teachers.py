@@ -449,21 +449,29 @@ def test_a_crystal_that_transforms_is_left_out_and_named(tmp_path):
 def test_a_scheduler_that_runs_already_is_used(copper, tmp_path):
     from dask.distributed import LocalCluster
 
-    with LocalCluster(n_workers=1, processes=False, dashboard_address=None) as cluster:
+    # Four threads in one process: each must have a calculator of its own.
+    with LocalCluster(
+        n_workers=1, threads_per_worker=4, processes=False, dashboard_address=None
+    ) as cluster:
         report = label_strains(
             copper,
             "emt",
             out=tmp_path / "a.extxyz",
-            samples=5,
+            samples=40,
             scheduler=cluster.scheduler_address,
             progress=False,
         )
-    assert report["labels"] == 6
-    with pytest.raises(InputError, match="no dask scheduler answers"):
+    assert report["labels"] == 41
+    label_strains(copper, "emt", out=tmp_path / "b.extxyz", samples=40, progress=False)
+    for a, b in zip(
+        read(tmp_path / "a.extxyz", ":"), read(tmp_path / "b.extxyz", ":"), strict=True
+    ):
+        assert np.allclose(a.get_stress(), b.get_stress(), atol=1e-12)
+    with pytest.raises(InputError, match="no dask scheduler with workers answers"):
         label_strains(
             copper,
             "emt",
-            out=tmp_path / "b.extxyz",
+            out=tmp_path / "c.extxyz",
             samples=2,
             scheduler="tcp://127.0.0.1:9",
             progress=False,

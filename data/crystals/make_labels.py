@@ -168,7 +168,7 @@ CRYSTALS = {
     "coesite": Crystal(coesite, "bks", samples=600, max_strain=0.04),
     "kyanite": Crystal(kyanite, "cmas94", samples=500, max_strain=0.04),
     "gallium-phosphide": Crystal(
-        gallium_phosphide, "abinit", _dft(8), samples=56, tolerance=1e-3, step=6e-3
+        gallium_phosphide, "abinit", _dft(8), samples=40, tolerance=1e-3, step=6e-3
     ),
 }
 

@@ -159,6 +159,9 @@ def fit(
         int, typer.Option(help="Laws of an ensemble with error bars; 1 fits a single law.")
     ] = 1,
     held_out: Annotated[float, typer.Option(help="Part of the labels kept unseen.")] = 0.2,
+    network: Annotated[
+        bool, typer.Option(help="Let a network learn what the polynomial leaves.")
+    ] = True,
     seed: int = 0,
     as_json: Json = False,
 ) -> None:
@@ -170,7 +173,11 @@ def fit(
     check_writable(out)
     work = out.with_name(out.name + ".fit")
     common: dict[str, Any] = dict(
-        point_group=point_group, held_out=held_out, workdir=work, say=_say
+        point_group=point_group,
+        held_out=held_out,
+        use_network=network,
+        workdir=work,
+        say=_say,
     )
     law: Any
     if members == 1:

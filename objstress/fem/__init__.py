@@ -16,11 +16,13 @@ except ImportError as error:
 
 from objstress.fem.boundary import Displacement, Traction
 from objstress.fem.material import QuadratureMaterial
+from objstress.fem.periodic_cell import PeriodicCell
 from objstress.fem.problem import StaticProblem, StepRecord
 from objstress.fem.ufl_material import UflMaterial
 
 __all__ = [
     "Displacement",
+    "PeriodicCell",
     "QuadratureMaterial",
     "StaticProblem",
     "StepRecord",

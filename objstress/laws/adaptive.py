@@ -86,7 +86,7 @@ def label_adaptively(
             if reached or size < 1:
                 break
             strains = np.concatenate([strains, _pick(pool, bars, strains, size)])
-    return run.finish() | {"error_bars": history, "reached": reached}
+    return run.finish(len(strains)) | {"error_bars": history, "reached": reached}
 
 
 def _error_bars(

@@ -14,7 +14,7 @@ from torch import Tensor
 from objstress.claims import Claim
 from objstress.errors import InputError, OutsideDomainWarning
 from objstress.symmetry.point_group import SymmetryGroup
-from objstress.symmetry.tensors import INDEX, MANDEL, mandel_to_voigt
+from objstress.symmetry.tensors import INDEX, MANDEL, mandel_strain, mandel_to_voigt
 
 _SHEAR = torch.tensor([1, 1, 1, 0.5, 0.5, 0.5], dtype=torch.float64).sqrt()[:, None]
 """Tensor components over Mandel components."""
@@ -103,11 +103,23 @@ class MaterialLaw:
         """Error bar of |P|, GPa, shape (n,); None for laws that have none (see `fit_ensemble`)."""
         return None
 
+    def internal_displacements(self, F: Any) -> np.ndarray:
+        """u (n, atoms, 3) in Angstrom: an ion at X in the reference cell lies at F (X + u).
+
+        Raises:
+            InputError: a law whose labels carried no relaxed ions.
+        """
+        raise InputError(
+            "this law knows no internal displacements: its labels carried no relaxed ions"
+        )
+
     def acoustic_tensor(self, F: Any, n: Any) -> Tensor:
         """Q_ik(n) = A_iJkL n_J n_L, GPa, (..., 3, 3), n a direction of the reference body."""
         from objstress.laws.ellipticity import acoustic_tensor
 
         direction = torch.as_tensor(n, dtype=torch.float64)
+        if not (direction.norm(dim=-1) > 0).all():
+            raise InputError("a direction of length zero has no acoustic tensor")
         return acoustic_tensor(self.response(F, 2)[2], direction)
 
     def ellipticity(self, F: Any) -> tuple[Tensor, Tensor]:
@@ -140,7 +152,9 @@ class MaterialLaw:
         """A faster law of the same symmetry, domain and interface.
 
         Args:
-            tolerance: largest relative error of P that "polynomial" may make.
+            tolerance: largest relative error of P that "polynomial" may make. A guarded law is
+                compiled inside and guarded again; of an ensemble the mean is compiled, its error
+                bars stay with the ensemble.
             kind: "polynomial" fits one G-invariant polynomial of E, see
                 `laws.compiled.compile_polynomial`; "torch" fuses the law as it is into one
                 program, see `laws.fused.FusedLaw`.
@@ -227,6 +241,14 @@ class StrainEnergyLaw(MaterialLaw):
     def strain_energy(self, x: Tensor, order: int) -> tuple[Tensor, ...]:
         """W (n,), dW/dx (n, 6), d2W/dx2 (n, 6, 6) up to `order` at Mandel strains x (n, 6)."""
         raise NotImplementedError
+
+
+def outside_domain(F: Any, domain: Tensor | None) -> Tensor:
+    """Which F (n, 3, 3) have x M x > 1, x Mandel's E and M the domain (6, 6), bool (n,)."""
+    x = mandel_strain(_as_tensor(F).reshape(-1, 3, 3))
+    if domain is None:
+        return torch.zeros(len(x), dtype=torch.bool)
+    return ((x @ domain) * x).sum(-1) > 1 + 1e-9
 
 
 def _mandel_strain(f: Tensor) -> Tensor:

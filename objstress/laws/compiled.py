@@ -14,11 +14,11 @@ from scipy.stats import qmc
 from torch import Tensor
 
 from objstress.errors import InputError
-from objstress.laws.base import MaterialLaw, StrainEnergyLaw, _as_tensor
+from objstress.laws.base import MaterialLaw, StrainEnergyLaw, outside_domain
 from objstress.laws.ufl_response import UflResponse
 from objstress.models.polynomial import InvariantPolynomial, invariant_polynomials
 from objstress.symmetry.point_group import PointGroup, SymmetryGroup, symmetry_group
-from objstress.symmetry.tensors import MANDEL, from_mandel, mandel_strain, to_mandel
+from objstress.symmetry.tensors import MANDEL, from_mandel, to_mandel
 from objstress.teachers.strains import right_stretch
 
 DEGREES = range(2, 9)
@@ -67,10 +67,7 @@ class PolynomialLaw(StrainEnergyLaw):
         return self.polynomial(x, order)
 
     def outside(self, F: Any) -> Tensor:
-        if self.domain is None:
-            return super().outside(F)
-        x = mandel_strain(_as_tensor(F).reshape(-1, 3, 3))
-        return ((x @ self.domain) * x).sum(-1) > 1 + 1e-9
+        return outside_domain(F, self.domain)
 
     def elastic_constants(self, order: int) -> dict[str, float]:
         r"""C_ab... = d^order W / d eta_a d eta_b ... at F = I, GPa, the independent ones.
@@ -162,9 +159,15 @@ class PolynomialLaw(StrainEnergyLaw):
 
 def compile_law(law: MaterialLaw, tolerance: float, kind: str) -> MaterialLaw:
     """See `MaterialLaw.compile`."""
+    from objstress.laws.guarded import GuardedLaw
+
     if kind == "polynomial":
+        if isinstance(law, GuardedLaw):
+            return GuardedLaw(compile_polynomial(law.law, tolerance))
         return compile_polynomial(law, tolerance)
     if kind == "torch":
+        if isinstance(law, GuardedLaw):
+            raise InputError("a guarded law cannot be fused: which points are outside is data")
         from objstress.laws.fused import FusedLaw
 
         return FusedLaw(law)
@@ -186,7 +189,7 @@ def compile_polynomial(law: MaterialLaw, tolerance: float) -> PolynomialLaw:
     Raises:
         InputError: a tolerance that is not positive, or that no degree up to 8 meets.
     """
-    if not tolerance > 0:
+    if not 0 < tolerance < np.inf:
         raise InputError(f"tolerance = {tolerance}: give a positive number")
     domain = getattr(law, "domain", None)
     matrix = np.eye(6) / BALL**2 if domain is None else domain.numpy()
@@ -204,7 +207,7 @@ def compile_polynomial(law: MaterialLaw, tolerance: float) -> PolynomialLaw:
         compiled = PolynomialLaw(
             polynomial,
             law.point_group,
-            None if domain is None else matrix,
+            matrix,
             structure=getattr(law, "structure", None),
         )
         compiled.outside_action = law.outside_action
@@ -223,7 +226,7 @@ def compile_polynomial(law: MaterialLaw, tolerance: float) -> PolynomialLaw:
             return compiled
     raise InputError(
         f"no polynomial up to degree {DEGREES[-1]} follows the law to {tolerance:g}: the best is "
-        f"{best[0]:.2g} at degree {best[1]}; allow a larger tolerance"
+        f"{best[0]:.2g} at degree {best[1]}; allow a larger tolerance, or fit without a network"
     )
 
 

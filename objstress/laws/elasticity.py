@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from objstress.errors import InputError
 from objstress.laws.base import StrainEnergyLaw
 from objstress.models.polynomial import InvariantPolynomial
 from objstress.symmetry.point_group import PointGroup
@@ -54,6 +55,8 @@ def elastic_differences(labels: Labels) -> np.ndarray:
         size = x @ axis
         alone = np.linalg.norm(x - size[:, None] * axis, axis=1) < 1e-9
         up, down = (np.flatnonzero(alone & (sign * size > 1e-9)) for sign in (1, -1))
+        if not (len(up) and len(down)):
+            raise InputError("elastic differences need labels at `elastic_strains`")
         rows.append((s[up[0]] - s[down[0]]) / (size[up[0]] - size[down[0]]))
     return mandel_to_voigt(np.array(rows))
 
@@ -84,7 +87,12 @@ def third_order_differences(labels: Labels, group: PointGroup) -> np.ndarray:
 
     Returns:
         Brugger's constants (derivatives by eta_a, eta_4 = 2 E_23), GPa, shape (6, 6, 6).
+
+    Raises:
+        InputError: a crystal that is not cubic, or labels at other strains.
     """
+    if group.crystal_system != "cubic":
+        raise InputError(f"four directions do not give the third-order constants of {group.symbol}")
     x, s = _strain_and_stress(labels)
     cubics = InvariantPolynomial(group, 3, lowest=3)
     design, target = [], []
@@ -92,6 +100,8 @@ def third_order_differences(labels: Labels, group: PointGroup) -> np.ndarray:
         size = x @ d / (d @ d)
         along = np.linalg.norm(x - size[:, None] * d, axis=1) < 1e-9
         sizes = np.unique(np.round(np.abs(size[along & (np.abs(size) > 1e-9)]), 6))
+        if len(sizes) != 3:
+            raise InputError("third-order differences need labels at `third_order_strains`")
         even = [s[along & np.isclose(np.abs(size), h, atol=1e-6)].sum(axis=0) for h in sizes]
         powers = np.stack([np.ones(3), sizes**2, sizes**4], axis=1)
         target.append(np.linalg.solve(powers, np.array(even))[1])

@@ -12,8 +12,8 @@ from pymatgen.core import Structure
 from torch import Tensor
 
 from objstress.errors import InputError, check_seed
-from objstress.laws.base import MaterialLaw, StrainEnergyLaw, _as_tensor
-from objstress.laws.fit import fit_law
+from objstress.laws.base import MaterialLaw, StrainEnergyLaw, _as_tensor, outside_domain
+from objstress.laws.fit import fit_law, trained_domain
 from objstress.laws.learned import LearnedLaw
 from objstress.symmetry.point_group import PointGroup
 from objstress.teachers.labels import Labels, read_labels
@@ -35,30 +35,37 @@ class EnsembleLaw(StrainEnergyLaw):
     Args:
         members: laws of one crystal against one reference.
         calibration: c.
+        domain: (6, 6) matrix M; strains with x M x <= 1 (Mandel) are inside the trained domain.
+        metadata: JSON-able facts about the fit.
     """
 
     kind = "ensemble"
 
-    def __init__(self, members: Sequence[LearnedLaw], calibration: float = 1.0, metadata=None):
+    def __init__(
+        self,
+        members: Sequence[LearnedLaw],
+        calibration: float = 1.0,
+        domain: np.ndarray | None = None,
+        metadata: dict[str, Any] | None = None,
+    ):
         if len(members) < 2:
             raise InputError("an ensemble needs at least two laws")
         self.members, self.calibration = list(members), calibration
         first = self.members[0]
         self.structure, self.point_group = first.structure, first.point_group
-        # Every member's domain holds all of its own labels; the mean keeps to the widest.
-        domains = [m.domain for m in self.members if m.domain is not None]
-        self.domain = min(domains, key=lambda d: float(torch.trace(d))) if domains else None
+        self.domain = None if domain is None else torch.as_tensor(domain)
         self.chunk = min(m.chunk for m in self.members)
-        self.metadata: dict[str, Any] = metadata or {}
+        self.metadata = metadata or {}
 
     def strain_energy(self, x: Tensor, order: int) -> tuple[Tensor, ...]:
         parts = [m.strain_energy(x, order) for m in self.members]
         return tuple(torch.stack(p).mean(0) for p in zip(*parts, strict=True))
 
     def outside(self, F: Any) -> Tensor:
-        from objstress.laws.learned import outside_domain
-
         return outside_domain(F, self.domain)
+
+    def internal_displacements(self, F: Any) -> np.ndarray:
+        return np.mean([m.internal_displacements(F) for m in self.members], axis=0)
 
     def stress_error(self, F: Any) -> Tensor:
         f = _as_tensor(F).reshape(-1, 3, 3)
@@ -72,6 +79,8 @@ class EnsembleLaw(StrainEnergyLaw):
             description, own = member.to_dict()
             descriptions.append(description)
             tensors |= {f"{k}.{name}": value for name, value in own.items()}
+        if self.domain is not None:
+            tensors["domain"] = self.domain
         return {
             "kind": self.kind,
             "members": descriptions,
@@ -86,7 +95,8 @@ class EnsembleLaw(StrainEnergyLaw):
             mark = f"{k}."
             own = {n.removeprefix(mark): t for n, t in tensors.items() if n.startswith(mark)}
             members.append(LearnedLaw.from_dict(one, own))
-        return cls(members, description["calibration"], description["metadata"])
+        domain = tensors["domain"].numpy() if "domain" in tensors else None
+        return cls(members, description["calibration"], domain, description["metadata"])
 
 
 def fit_ensemble(
@@ -117,6 +127,8 @@ def fit_ensemble(
 
     if members < 2:
         raise InputError(f"members = {members}: an ensemble needs at least two laws")
+    if not 0 <= held_out < 1:
+        raise InputError(f"held_out = {held_out}: give a number in [0, 1)")
     check_seed(seed)
     if isinstance(point_group, str):
         point_group = PointGroup(point_group)
@@ -135,7 +147,7 @@ def fit_ensemble(
         laws.append(
             fit_law(
                 seen.subset(draw),
-                point_group=group if seen.lone else None,
+                point_group=group,
                 held_out=0.0,
                 stress_free=False,
                 use_network=use_network,
@@ -145,9 +157,13 @@ def fit_ensemble(
             )
         )
         used.append(np.isin(np.arange(len(seen)), draw))
-    law = EnsembleLaw(laws, _calibration(laws, np.array(used), seen))
-    law.metadata = dict(laws[0].metadata) | {
+    law = EnsembleLaw(laws, _calibration(laws, np.array(used), seen), trained_domain(seen, group))
+    law.metadata = {
         "labels": len(labels),
+        "ions": labels.ions,
+        "source": labels.source,
+        "notes": list(labels.notes),
+        "point_group": group.symbol,
         "members": members,
         "calibration": law.calibration,
         "reference_stretch": stretch.tolist(),

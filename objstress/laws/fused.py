@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.fx.experimental.proxy_tensor import make_fx
@@ -25,7 +26,7 @@ class FusedLaw(MaterialLaw):
     network, which runs a quarter faster then, so this pays in long runs only. Points that do not
     fill a chunk, a single one say, are always evaluated as they are.
 
-    Its file holds the law; it is compiled again where it is used.
+    Its file holds the law; it is compiled again where it is used. CPU only, as all laws are.
     """
 
     kind = "torch"
@@ -47,6 +48,9 @@ class FusedLaw(MaterialLaw):
 
     def outside(self, F: Any) -> Tensor:
         return self.law.outside(F)
+
+    def internal_displacements(self, F: Any) -> np.ndarray:
+        return self.law.internal_displacements(F)
 
     def stress_error(self, F: Any) -> Tensor | None:
         return self.law.stress_error(F)

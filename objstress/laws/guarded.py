@@ -39,14 +39,21 @@ class GuardedLaw(StrainEnergyLaw):
     def __init__(self, law: Any, strength: tuple[float, float] | None = None):
         domain = getattr(law, "domain", None)
         if domain is None or not isinstance(law, StrainEnergyLaw):
-            raise InputError("only a law with a trained domain can be guarded outside of it")
+            raise InputError(
+                "only an energy of E with a trained domain can be guarded outside of it; guard a "
+                "law before it is turned or fused"
+            )
         self.law: StrainEnergyLaw = law
         self.point_group, self.domain = law.point_group, domain
         self.chunk, self.outside_action = law.chunk, law.outside_action
         self.metadata = getattr(law, "metadata", {})
         radius = float(1 / np.sqrt(np.linalg.eigvalsh(domain.numpy()).min()))
-        # The least J on |E| = radius is that of the hydrostatic compression.
-        self.log_volume = 1.5 * np.log(max(1 - 2 * radius / np.sqrt(3), 1e-3))
+        # The least J on |E| = radius: hydrostatic or, for the largest domains, uniaxial.
+        least = min(
+            1.5 * np.log(max(1 - 2 * radius / np.sqrt(3), 1e-3)),
+            0.5 * np.log(max(1 - 2 * radius, 1e-3)),
+        )
+        self.log_volume = float(least)
         self.strength = strength or self._measure()
 
     def strain_energy(self, x: Tensor, order: int) -> tuple[Tensor, ...]:
@@ -65,6 +72,9 @@ class GuardedLaw(StrainEnergyLaw):
 
     def outside(self, F: Any) -> Tensor:
         return self.law.outside(F)
+
+    def internal_displacements(self, F: Any) -> np.ndarray:
+        return self.law.internal_displacements(F)
 
     def stress_error(self, F: Any) -> Tensor | None:
         return self.law.stress_error(F)

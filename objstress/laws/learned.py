@@ -9,8 +9,7 @@ import torch
 from pymatgen.core import Structure
 from torch import Tensor
 
-from objstress.errors import InputError
-from objstress.laws.base import StrainEnergyLaw, _as_tensor
+from objstress.laws.base import StrainEnergyLaw, _as_tensor, outside_domain
 from objstress.models.constitutive import ConstitutiveNetwork, NetworkSettings
 from objstress.models.displacements import InternalDisplacements
 from objstress.models.polynomial import InvariantPolynomial
@@ -77,15 +76,8 @@ class LearnedLaw(StrainEnergyLaw):
         return outside_domain(F, self.domain)
 
     def internal_displacements(self, F: Any) -> np.ndarray:
-        """u (n, atoms, 3) in Angstrom: an ion at X in the reference cell lies at F (X + u).
-
-        Raises:
-            InputError: the labels carried no relaxed positions.
-        """
         if self.displacements is None:
-            raise InputError(
-                "this law knows no internal displacements: its labels carried no relaxed ions"
-            )
+            return super().internal_displacements(F)
         x = mandel_strain(_as_tensor(F).reshape(-1, 3, 3))
         return self.displacements(x.numpy())
 
@@ -144,14 +136,6 @@ class LearnedLaw(StrainEnergyLaw):
             displacements = InternalDisplacements(structure, degree, coefficients)
         metadata = description["metadata"]
         return cls(structure, group, polynomial, network, domain, metadata, displacements)
-
-
-def outside_domain(F: Any, domain: Tensor | None) -> Tensor:
-    """Which F (n, 3, 3) have x M x > 1, x Mandel's E and M the domain (6, 6), bool (n,)."""
-    x = mandel_strain(_as_tensor(F).reshape(-1, 3, 3))
-    if domain is None:
-        return torch.zeros(len(x), dtype=torch.bool)
-    return ((x @ domain) * x).sum(-1) > 1 + 1e-9
 
 
 def _network_derivatives(network: ConstitutiveNetwork, x: Tensor, order: int) -> tuple[Tensor, ...]:

@@ -51,6 +51,10 @@ class RotatedLaw(MaterialLaw):
 
         return self.law.to_ufl(F * ufl.as_matrix(self.Q.tolist()))
 
+    def internal_displacements(self, F: Any) -> np.ndarray:
+        """u in the sample's frame: an ion at Q X lies at F Q (X + u_crystal) = F (Q X + u)."""
+        return self.law.internal_displacements(_as_tensor(F) @ self.Q) @ self.Q.numpy().T
+
     def stress_error(self, F: Any) -> Tensor | None:
         return self.law.stress_error(_as_tensor(F) @ self.Q)
 

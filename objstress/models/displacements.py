@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from pymatgen.core import Structure
 
-from objstress.models.polynomial import _monomials, _multinomial
+from objstress.models.polynomial import monomials, multinomial
 from objstress.symmetry.crystal import space_group_operations
 from objstress.symmetry.tensors import mandel_rotations
 
@@ -68,20 +68,20 @@ class InternalDisplacements:
 
 
 def _degrees(degree: int) -> list[slice]:
-    offset = _monomials(degree).offset
+    offset = monomials(degree).offset
     return [slice(offset[d], offset[d + 1]) for d in range(degree + 1)]
 
 
 def _features(x: np.ndarray, degree: int) -> np.ndarray:
     # All monomials, in the scaling in which turning E is orthogonal.
-    values = _monomials(degree).values(torch.tensor(x.T), degree)
+    values = monomials(degree).values(torch.tensor(x.T), degree)
     return np.concatenate([v.numpy() for v in values]).T * _norms(degree)
 
 
 @cache
 def _norms(degree: int) -> np.ndarray:
-    words = [w for d in range(degree + 1) for w in _monomials(degree).words[d]]
-    return np.sqrt([_multinomial(np.array([w.count(j) for j in range(6)])) for w in words])
+    words = [w for d in range(degree + 1) for w in monomials(degree).words[d]]
+    return np.sqrt([multinomial(np.array([w.count(j) for j in range(6)])) for w in words])
 
 
 def site_operations(structure: Structure) -> tuple[np.ndarray, np.ndarray]:

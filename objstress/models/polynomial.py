@@ -68,7 +68,8 @@ class _Monomials:
 
 
 @cache
-def _monomials(degree: int) -> _Monomials:
+def monomials(degree: int) -> _Monomials:
+    """The monomials of degree 0 to `degree`, made once."""
     return _Monomials(degree)
 
 
@@ -91,7 +92,7 @@ def invariant_polynomials(group: SymmetryGroup, degree: int) -> np.ndarray:
 
 @lru_cache(maxsize=256)
 def _invariants(operations: bytes, degree: int) -> np.ndarray:
-    mono = _monomials(degree)
+    mono = monomials(degree)
     rotations = mandel_rotations(np.frombuffer(operations).reshape(-1, 3, 3))
     # E is even: g and -g turn it alike, half of the operations of a Laue class will do.
     rotations = rotations[np.unique(np.round(rotations, 8), axis=0, return_index=True)[1]]
@@ -106,7 +107,7 @@ def _invariants(operations: bytes, degree: int) -> np.ndarray:
         projector += power.T / len(rotations)
     # Substitution acts on coefficients by the transpose; the norm of x^a is sqrt(a! / d!).
     counts = np.array([[w.count(j) for j in range(6)] for w in mono.words[degree]])
-    norm = np.sqrt([_multinomial(c) for c in counts])
+    norm = np.sqrt([multinomial(c) for c in counts])
     return invariant_basis(projector / norm[:, None] * norm[None, :]) * norm
 
 
@@ -126,7 +127,7 @@ def _isotropic(degree: int) -> np.ndarray:
 
 def _trace(power: int) -> np.ndarray:
     """tr E^power in the monomials of that degree."""
-    mono = _monomials(power)
+    mono = monomials(power)
     index = {w: k for k, w in enumerate(mono.words[power])}
     out = np.zeros(len(index))
     for word in product(range(6), repeat=power):
@@ -138,7 +139,7 @@ def _multiply(p: np.ndarray, q: np.ndarray) -> np.ndarray:
     """The product of two homogeneous polynomials; their degrees are read off their lengths."""
     degree_of = {comb(d + 5, 5): d for d in range(16)}
     left, right = degree_of[len(p)], degree_of[len(q)]
-    words = _monomials(left + right).words
+    words = monomials(left + right).words
     index = {w: k for k, w in enumerate(words[left + right])}
     out = np.zeros(len(index))
     for a, u in zip(p, words[left], strict=True):
@@ -148,7 +149,8 @@ def _multiply(p: np.ndarray, q: np.ndarray) -> np.ndarray:
     return out
 
 
-def _multinomial(counts: np.ndarray) -> float:
+def multinomial(counts: np.ndarray) -> float:
+    """d! / (a_1! ... a_6!): the squared norm of x^a in the scaling where turning is orthogonal."""
     return factorial(int(counts.sum())) / prod(factorial(int(c)) for c in counts)
 
 
@@ -173,7 +175,7 @@ class InvariantPolynomial(nn.Module):
     ):
         super().__init__()
         self.degree, self.lowest = degree, lowest
-        self._mono = _monomials(degree)
+        self._mono = monomials(degree)
         rows, self.degrees = [], []
         for d in range(lowest, degree + 1):
             block = invariant_polynomials(group, d)

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from functools import partial
 from io import StringIO
 from pathlib import Path
+from threading import get_ident
 from typing import Any
 from uuid import uuid4
 
@@ -79,6 +80,8 @@ class StrainLabels:
             raise InputError(f"ions = {ions!r}: give 'relaxed' or 'clamped'")
         if workers < 1:
             raise InputError(f"workers = {workers}: give at least 1")
+        if not force_tolerance > 0:
+            raise InputError(f"force_tolerance = {force_tolerance}: give eV/Angstrom above 0")
         self.reference = primitive_cell(read_structure(structure))
         self.group = PointGroup.from_structure(self.reference)
         self.cell = _atoms(self.reference)
@@ -149,8 +152,8 @@ class StrainLabels:
         self.done[index] = result
         write(self.pending, result, format="extxyz", append=True)
 
-    def finish(self) -> dict[str, Any]:
-        """Rename the partial file to `out`, its labels in order.
+    def finish(self, strains: int) -> dict[str, Any]:
+        """Write the labels 0 to `strains` to `out`, in order, and remove the partial file.
 
         Raises:
             InputError: no label but the reference.
@@ -159,10 +162,11 @@ class StrainLabels:
             reason = self.failed[0]["reason"] if self.failed else "no strains given"
             self.pending.unlink(missing_ok=True)
             raise InputError(f"no strain could be labelled; the first failure was: {reason}")
-        write(self.pending, [self.done[i] for i in sorted(self.done)], format="extxyz")
-        os.replace(self.pending, self.out)
+        wanted = [self.done[i] for i in sorted(self.done) if i <= strains]
+        _rewrite(self.out, wanted)
+        self.pending.unlink()
         return {
-            "labels": len(self.done),
+            "labels": len(wanted),
             "ions": self._header["ions"],
             "failed": sorted(self.failed, key=lambda f: f["index"]),
             "resumed": self.resumed,
@@ -209,7 +213,8 @@ def label_strains(
         force_tolerance: eV/Angstrom, of relaxed ions.
         workers: 1 works in this process, more start a dask.distributed cluster of as many
             processes (a script then needs the usual `if __name__ == "__main__":`).
-        scheduler: address of a running dask scheduler, instead of a cluster of one's own.
+        scheduler: address of a running dask scheduler, instead of a cluster of one's own; its
+            workers are used, all of them.
 
     Returns:
         {"labels", "ions", "failed": [{"index", "reason"}], "resumed", "out"}
@@ -231,35 +236,43 @@ def label_strains(
     )
     if strains is None:
         strains = sample_strains(samples, max_strain, seed, run.group)
+    strains = np.asarray(strains, dtype=float)
+    if strains.ndim != 3 or strains.shape[1:] != (3, 3):
+        raise InputError(f"strains have shape {strains.shape}; give (n, 3, 3)")
+    if not np.isfinite(strains).all() or np.linalg.eigvalsh(strains).min(initial=0) <= -0.5:
+        raise InputError("a strain is not finite, or I + 2 E not positive: no material there")
     if max(run.done, default=0) > len(strains):
         raise begun_otherwise(run.pending)
     with tqdm(
         total=len(strains) + 1, initial=len(run.done), desc="labels", disable=not progress
     ) as bar:
         run.label(strains, bar)
-    return run.finish()
+    return run.finish(len(strains))
 
 
 class _Task:
-    """One label in whatever process: keeps that process's calculator between labels."""
+    """One label in whatever process and thread: each keeps its calculator between labels."""
 
-    _calculators: dict[str, Any] = {}
+    _calculators: dict[tuple[str, int], Any] = {}
 
     def __init__(self, cell: Atoms, make: Callable[[], Any], ions: str, fmax: float, key: str):
         self.cell, self.make, self.ions, self.fmax, self.key = cell, make, ions, fmax, key
 
     def calculator(self) -> Any:
-        if self.key not in _Task._calculators:
-            _Task._calculators.clear()
-            _Task._calculators[self.key] = self.make()
-        return _Task._calculators[self.key]
+        # A worker may have several threads; a calculator bears one at a time.
+        mine = (self.key, get_ident())
+        if mine not in _Task._calculators:
+            for old in [k for k in _Task._calculators if k[0] != self.key]:
+                del _Task._calculators[old]
+            _Task._calculators[mine] = self.make()
+        return _Task._calculators[mine]
 
     def __call__(self, strain: np.ndarray, start: np.ndarray) -> Atoms | str:
         try:
             return _label(self.cell, strain, self.calculator(), self.ions, self.fmax, start)
         except Exception as error:  # one strain must not take the rest with it
             # What a failed run left in its calculator must not spoil the next label.
-            _Task._calculators.pop(self.key, None)
+            _Task._calculators.pop((self.key, get_ident()), None)
             kind = (
                 "" if isinstance(error, InputError | Transformed) else type(error).__name__ + ": "
             )
@@ -295,10 +308,15 @@ def _executor(task: _Task, workers: int, scheduler: str | None) -> Iterator[Exec
                 memory_limit=0,
                 silence_logs=logging.ERROR,
             )
-        with Client(scheduler or cluster, timeout=10) as client:
+        try:
+            client = Client(scheduler or cluster, timeout=10)
+            client.wait_for_workers(1, timeout=60)
+        except (OSError, ValueError, TimeoutError) as error:
+            raise InputError(
+                f"no dask scheduler with workers answers at {scheduler}: {error}"
+            ) from None
+        with client:
             yield execute
-    except OSError as error:
-        raise InputError(f"no dask scheduler answers at {scheduler}: {error}") from None
     finally:
         if cluster is not None:
             cluster.close()
@@ -443,10 +461,17 @@ def _read_partial(pending: Path, header: dict) -> dict[int, Atoms]:
             raise begun_otherwise(pending)
     # What an interruption cut off is dropped before more is appended.
     if frames:
-        write(pending, frames, format="extxyz")
+        _rewrite(pending, frames)
     else:
         pending.unlink()
     return {int(frame.info["strain_index"]): frame for frame in frames}
+
+
+def _rewrite(path: Path, frames: list[Atoms]) -> None:
+    # Beside, then renamed: an interruption here must not cost the labels.
+    beside = path.with_name(path.name + ".new")
+    write(beside, frames, format="extxyz")
+    os.replace(beside, path)
 
 
 def _whole_frames(text: str) -> Iterator[Atoms]:

@@ -27,7 +27,7 @@ class Labels:
         F: deformation gradients against it, (n, 3, 3).
         cauchy: Cauchy stress, GPa, positive in tension, (n, 3, 3).
         energy: eV for one reference cell, (n,); NaN where a label has none.
-        ions: "relaxed", "clamped" or "unknown".
+        ions: "relaxed", "clamped", "unknown" or "unlisted" (a material without atoms).
         source: the calculator, or the file.
         notes: what was found while reading.
         moves: internal displacements F^-1 x - X of the ions, Angstrom in the reference frame,

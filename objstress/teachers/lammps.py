@@ -8,11 +8,14 @@ potentials and says in one line what a potential does not cover.
 from __future__ import annotations
 
 import ctypes
+import hashlib
 import importlib.util
+import json
 from collections.abc import Sequence
 from functools import cache
 from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
+from threading import Lock
 from typing import Any, cast
 
 import numpy as np
@@ -41,6 +44,10 @@ REACH = 16.0
 SMOOTH = "pair_modify shift yes table 0"
 """Energies without a step at the cut, and the erfc of Ewald's sum computed, not looked up: else
 they are not quite those that the forces derive from."""
+
+
+_ONE = Lock()
+"""LAMMPS has globals: one calculation at a time in a process, whatever its threads."""
 
 
 @cache
@@ -105,6 +112,8 @@ class LammpsTeacher(Calculator):
         folder, self.version = _library()
         if (potential is None) == (commands is None):
             raise InputError("LAMMPS needs either `potential`, a file, or `commands`")
+        if isinstance(commands, str):
+            raise InputError("LAMMPS `commands` must be a list, one command each")
         self.path = None
         if potential is not None:
             self.path = Path(potential) if Path(potential).is_file() else folder / potential
@@ -126,9 +135,10 @@ class LammpsTeacher(Calculator):
     def describe(self) -> str:
         """One line for the metadata of a label file."""
         text = f"LAMMPS {self.version}: {self.title}"
-        if self.title == "commands":
-            text += " " + "; ".join(self.commands or ())
-        return text
+        if self.path is not None and not self.charges:
+            return text
+        exact = json.dumps([self.commands, self.elements, self.charges])
+        return f"{text} [{hashlib.sha256(exact.encode()).hexdigest()[:8]}]"
 
     def _library_for(self, present: tuple[str, ...]):
         from ase.calculators.lammpslib import LAMMPSlib
@@ -169,7 +179,8 @@ class LammpsTeacher(Calculator):
         present = tuple(sorted(set(cast(Atoms, self.atoms).get_chemical_symbols())))
         library = self._library_for(present)
         try:
-            library.calculate(self.atoms, list(self.implemented_properties), all_changes)
+            with _ONE:
+                library.calculate(self.atoms, list(self.implemented_properties), all_changes)
         except Exception as error:
             self._running = None
             reason = " ".join(str(error).split())

@@ -75,6 +75,8 @@ def read_pairs(path: str | Path, group: PointGroup) -> Labels:
     cauchy = {"P": t @ turned, "S": f @ t @ turned, "sigma": t}[stress]
     if stress != "sigma":
         cauchy = cauchy / j[:, None, None]
+    if stress == "P":
+        _check_order(path, f, t)
     structure = host_of(group)
     energy = numbers["W"].to_numpy() * GPa * structure.volume if "W" in numbers else np.nan
     return Labels(
@@ -86,6 +88,19 @@ def read_pairs(path: str | Path, group: PointGroup) -> Labels:
         source=path.name,
         lone=True,
     )
+
+
+def _check_order(path: Path, f: np.ndarray, p: np.ndarray) -> None:
+    # sigma is symmetric: of P and its transpose the nominal stress shows by the worse P F^T.
+    def skew(stress: np.ndarray) -> float:
+        kirchhoff = stress @ f.transpose(0, 2, 1)
+        return float(np.linalg.norm(kirchhoff - kirchhoff.transpose(0, 2, 1)))
+
+    if skew(p) > 10 * skew(p.transpose(0, 2, 1)) + 1e-9 * np.linalg.norm(p):
+        raise InputError(
+            f"{path}: P F^T is not symmetric, but is with P transposed: give the first "
+            "Piola-Kirchhoff stress P_iJ = dW/dF_iJ, not the nominal one"
+        )
 
 
 def _which(path: Path, table: pd.DataFrame, kinds: dict[str, list[str]]) -> str:
