@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from objstress.laws.base import mandel_strain
+from objstress.symmetry.tensors import mandel_strain
 from objstress.teachers.labels import Labels
 from objstress.training.losses import network_response, stress_loss
 from objstress.training.network_fit import TrainingSettings
