@@ -23,7 +23,7 @@ lint: $(VENV)/.ready
 
 bench: $(VENV)/.ready
 	$(BIN)/python -m benchmarks.crystals
-	$(BIN)/python -m benchmarks.compiled out/bench/copper.law out/bench/quartz.law
+	$(BIN)/python -m benchmarks.compiled out/bench/copper.law out/bench/quartz.law --repeats 3
 	$(BIN)/python -m benchmarks.filters
 	$(BIN)/python -m benchmarks.labels_needed
 
