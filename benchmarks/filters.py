@@ -505,6 +505,7 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
         axes.set(yscale="log", title=graph if graph == LONE else "graph of the atoms")
         axes.set_yticks(SIZES, [str(n) for n in SIZES])
         axes.set_yticks([], minor=True)
+        axes.set_ylim(7, 230)
         axes.grid(axis="y", alpha=0.25)
     panels[0].set_ylabel(f"labels for {TARGET:.0%} held-out stress error")
     panels[0].legend(frameon=False, fontsize=8, ncols=2)
