@@ -206,6 +206,26 @@ class MaterialLaw:
         return self.response(F, order)
 
 
+class LawAround(MaterialLaw):
+    """A law around another one of the same crystal and frame: what is known of it is that one's."""
+
+    law: Any
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """The facts of the law inside."""
+        return getattr(self.law, "metadata", {})
+
+    def outside(self, F: Any) -> Tensor:
+        return self.law.outside(F)
+
+    def internal_displacements(self, F: Any) -> np.ndarray:
+        return self.law.internal_displacements(F)
+
+    def stress_error(self, F: Any) -> Tensor | None:
+        return self.law.stress_error(F)
+
+
 class StrainEnergyLaw(MaterialLaw):
     r"""A law given by W(E): objective by construction.
 

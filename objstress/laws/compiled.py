@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import torch
 from pymatgen.core import Structure
-from scipy.special import ndtri
 from scipy.stats import qmc
 from torch import Tensor
 
@@ -19,7 +18,7 @@ from objstress.laws.ufl_response import UflResponse
 from objstress.models.polynomial import InvariantPolynomial, invariant_polynomials
 from objstress.symmetry.point_group import PointGroup, SymmetryGroup, symmetry_group
 from objstress.symmetry.tensors import MANDEL, from_mandel, to_mandel
-from objstress.teachers.strains import right_stretch
+from objstress.teachers.strains import directions, right_stretch
 
 DEGREES = range(2, 9)
 BALL = 0.08
@@ -198,11 +197,11 @@ def compile_polynomial(law: MaterialLaw, tolerance: float) -> PolynomialLaw:
     own = _own_polynomial(law)
     best = (np.inf, 0)
     for degree in DEGREES:
-        polynomial = InvariantPolynomial(law.point_group, degree)
-        fitted = _Samples(law, matrix, max(600, len(polynomial.degrees)), floor, seed=0)
         if own is not None and own.degree == degree:
             polynomial = own
         else:
+            polynomial = InvariantPolynomial(law.point_group, degree)
+            fitted = _Samples(law, matrix, max(600, len(polynomial.degrees)), floor, seed=0)
             polynomial.set_coefficients(fitted.least_squares(polynomial))
         compiled = PolynomialLaw(
             polynomial,
@@ -246,12 +245,10 @@ class _Samples:
         except np.linalg.LinAlgError:
             raise InputError("the law's trained domain is not bounded in every strain") from None
         points = qmc.Sobol(7, scramble=True, rng=seed).random_base2(int(np.ceil(np.log2(count))))
-        normal = ndtri(np.clip(points[:count, :6], 1e-9, 1 - 1e-9))
         # Radii crowd at the boundary, where polynomials go astray first; a quarter lies on it.
         radius = np.sin(0.5 * np.pi * points[:count, 6])
         radius[::4] = 1.0
-        direction = normal / np.linalg.norm(normal, axis=1, keepdims=True)
-        x = (radius[:, None] * direction) @ ellipsoid.T
+        x = (radius[:, None] * directions(points[:count])) @ ellipsoid.T
         strain = from_mandel(x)
         if np.linalg.eigvalsh(strain).min() <= -0.5:
             raise InputError("the law's trained domain reaches strains at which J = 0")

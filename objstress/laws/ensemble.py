@@ -13,10 +13,10 @@ from torch import Tensor
 
 from objstress.errors import InputError, check_seed
 from objstress.laws.base import MaterialLaw, StrainEnergyLaw, _as_tensor, outside_domain
-from objstress.laws.fit import fit_law, trained_domain
+from objstress.laws.fit import fit_law, labels_and_group, trained_domain
 from objstress.laws.learned import LearnedLaw
 from objstress.symmetry.point_group import PointGroup
-from objstress.teachers.labels import Labels, read_labels
+from objstress.teachers.labels import Labels
 from objstress.training.network_fit import TrainingSettings
 from objstress.training.reference import stress_free_labels
 
@@ -127,13 +127,8 @@ def fit_ensemble(
 
     if members < 2:
         raise InputError(f"members = {members}: an ensemble needs at least two laws")
-    if not 0 <= held_out < 1:
-        raise InputError(f"held_out = {held_out}: give a number in [0, 1)")
     check_seed(seed)
-    if isinstance(point_group, str):
-        point_group = PointGroup(point_group)
-    labels = data if isinstance(data, Labels) else read_labels(data, structure, point_group)
-    group = point_group or PointGroup.from_structure(labels.structure)
+    labels, group = labels_and_group(data, structure, point_group, held_out)
     rng = np.random.default_rng(seed)
     order = rng.permutation(len(labels))
     hidden = round(held_out * len(labels))

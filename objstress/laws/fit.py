@@ -81,18 +81,11 @@ def fit_law(
         InputError: see `read_labels`, `stress_free_labels` and `fit_polynomial`.
     """
     training = training or TrainingSettings()
-    if not 0 <= held_out < 1:
-        raise InputError(f"held_out = {held_out}: give a number in [0, 1)")
     if not (polynomial or use_network):
         raise InputError("neither polynomial nor network is to be fitted")
-    if isinstance(point_group, str):
-        point_group = PointGroup(point_group)
-    labels = data if isinstance(data, Labels) else read_labels(data, structure, point_group)
+    labels, group = labels_and_group(data, structure, point_group, held_out)
     for note in labels.notes:
         say(note)
-    if labels.lone and point_group is None:
-        raise InputError("labels without listed atoms need a point group")
-    group = point_group or PointGroup.from_structure(labels.structure)
     name = "pairs" if labels.lone else f"labels of {labels.structure.composition.reduced_formula}"
     say(f"{len(labels)} {name}, point group {group.symbol}, {labels.ions} ions")
     metadata: dict[str, Any] = {
@@ -173,6 +166,27 @@ def fit_law(
         say(f"held-out stress: {metadata['held_out']['both']['relative_rmse']:.2%} relative RMSE")
     metadata["fitted"] = stress_errors(law, fitted)
     return law
+
+
+def labels_and_group(
+    data: str | Path | Labels,
+    structure: Structure | str | Path | None,
+    point_group: PointGroup | str | None,
+    held_out: float,
+) -> tuple[Labels, PointGroup]:
+    """What every fit begins with: the labels and their material's group, `held_out` checked.
+
+    Raises:
+        InputError: see `fit_law`.
+    """
+    if not 0 <= held_out < 1:
+        raise InputError(f"held_out = {held_out}: give a number in [0, 1)")
+    if isinstance(point_group, str):
+        point_group = PointGroup(point_group)
+    labels = data if isinstance(data, Labels) else read_labels(data, structure, point_group)
+    if labels.lone and point_group is None:
+        raise InputError("labels without listed atoms need a point group")
+    return labels, point_group or PointGroup.from_structure(labels.structure)
 
 
 def _add_network(

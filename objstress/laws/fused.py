@@ -7,17 +7,16 @@ import shutil
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from objstress.laws.base import MaterialLaw
+from objstress.laws.base import LawAround, MaterialLaw
 
 Program = Callable[[Tensor], tuple[Tensor, ...]]
 
 
-class FusedLaw(MaterialLaw):
+class FusedLaw(LawAround):
     """The same numbers as `law`, from one program for each order of derivatives.
 
     The evaluation is traced once at `chunk` points, derivatives included, and compiled by
@@ -40,20 +39,6 @@ class FusedLaw(MaterialLaw):
     def domain(self) -> Tensor | None:
         """The trained domain x M x <= 1 of the law, (6, 6)."""
         return getattr(self.law, "domain", None)
-
-    @property
-    def metadata(self) -> dict[str, Any]:
-        """The law's facts."""
-        return getattr(self.law, "metadata", {})
-
-    def outside(self, F: Any) -> Tensor:
-        return self.law.outside(F)
-
-    def internal_displacements(self, F: Any) -> np.ndarray:
-        return self.law.internal_displacements(F)
-
-    def stress_error(self, F: Any) -> Tensor | None:
-        return self.law.stress_error(F)
 
     def to_dict(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
         description, tensors = self.law.to_dict()

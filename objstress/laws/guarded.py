@@ -9,14 +9,14 @@ import torch
 from torch import Tensor
 
 from objstress.errors import InputError
-from objstress.laws.base import StrainEnergyLaw
+from objstress.laws.base import LawAround, StrainEnergyLaw
 from objstress.symmetry.tensors import tensor_from_mandel
 
 MARGIN = 0.25
 """How much further than the trained strains the law itself is still asked, in units of them."""
 
 
-class GuardedLaw(StrainEnergyLaw):
+class GuardedLaw(LawAround, StrainEnergyLaw):
     r"""W_guard(E) = W(s(q) E) + k <q - 1>^3 + k_J <ln(J_0 / J)>^3,   q = E : M : E.
 
     M is the trained ellipsoid (q <= 1 inside), <a> = max(a, 0). s is one inside and takes
@@ -46,7 +46,6 @@ class GuardedLaw(StrainEnergyLaw):
         self.law: StrainEnergyLaw = law
         self.point_group, self.domain = law.point_group, domain
         self.chunk, self.outside_action = law.chunk, law.outside_action
-        self.metadata = getattr(law, "metadata", {})
         radius = float(1 / np.sqrt(np.linalg.eigvalsh(domain.numpy()).min()))
         # The least J on |E| = radius: hydrostatic or, for the largest domains, uniaxial.
         least = min(
@@ -69,15 +68,6 @@ class GuardedLaw(StrainEnergyLaw):
         for part, value in zip(parts, far, strict=True):
             part[outside] = value
         return tuple(parts)
-
-    def outside(self, F: Any) -> Tensor:
-        return self.law.outside(F)
-
-    def internal_displacements(self, F: Any) -> np.ndarray:
-        return self.law.internal_displacements(F)
-
-    def stress_error(self, F: Any) -> Tensor | None:
-        return self.law.stress_error(F)
 
     def _outside(self, x: Tensor, m: Tensor, q: Tensor, order: int) -> tuple[Tensor, ...]:
         s, s1, s2 = _shrink(q)

@@ -40,20 +40,20 @@ def sample_strains(
     points = np.empty((0, 7))
     power = int(np.ceil(np.log2(samples + 1)))
     while len(points) < samples:
-        sobol = qmc.Sobol(7, scramble=True, rng=seed).random_base2(power)
-        points = np.clip(sobol, 1e-9, 1 - 1e-9)
+        points = qmc.Sobol(7, scramble=True, rng=seed).random_base2(power)
         if group is not None:
-            points = points[fundamental(_directions(points), group)]
+            points = points[fundamental(directions(points), group)]
         power += 1
     points = points[:samples]
     small = min(SMALL_STRAIN, max_strain)
     low, high = np.full(samples, small), np.full(samples, max_strain)
     low[::5], high[::5] = 0.1 * small, small
-    return from_mandel(_directions(points) * (low + (high - low) * points[:, 6])[:, None])
+    return from_mandel(directions(points) * (low + (high - low) * points[:, 6])[:, None])
 
 
-def _directions(points: np.ndarray) -> np.ndarray:
-    normal = ndtri(points[:, :6])
+def directions(points: np.ndarray) -> np.ndarray:
+    """Quasi-random points of the unit cube (n, >= 6) to directions of Mandel's six-space (n, 6)."""
+    normal = ndtri(np.clip(points[:, :6], 1e-9, 1 - 1e-9))
     return normal / np.linalg.norm(normal, axis=1, keepdims=True)
 
 
