@@ -1,11 +1,14 @@
 """How many labels each filter group costs, crystal system by crystal system.
 
-`python -m benchmarks.filters` fits the crystals of `data/crystals` from 10 to 160 labels until 2 %
+`python -m benchmarks.filters` fits the crystals of `data/crystals` from 10 to 240 labels until 2 %
 stress error is met: a network with filters of the crystal's own group G, of O(3) and of group 1,
 on the lone node (atoms hidden, the filters alone can carry the symmetry) and on the graph of the
 atoms (whose edges carry it anyway); and the polynomial alone, which has no graph. Every method
-gets the same nested subsets and is tested on the same 60 labels. filters.json is rewritten after
-every fit, and a run that was interrupted goes on from it; filters.png shows the labels needed.
+gets the same nested subsets and is tested on the same 60 labels. The strains of the files lie in
+one image of the strain ball under G; here each is turned by an operation of G drawn at random, to
+fill the ball: within one image there is no symmetry that group 1 would have to learn. filters.json
+is rewritten after every fit, and a run that was interrupted goes on from it; filters.png shows the
+labels needed.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ import logging
 import time
 import warnings
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -55,7 +58,7 @@ CRYSTALS = {
 }
 CLAIMED = ("copper", "magnesium", "quartz", "stishovite")
 """Crystals of the trigonal system and up; also those whose atoms' graph is cheap enough."""
-SIZES = (10, 20, 40, 80, 160)
+SIZES = (10, 20, 40, 80, 160, 240)
 HELD_OUT = 60
 TARGET = 0.02
 BAR = 1 / 3
@@ -69,7 +72,7 @@ POLYNOMIAL, G, ROUND, ONE = "polynomial", "G filters", "O(3) filters", "group 1 
 METHODS = (POLYNOMIAL, G, ROUND, ONE)
 
 # At each size of a network one fit; the least validation error of them counts. On the lone node
-# edge_lmax = 4 cannot represent stishovite (2 % training error with any number of labels).
+# edge_lmax = 4 left stishovite at 2 % training error in trials, which saw the held-out labels, too.
 NETWORKS = {
     LONE: [NetworkSettings(channels=c, edge_lmax=6) for c in (4, 8)],
     ATOMS: [NetworkSettings(channels=4)],
@@ -95,25 +98,23 @@ def plan(seeds: int) -> Iterator[Series]:
     """All series, what the claims need first; `seeds` subsets for those, one for the others.
 
     Forsterite, coesite and kyanite have 28, 24 and 32 atoms: a fit on their atoms' graph costs
-    minutes, so there is one, forsterite's. O(3) filters on their lone nodes are left out: as for
-    quartz and stishovite the lattice is more symmetric than the crystal.
+    minutes and is left out, and so are O(3) filters on their lone nodes: as for quartz and
+    stishovite the lattice is more symmetric than the crystal.
     """
     for crystal in CRYSTALS:
         yield Series(crystal, NONE, POLYNOMIAL, 0)
+    for seed in range(seeds):
+        for crystal in CLAIMED:
+            for method in (G, ONE):
+                yield Series(crystal, LONE, method, seed)
     for crystal in CLAIMED:
-        for method in (G, ONE, ROUND):
-            yield Series(crystal, LONE, method, 0)
+        yield Series(crystal, LONE, ROUND, 0)
     for crystal in CLAIMED:
         for method in (G, ROUND, ONE):
             yield Series(crystal, ATOMS, method, 0)
     for crystal in CRYSTALS:
         for method in (G, ONE) if crystal not in CLAIMED else ():
             yield Series(crystal, LONE, method, 0)
-    yield Series("forsterite", ATOMS, G, 0, (20,))
-    for seed in range(1, seeds):
-        for crystal in CLAIMED:
-            for method in (G, ONE):
-                yield Series(crystal, LONE, method, seed)
 
 
 @cache
@@ -122,7 +123,11 @@ def labels_of(crystal: str, graph: str) -> tuple[Labels, PointGroup, float]:
     path, group = DATA / f"{crystal}.extxyz", PointGroup(CRYSTALS[crystal])
     atoms = path.with_suffix(".cif") if graph == ATOMS else None
     labels = read_labels(path, atoms, None if atoms else group)
-    return labels, group, stress_floor(labels, group)
+    # sigma(F g) = sigma(F): the same states, met elsewhere in the ball.
+    drawn = np.random.default_rng(0).integers(len(group.operations), size=len(labels))
+    g = group.operations[drawn]
+    turned = replace(labels, F=labels.F @ (g * np.linalg.det(g)[:, None, None]))
+    return turned, group, stress_floor(turned, group)
 
 
 def run(series: Series, size: int) -> dict[str, Any]:
@@ -226,6 +231,7 @@ def settings() -> dict[str, Any]:
         "target": TARGET,
         "sizes": SIZES,
         "held_out_labels": HELD_OUT,
+        "strains": "turned by operations of G drawn at random",
         "networks": {graph: [asdict(n) for n in found] for graph, found in NETWORKS.items()},
         "network_chosen_by": "validation error",
         "training": {graph: asdict(found) for graph, found in TRAINING.items()},
@@ -395,7 +401,10 @@ def in_words(rows: list[dict[str, Any]]) -> list[str]:
     if sphere:
         words.append(
             "Atoms' graph, labels of G filters over those of O(3) filters, which have the "
-            "crystal's symmetry there because the edges do: " + _listed(sphere) + "."
+            "crystal's symmetry there because the edges do: "
+            + _listed(sphere)
+            + ". Where O(3) filters stay above the target with every label, the training error "
+            "does so, too: it is the size of the network or its training that fails them."
         )
     hopeless = [
         r["crystal"]
@@ -430,9 +439,15 @@ def _polynomial_wins(rows: list[dict[str, Any]]) -> list[str]:
     wins = []
     for crystal in CRYSTALS:
         own = [r for r in rows if r["crystal"] == crystal]
+        # Sure only if the polynomial's number is no lower bound and the others are no upper ones.
         alone = [r["labels_needed"] for r in own if r["method"] == POLYNOMIAL]
-        others = [r["labels_needed"] for r in own if r["method"] != POLYNOMIAL]
-        if alone and others and alone[0] < min(others):
+        others = [
+            0.0 if r["bound"] == "at most" else r["labels_needed"]
+            for r in own
+            if r["method"] != POLYNOMIAL
+        ]
+        lower = any(r["bound"] == "at least" for r in own if r["method"] == POLYNOMIAL)
+        if alone and others and not lower and alone[0] < min(others):
             wins.append(crystal)
     return wins or ["none of the crystals"]
 
@@ -464,11 +479,7 @@ def report(fits: list[dict[str, Any]]) -> dict[str, Any]:
         },
         "ratios_of_errors_G_over_group_1_lone_node": error_ratios(rows),
         "in_words": in_words(rows),
-        "left_out": (
-            "Atoms' graph of forsterite, coesite and kyanite (28, 24 and 32 atoms): a fit costs "
-            "minutes; one is there, forsterite's with G filters and 20 labels. O(3) filters on "
-            "their lone nodes: the lattice is more symmetric than the crystal."
-        ),
+        "left_out": left_out(fits),
         "subsets_of_each_claim": 1 + max((r["seed"] for r in rows), default=0),
         "signs": ">= largest size tried, <= smallest size tried, * O(3) filters on a lone node "
         f"with a training error beyond {HOPELESS:.0%}: no further labels tried",
@@ -477,6 +488,14 @@ def report(fits: list[dict[str, Any]]) -> dict[str, Any]:
         "processor_seconds": sum(f.get("processor_seconds", 0.0) for f in fits),
         "environment": environment() | {"processes": 1},
     }
+
+
+def left_out(fits: list[dict[str, Any]]) -> list[str]:
+    """Combinations of crystal, graph and method without any fit."""
+    there = {(f["crystal"], f["graph"], f["method"]) for f in fits}
+    every = [(c, NONE, POLYNOMIAL) for c in CRYSTALS]
+    every += [(c, g, m) for c in CRYSTALS for g in (LONE, ATOMS) for m in (G, ROUND, ONE)]
+    return [", ".join(each) for each in every if each not in there]
 
 
 def draw(rows: list[dict[str, Any]], path: Path) -> None:
@@ -505,7 +524,7 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
         axes.set(yscale="log", title=graph if graph == LONE else "graph of the atoms")
         axes.set_yticks(SIZES, [str(n) for n in SIZES])
         axes.set_yticks([], minor=True)
-        axes.set_ylim(7, 230)
+        axes.set_ylim(7, 350)
         axes.grid(axis="y", alpha=0.25)
     panels[0].set_ylabel(f"labels for {TARGET:.0%} held-out stress error")
     panels[0].legend(frameon=False, fontsize=8, ncols=2)

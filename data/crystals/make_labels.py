@@ -165,7 +165,7 @@ CRYSTALS = {
     "quartz": Crystal(quartz, "bks"),
     "stishovite": Crystal(stishovite, "bks"),
     "forsterite": Crystal(forsterite, "cmas94", max_strain=0.04),
-    "coesite": Crystal(coesite, "bks", samples=600, max_strain=0.04),
+    "coesite": Crystal(coesite, "bks", samples=600, max_strain=0.03),
     "kyanite": Crystal(kyanite, "cmas94", samples=500, max_strain=0.04),
     "gallium-phosphide": Crystal(
         gallium_phosphide, "abinit", _dft(8), samples=40, tolerance=1e-3, step=6e-3

@@ -45,7 +45,8 @@ def elastic_strains(step: float) -> np.ndarray:
 
 
 def elastic_differences(labels: Labels) -> np.ndarray:
-    """C_ab = (S_b(+h e_a) - S_b(-h e_a)) / 2h of labels at `elastic_strains`, 6 x 6 Voigt, GPa.
+    """C_ab = (S_b(+h e_a) - S_b(-h e_a)) / 2h of labels at `elastic_strains`, 6 x 6 Voigt, GPa;
+    the mean of C_ab and C_ba.
 
     The reference, F = I, may be among the labels.
     """
@@ -58,7 +59,10 @@ def elastic_differences(labels: Labels) -> np.ndarray:
         if not (len(up) and len(down)):
             raise InputError("elastic differences need labels at `elastic_strains`")
         rows.append((s[up[0]] - s[down[0]]) / (size[up[0]] - size[down[0]]))
-    return mandel_to_voigt(np.array(rows))
+    found = np.array(rows)
+    # Each constant off the diagonal is measured twice; half of what the two differ by is noise
+    # (pairs that cross a potential's cutoff) and the odd terms beyond the second order.
+    return mandel_to_voigt((found + found.T) / 2)
 
 
 THIRD_DIRECTIONS = np.array(

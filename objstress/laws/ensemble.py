@@ -68,9 +68,10 @@ class EnsembleLaw(StrainEnergyLaw):
         return np.mean([m.internal_displacements(F) for m in self.members], axis=0)
 
     def stress_error(self, F: Any) -> Tensor:
-        f = _as_tensor(F).reshape(-1, 3, 3)
-        stresses = torch.stack([m.response(f, 1)[1] for m in self.members])
-        return self.calibration * _spread(stresses)
+        f = _as_tensor(F)
+        points = f.reshape(-1, 3, 3)
+        stresses = torch.stack([m.response(points, 1)[1] for m in self.members])
+        return self.calibration * _spread(stresses).reshape(f.shape[:-2])
 
     def to_dict(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
         descriptions = []

@@ -50,8 +50,8 @@ class LearnedLaw(StrainEnergyLaw):
         self.polynomial, self.network = polynomial, network
         self.domain = None if domain is None else torch.as_tensor(domain)
         self.metadata = metadata or {}
-        # About 0.4 MB a point for the network's tangent, 10 kB for the polynomial.
-        self.chunk = 4096 if network is None else 512
+        # About 0.1 MB a point and row of edges for the network's tangent, 10 kB for the polynomial.
+        self.chunk = 4096 if network is None else max(32, 2048 // len(network.pairs.sender))
         if network is not None:
             network.requires_grad_(False)
             self._origin = _network_derivatives(network, torch.zeros(1, 6, dtype=torch.float64), 1)

@@ -151,7 +151,7 @@ class ConstitutiveNetwork(nn.Module):
         s = self.settings
         squared = self.length2 + (self.stretch @ x.T).transpose(1, 2)
         change = (self.bessel(squared.sqrt()) - self.bessel_reference) / s.strain_scale
-        radial = torch.cat([self.bessel_reference.expand_as(change), change], -1) * self.envelope
+        radial, fixed = change * self.envelope, self.bessel_reference * self.envelope
         basis: Features = {(l, p): getattr(self, f"filter_{l}_{p}") for l, p in self.filter_sizes}
         e = (x @ self.strain_irreps) / s.strain_scale
         constant, volume, shape = self.embedding[:, self.species].unbind(0)
@@ -160,7 +160,7 @@ class ConstitutiveNetwork(nn.Module):
             (2, 1): shape[:, None, :, None] * e[None, :, None, 1:],
         }
         for convolution, skip, gate in zip(self.convolutions, self.skips, self.gates, strict=True):
-            message = convolution(features, radial, basis, self.pairs)
+            message = convolution(features, radial, basis, self.pairs, fixed)
             kept = skip(features)
             features = gate({o: m + kept[o] if o in kept else m for o, m in message.items()})
         return s.energy_scale * self.readout(features) / self.pairs.nodes

@@ -26,7 +26,8 @@ class GroupConvolution(nn.Module):
     """m_i = sum_(j, edges) sum_paths W_path [ x_j (x) A_ij ]_(l,p)
 
     A_ij,c^(l,p) = sum_(edges, n, k) w_(c,n,k) b_n(edge) B_k^(l,p)(R_edge): learned radial functions
-    times the filter basis of `GroupFilter`, summed over the edges of a pair before the product.
+    times the filter basis of `GroupFilter`, summed over the edges of a row of `EdgePairs` before
+    the product.
     The sum over k runs over constants, so every group costs the same.
 
     Args:
@@ -91,28 +92,40 @@ class GroupConvolution(nn.Module):
             shape = (channels_in, paths[o], width)
             self.mix[key(o)] = nn.Parameter(scale * torch.randn(shape, dtype=dtype))
 
-    def forward(self, x: Features, radial: Tensor, basis: Features, pairs: EdgePairs) -> Features:
+    def forward(
+        self,
+        x: Features,
+        radial: Tensor,
+        basis: Features,
+        pairs: EdgePairs,
+        constant: Tensor | None = None,
+    ) -> Features:
         """
         Args:
             x: features (nodes, batch, channels_in, 2l+1).
-            radial: (pairs, batch, m, radial), zero on padding.
+            radial: (pairs, batch, m, radial functions), zero on padding.
             basis: filter basis {(l, p): (pairs, m, size, 2l+1)}.
+            constant: (pairs, 1, m, radial functions), those that no state of the batch changes;
+                they are the first of `radial`, and are summed once for all states.
         """
         p, b = radial.shape[:2]
-        c = self.channels_in
-        flat = radial.reshape(p, b, -1)
+        c, rows = self.channels_in, (pairs.nodes, p // pairs.nodes)
+        first = 0 if constant is None else constant.shape[-1]
         filters = {}
         for f in {f: None for _, f, _ in self.blocks}:
             w = torch.einsum("pekm,cnk->pencm", basis[f], self.weights[key(f)])
-            filters[f] = (flat @ w.reshape(p, flat.shape[2], -1)).reshape(p, b, c, -1)
-        sent = {a: x[a][pairs.sender] for a in self.irreps_in}
+            total = radial.flatten(2) @ w[:, :, first:].reshape(p, radial[0, 0].numel(), -1)
+            if constant is not None:
+                total = total + constant.flatten(2) @ w[:, :, :first].reshape(
+                    p, constant[0, 0].numel(), -1
+                )
+            filters[f] = total.reshape(*rows, b, c, -1)
+        sent = {a: x[a][pairs.sender].unflatten(0, rows) for a in self.irreps_in}
         collected: dict[Irrep, list[Tensor]] = {o: [] for o in self.irreps_out}
         for a, f, outs in self.blocks:
-            product = sent[a].unsqueeze(-1) * filters[f].unsqueeze(-2)
-            product = product.reshape(p, b, c, -1)
-            total = product.new_zeros(pairs.nodes, b, c, product.shape[-1])
-            product = total.index_add(0, pairs.receiver, product)
-            result = product @ getattr(self, f"cg_{key(a)}_{key(f)}")
+            # The sum over a receiver's rows is a matrix product: nothing of a row's is kept.
+            total = torch.einsum("nsbcm,nsbcf->nbcmf", sent[a], filters[f])
+            result = total.flatten(-2) @ getattr(self, f"cg_{key(a)}_{key(f)}")
             for (o, _), part in zip(
                 outs, result.split([2 * o[0] + 1 for o, _ in outs], -1), strict=True
             ):
