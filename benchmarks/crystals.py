@@ -280,13 +280,14 @@ def picture(rows: dict[str, Any], cost: list[dict[str, Any]], path: Path) -> Non
     per_edge = np.median(seconds / edges)
     ends = np.array([edges.min(), edges.max()])
     c.loglog(ends, per_edge * ends, "k:", lw=1, label=f"{1e3 * per_edge:.0f} us an edge")
-    for r, x, y_ in zip(cost, edges, seconds, strict=True):
+    for k, (r, x, y_) in enumerate(zip(cost, edges, seconds, strict=True)):
+        near = (np.abs(np.log(edges[:k] / x)) < 0.15) & (np.abs(np.log(seconds[:k] / y_)) < 0.15)
         name = f"{r['crystal'].replace('-', ' ')}, {r['atoms']}"
         left = x > np.sqrt(edges.min() * edges.max())
         c.annotate(
             name,
             (x, y_),
-            xytext=(-6 if left else 6, -3),
+            xytext=(-6 if left else 6, -3 - 9 * int(near.sum())),
             textcoords="offset points",
             ha="right" if left else "left",
             fontsize=7,

@@ -56,8 +56,10 @@ CRYSTALS = {
     "coesite": "2/m",
     "kyanite": "-1",
 }
-CLAIMED = ("copper", "magnesium", "quartz", "stishovite")
-"""Crystals of the trigonal system and up; also those whose atoms' graph is cheap enough."""
+SMALL = ("copper", "magnesium", "quartz", "stishovite")
+"""Crystals whose atoms' graph is cheap enough."""
+CLAIMED = ("copper", "magnesium", "quartz")
+"""Crystals of the trigonal system and up (tetragonal stishovite stands before it)."""
 SIZES = (10, 20, 40, 80, 160, 240)
 HELD_OUT = 60
 TARGET = 0.02
@@ -104,16 +106,16 @@ def plan(seeds: int) -> Iterator[Series]:
     for crystal in CRYSTALS:
         yield Series(crystal, NONE, POLYNOMIAL, 0)
     for seed in range(seeds):
-        for crystal in CLAIMED:
+        for crystal in SMALL if seed == 0 else CLAIMED:
             for method in (G, ONE):
                 yield Series(crystal, LONE, method, seed)
-    for crystal in CLAIMED:
+    for crystal in SMALL:
         yield Series(crystal, LONE, ROUND, 0)
-    for crystal in CLAIMED:
+    for crystal in SMALL:
         for method in (G, ROUND, ONE):
             yield Series(crystal, ATOMS, method, 0)
     for crystal in CRYSTALS:
-        for method in (G, ONE) if crystal not in CLAIMED else ():
+        for method in (G, ONE) if crystal not in SMALL else ():
             yield Series(crystal, LONE, method, 0)
 
 

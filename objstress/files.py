@@ -8,15 +8,21 @@ from typing import Any
 from objstress.errors import InputError
 
 
-def check_writable(path: str | Path) -> None:
+def check_writable(path: str | Path, folder: bool = False) -> None:
     """Refuse an output file that cannot be written, before long work rather than after it.
 
+    Args:
+        folder: the output is a folder of its own, not a file.
+
     Raises:
-        InputError: `path` is a folder, or its folder cannot be made or written to.
+        InputError: `path` is a folder (or a file where it should be one), or the folder around it
+            cannot be made or written to.
     """
     path = Path(path)
-    if path.is_dir():
+    if path.is_dir() and not folder:
         raise InputError(f"{path}: is a folder; give a file name")
+    if path.is_file() and folder:
+        raise InputError(f"{path}: is a file; give the name of a new folder")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -1,6 +1,9 @@
 """Small things that tests share."""
 
+from xml.etree import ElementTree
+
 import numpy as np
+import pytest
 import torch
 
 from objstress.symmetry.tensors import voigt_to_mandel
@@ -18,3 +21,34 @@ def random_rotation(seed=0):
     from scipy.spatial.transform import Rotation
 
     return Rotation.random(rng=np.random.default_rng(seed)).as_matrix()
+
+
+def read_vtx(path, step=-1):
+    """What a VTX file holds at one of its times: {name: (n, k)}, rank after rank.
+
+    With it `times`, `connectivity` (cells, k) and, as `places`, {name: "PointData" or ...}.
+    """
+    adios2 = pytest.importorskip("adios2")
+    alone = ("step", "types", "NumberOfNodes", "NumberOfEntities")
+    with adios2.FileReader(str(path)) as file:
+        variables = file.available_variables()
+        steps = int(variables["step"]["AvailableStepsCount"])
+        step %= steps
+        ranks = range(len(file.all_blocks_info("geometry")[step]))
+
+        def pieces(name):
+            return [file.read(name, block_id=k, step_selection=[step, 1]) for k in ranks]
+
+        found = {name: np.concatenate(pieces(name)) for name in set(variables) - set(alone)}
+        # Each rank counts its nodes from 0; the first column is their number.
+        first = np.cumsum([0] + [len(x) for x in pieces("geometry")])
+        cells = [c[:, 1:] + n for c, n in zip(pieces("connectivity"), first, strict=False)]
+        found["connectivity"] = np.concatenate(cells)
+        found["times"] = np.atleast_1d(file.read("step", step_selection=[0, steps]))
+        schema = file.available_attributes()["vtk.xml"]["Value"].strip('"')
+    found["places"] = {
+        array.get("Name"): place.tag
+        for place in ElementTree.fromstring(schema).iter()
+        for array in place.findall("DataArray")
+    }
+    return found

@@ -53,7 +53,7 @@ def test_teach_fit_check_simulate_is_one_path(tmp_path):
     done = run("simulate", case, "--out", tmp_path / "out", "--json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["steps"][0]["load"] == 1.0
-    assert (tmp_path / "out" / "result.h5").is_file()
+    assert (tmp_path / "out" / "result.bp" / "data.0").is_file()
 
 
 def test_pairs_are_fitted_and_compiled(tmp_path):

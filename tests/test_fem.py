@@ -7,10 +7,10 @@ import pytest
 
 pytest.importorskip("objstress.fem")
 
+import basix.ufl
 import ufl
 from dolfinx import fem
 from dolfinx import mesh as dmesh
-from dolfinx.io import XDMFFile
 from mpi4py import MPI
 
 from objstress import InputError, NeoHooke, SaintVenantKirchhoff
@@ -21,7 +21,7 @@ from objstress.fem.problem import observed_order
 from objstress.laws.elasticity import cubic_stiffness, youngs_modulus
 from objstress.laws.learned import LearnedLaw
 from objstress.laws.rotated import orientation
-from tests.helpers import random_rotation
+from tests.helpers import random_rotation, read_vtx
 
 SILICON = cubic_stiffness(162.0, 64.0, 78.0)
 CORNERS = (
@@ -195,17 +195,15 @@ def test_tangent_and_residual_belong_together(quick_law):
     assert np.abs(numeric - product).max() < 1e-6 * np.abs(product).max()
 
 
-def test_result_file_holds_every_field(tmp_path, quick_law):
+def test_result_file_holds_every_field(tmp_path):
     problem = verification.pulled_plate(
         SaintVenantKirchhoff(SILICON, "m-3m"), (1, 1, 0), cells=(2, 2, 1), progress=False
     )
-    tmp_path = tmp_path / "new" / "folder"
-    problem.write(tmp_path / "plate.xdmf")
-    text = (tmp_path / "plate.xdmf").read_text()
-    for name in ("displacement", "cauchy_stress", "von_mises", "J", "energy", "outside"):
-        assert f'Name="{name}"' in text
-    with XDMFFile(MPI.COMM_WORLD, tmp_path / "plate.xdmf", "r") as file:
-        assert file.read_mesh(name="mesh").topology.index_map(3).size_local == 16
+    path = tmp_path / "new" / "folder" / "plate.bp"
+    problem.write(path)
+    fields = read_vtx(path)
+    assert set(fields) >= {"displacement", "cauchy_stress", "von_mises", "J", "energy", "outside"}
+    assert len(fields["connectivity"]) == 16
     averages = problem.material.cell_averages()
     volume = problem.material.volumes.sum()
     hole = 8 * 0.5 * 0.5**2 * np.sin(np.pi / 4)  # an octagon
@@ -229,8 +227,10 @@ def test_own_forms_can_use_the_material():
     assert isinstance(problem.material.residual(ufl.TestFunction(problem.V)), ufl.Form)
 
 
-def _flat_mesh():
-    return dmesh.create_unit_square(MPI.COMM_SELF, 2, 2)
+def _shell():
+    x = np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0], [1, 1, 0.5]], dtype=float)
+    triangle = basix.ufl.element("Lagrange", "triangle", 1, shape=(3,))
+    return dmesh.create_mesh(MPI.COMM_SELF, np.array([[0, 1, 2], [1, 3, 2]]), triangle, x)
 
 
 def _inverted_mesh():
@@ -242,15 +242,13 @@ def _inverted_mesh():
 @pytest.mark.parametrize(
     ("mesh", "bcs", "message"),
     [
-        (_flat_mesh, [Displacement("x=0", (0, 0, 0))], "not three-dimensional"),
+        (_shell, [Displacement("x=0", (0, 0, 0))], "give solid cells in three"),
         (_inverted_mesh, [Displacement("x=0", (0, 0, 0))], "inverted or degenerate"),
         (None, [Displacement("x=7", (0, 0, 0))], "no node lies there"),
         (None, [Displacement("q=7", (0, 0, 0))], "give planes"),
         (None, [Displacement("x=hello", (0, 0, 0))], "no number"),
         (None, [], "free to move"),
         (None, [Displacement("x=0", (0, 0, 0)), Traction("x=0.3", (1, 0, 0))], "no boundary facet"),
-        (None, [Displacement("x=0", (0, 0, 0)), Traction("x=max", (1, 0, 0)),
-                Traction("x=1", (1, 0, 0))], "share boundary facets"),
     ],
 )  # fmt: skip
 def test_bad_problems_get_one_clear_line(mesh, bcs, message):
@@ -281,7 +279,7 @@ def test_case_runs_and_writes_its_history(case, tmp_path):
     result = simulate(case, tmp_path / "out", progress=False)
     assert [s["load"] for s in result["steps"]] == [0.5, 1.0]
     assert json.loads((tmp_path / "out" / "history.json").read_text()) == result
-    assert (tmp_path / "out" / "result.xdmf").is_file()
+    assert read_vtx(tmp_path / "out" / "result.bp")["times"].tolist() == [0.5, 1.0]
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import torch
 from objstress import InputError, NeoHooke, OutsideDomainWarning, PointGroup, SaintVenantKirchhoff
 from objstress.demo.silicon import random_law
 from objstress.laws import conformance as measure
+from objstress.laws.analytic import DecoupledNeoHooke
 from objstress.laws.elasticity import cubic_stiffness, youngs_modulus
 from objstress.laws.learned import LearnedLaw
 from objstress.laws.rotated import orientation
@@ -46,6 +47,16 @@ class TestNeoHooke(LawConformance):
     def test_small_strains_follow_lame(self, law):
         c = law.stiffness()
         assert np.allclose(c, cubic_stiffness(220.0, 60.0, 80.0), atol=1e-10)
+
+
+class TestDecoupledNeoHooke(LawConformance):
+    @pytest.fixture
+    def law(self):
+        return DecoupledNeoHooke(80.0, 120.0)
+
+    def test_small_strains_follow_its_moduli(self, law):
+        lam = 120.0 - 2 / 3 * 80.0
+        assert np.allclose(law.stiffness(), cubic_stiffness(lam + 160.0, lam, 80.0), atol=1e-10)
 
 
 class TestLearnedLaw(LawConformance):

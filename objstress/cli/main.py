@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
+import time
+import traceback
 import warnings
 from collections.abc import Callable
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -37,13 +39,26 @@ class Ions(str, Enum):
     clamped = "clamped"
 
 
+def _ranks() -> Any:
+    """The communicator of all ranks where a command uses MPI, else None."""
+    mpi = sys.modules.get("mpi4py.MPI")
+    return mpi.COMM_WORLD if mpi else None
+
+
+def _first_rank() -> bool:
+    comm = _ranks()
+    return comm is None or comm.rank == 0
+
+
 def _print(result: dict[str, Any], as_json: bool, text: Callable[[dict[str, Any]], str]) -> None:
     answer = json.dumps(result, allow_nan=False) if as_json else text(result)
-    print(answer, file=_ANSWERS)
+    if _first_rank():
+        print(answer, file=_ANSWERS)
 
 
 def _say(line: str) -> None:
-    print(line, file=sys.stderr)
+    if _first_rank():
+        print(line, file=sys.stderr)
 
 
 @app.command()
@@ -251,12 +266,18 @@ def check(law: Path, as_json: Json = False) -> None:
 def simulate(
     case: Path,
     out: Annotated[Path, typer.Option(help="Folder for the results.")],
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Begin anew instead of going on from OUT/states.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """Solve a finite-element case described in YAML."""
+    """Solve a finite-element case described in YAML; an interrupted run goes on from OUT/states.
+
+    Runs on several ranks under mpiexec.
+    """
     from objstress.fem.case import simulate as run
 
-    result = run(case, out)
+    result = run(case, out, fresh=fresh)
     for warning in result["warnings"]:
         _say(f"warning: {warning}")
     _print(result, as_json, _steps)
@@ -286,8 +307,31 @@ def main() -> None:
         with contextlib.nullcontext() if helping else contextlib.redirect_stdout(sys.stderr):
             app()
     except (InputError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+        _fail(f"error: {error}", 2)
     except ConvergenceError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(3)
+        _fail(f"error: {error}", 3)
+    except Exception:
+        if _ranks() is None or _ranks().size == 1:
+            raise
+        _fail(traceback.format_exc(), 1)
+
+
+def _fail(text: str, code: int) -> NoReturn:
+    """End with one text, whatever the number of ranks that failed."""
+    comm = _ranks()
+    if comm is not None and not _all_fail(comm):
+        # The others wait for this one, which will never come.
+        print(text, file=sys.stderr, flush=True)
+        comm.Abort(code)
+    _say(text)
+    sys.exit(code)
+
+
+def _all_fail(comm: Any, seconds: float = 5.0) -> bool:
+    """Whether all ranks come here."""
+    request, begun = comm.Ibarrier(), time.monotonic()
+    while not request.Test():
+        if time.monotonic() - begun > seconds:
+            return False
+        time.sleep(0.01)
+    return True

@@ -81,11 +81,8 @@ def newton(histories: dict[str, list[float]], path: Path) -> None:
 
 
 def deformed(bodies: dict[str, StaticProblem], path: Path, magnify: float = 5.0) -> None:
-    """Deformed bodies side by side, coloured by von Mises stress on one scale.
-
-    Drawn by matplotlib: renderers that need OpenGL crash on machines that have none.
-    """
-    from mpl_toolkits.mplot3d.art3d import Poly3DCollection
+    """Deformed bodies side by side, coloured by von Mises stress on one scale."""
+    from objstress.fem.pictures import draw_facets, surface
 
     stresses = {k: b.material.cell_averages()["von_mises"] for k, b in bodies.items()}
     norm = plt.Normalize(
@@ -93,26 +90,9 @@ def deformed(bodies: dict[str, StaticProblem], path: Path, magnify: float = 5.0)
     )
     figure = plt.figure(figsize=(4.6 * len(bodies), 4.2), dpi=150)
     for k, (name, body) in enumerate(bodies.items()):
-        facets, cells = _surface(body, magnify)
-        axes = figure.add_subplot(1, len(bodies), k + 1, projection="3d")
-        axes.add_collection3d(
-            Poly3DCollection(
-                facets,
-                facecolors=plt.cm.viridis(norm(stresses[name][cells])),
-                edgecolors=(0, 0, 0, 0.25),
-                linewidths=0.4,
-            )
-        )
-        low, high = facets.min(axis=(0, 1)), facets.max(axis=(0, 1))
-        axes.set(
-            xlim=(low[0], high[0]),
-            ylim=(low[1], high[1]),
-            zlim=(low[2], high[2]),
-            title=f"{name} along x",
-        )
-        axes.set_box_aspect(high - low, zoom=1.15)
-        axes.view_init(elev=52, azim=-86)
-        axes.set_axis_off()
+        facets, cells = surface(body, magnify)
+        axes = figure.add_subplot(1, len(bodies), k + 1, projection="3d", title=f"{name} along x")
+        draw_facets(axes, facets, plt.cm.viridis(norm(stresses[name][cells])), (52, -86), zoom=1.15)
     figure.subplots_adjust(left=0, right=1, top=0.92, bottom=0.17, wspace=-0.1)
     bar = figure.colorbar(
         plt.cm.ScalarMappable(norm, "viridis"),
@@ -122,20 +102,3 @@ def deformed(bodies: dict[str, StaticProblem], path: Path, magnify: float = 5.0)
     bar.set_label(f"von Mises stress, GPa (deformation {magnify:g} x)")
     figure.savefig(path)
     plt.close(figure)
-
-
-def _surface(body: StaticProblem, magnify: float) -> tuple[np.ndarray, np.ndarray]:
-    # Outer facets of a mesh of hexahedra, deformed, (n, 4, 3), and the cell of each.
-    from dolfinx import mesh as dmesh
-
-    mesh = body.mesh
-    mesh.topology.create_connectivity(2, 3)
-    outer = dmesh.exterior_facet_indices(mesh.topology)
-    owner = mesh.topology.connectivity(2, 3)
-    nodes = dmesh.entities_to_geometry(mesh, 2, outer)[:, [0, 1, 3, 2]]
-    points = mesh.geometry.x.copy()
-    # Displacement and geometry are both of first order: their dofs agree cell by cell.
-    moved = body.u.x.array.reshape(-1, 3)[body.V.dofmap.list.ravel()]
-    nodes_of_dofs = mesh.geometry.dofmap.ravel()
-    points[nodes_of_dofs] = mesh.geometry.x[nodes_of_dofs] + magnify * moved
-    return points[nodes], np.array([owner.links(f)[0] for f in outer])

@@ -14,18 +14,41 @@ except ImportError as error:
         "Python >= 3.12, elsewhere conda with environment.yml"
     ) from error
 
-from objstress.fem.boundary import Displacement, Traction
+from objstress.fem.arc_length import follow_path
+from objstress.fem.boundary import Displacement, mean_deformation, symmetry_plane
+from objstress.fem.contact import RigidPlane, RigidSphere
+from objstress.fem.dolfinx_materials import law_material
+from objstress.fem.dynamics import DynamicProblem, DynamicRecord
+from objstress.fem.external_operator import stress_operator
+from objstress.fem.grains import Grains, Voronoi, random_seeds
+from objstress.fem.loads import BodyForce, Pressure, Traction
 from objstress.fem.material import QuadratureMaterial
+from objstress.fem.own_forms import before_residual
 from objstress.fem.periodic_cell import PeriodicCell
 from objstress.fem.problem import StaticProblem, StepRecord
 from objstress.fem.ufl_material import UflMaterial
 
 __all__ = [
+    "BodyForce",
     "Displacement",
+    "DynamicProblem",
+    "DynamicRecord",
+    "Grains",
     "PeriodicCell",
+    "Pressure",
     "QuadratureMaterial",
+    "RigidPlane",
+    "RigidSphere",
     "StaticProblem",
     "StepRecord",
     "Traction",
     "UflMaterial",
+    "Voronoi",
+    "before_residual",
+    "follow_path",
+    "law_material",
+    "mean_deformation",
+    "random_seeds",
+    "stress_operator",
+    "symmetry_plane",
 ]

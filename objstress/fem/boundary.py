@@ -1,9 +1,10 @@
-"""Loads: prescribed displacements and dead tractions, given where and how much."""
+"""Prescribed displacements, given where and how much."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -19,9 +20,9 @@ class Displacement:
 
     Args:
         where: "x=0" (a plane, in the mesh's units; "x=min" and "x=max" too), several joined by
-            "&" for an edge or a corner, or a function of points (3, n).
-        value: three entries, None leaves a component free; or a function of points (3, n) that
-            returns (3, n). Full value, reached at load factor 1.
+            "&" for an edge or a corner, "boundary" for all of it, or a function of points (3, n).
+        value: an entry for each direction, None leaves a component free; or a function of points
+            (3, n) that returns (3, n). Full value, reached at load factor 1.
         name: how reactions are listed.
     """
 
@@ -30,17 +31,29 @@ class Displacement:
     name: str = ""
 
 
-@dataclass(frozen=True)
-class Traction:
-    """Dead traction (force per reference area, GPa) on the marked boundary facets.
+def symmetry_plane(where: str) -> Displacement:
+    """A plane that the body slides on: the displacement along its normal is zero.
 
     Args:
-        where: as in `Displacement`.
-        value: three components, GPa, reached at load factor 1.
+        where: one plane such as "x=min".
     """
+    axis = where.replace(" ", "").partition("=")[0]
+    if axis not in ("x", "y", "z") or "&" in where:
+        raise InputError(f"symmetry plane {where!r}: give one plane such as 'x=min'")
+    value = [0.0 if name == axis else None for name in "xyz"]
+    return Displacement(where, value, f"symmetry {where}")
 
-    where: str | Marker
-    value: Sequence[float]
+
+def mean_deformation(F: Any, name: str = "boundary") -> Displacement:
+    """u = (F - I) X on the whole boundary: the mean of the deformation gradient is F.
+
+    Args:
+        F: (3, 3), det F > 0, reached at load factor 1.
+    """
+    f = np.asarray(F, dtype=np.float64)
+    if f.shape != (3, 3) or not np.isfinite(f).all() or np.linalg.det(f) <= 0:
+        raise InputError("the mean deformation gradient must be a finite 3 x 3, det F > 0")
+    return Displacement("boundary", lambda x: (f - np.eye(3)) @ x, name)
 
 
 def marker(where: str | Marker, low: np.ndarray, high: np.ndarray) -> Marker:

@@ -1,27 +1,51 @@
-"""A simulation described in YAML: law, mesh, orientation, loads."""
+"""A simulation described in YAML: law, mesh, crystal or grains, loads."""
 
 from __future__ import annotations
 
 import difflib
+import hashlib
+import json
+import shutil
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
+import numpy as np
 import yaml
 from dolfinx import mesh as dmesh
 from dolfinx.io import XDMFFile
 from mpi4py import MPI
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    FiniteFloat,
+    ValidationError,
+    field_validator,
+)
 
 from objstress.errors import ConvergenceError, InputError
 from objstress.fem import meshes
-from objstress.fem.boundary import Displacement, Traction
+from objstress.fem.boundary import Displacement, mean_deformation, symmetry_plane
+from objstress.fem.contact import RigidPlane, RigidSphere
+from objstress.fem.grains import Grains, Voronoi, random_seeds
+from objstress.fem.loads import BodyForce, Pressure, Traction
 from objstress.fem.output import ResultFile
-from objstress.fem.problem import StaticProblem, StepRecord
+from objstress.fem.problem import Condition, StaticProblem, StepRecord
 from objstress.files import write_json
+from objstress.laws.base import MaterialLaw
 from objstress.laws.files import load_law
 from objstress.laws.rotated import orientation
+from objstress.laws.texture import (
+    from_bunge,
+    random_orientations,
+    read_orientations,
+    textured_orientations,
+)
 
 Vector = tuple[FiniteFloat, FiniteFloat, FiniteFloat]
+Matrix = tuple[Vector, Vector, Vector]
+Components = Annotated[list[FiniteFloat], Field(min_length=2, max_length=3)]
+"""A vector of the mesh's dimension."""
 
 
 class _Strict(BaseModel):
@@ -38,6 +62,18 @@ class BoxMesh(_Strict):
 
     def build(self, folder: Path) -> dmesh.Mesh:
         return meshes.box(self.size, self.cells, self.kind)
+
+
+class RectangleMesh(_Strict):
+    """`shape: rectangle` for plane strain, see `meshes.rectangle`."""
+
+    shape: Literal["rectangle"]
+    size: tuple[FiniteFloat, FiniteFloat]
+    cells: tuple[int, int]
+    kind: Literal["quadrilateral", "triangle"] = "quadrilateral"
+
+    def build(self, folder: Path) -> dmesh.Mesh:
+        return meshes.rectangle(self.size, self.cells, self.kind)
 
 
 class PlateMesh(_Strict):
@@ -76,7 +112,7 @@ class Orientation(_Strict):
 
     direction: Vector | None = None
     along: Vector = (1.0, 0.0, 0.0)
-    matrix: tuple[Vector, Vector, Vector] | None = None
+    matrix: Matrix | None = None
 
     def rotation(self) -> Any:
         if (self.direction is None) == (self.matrix is None):
@@ -84,35 +120,238 @@ class Orientation(_Strict):
         return orientation(self.direction, self.along) if self.direction else self.matrix
 
 
+class Tessellation(_Strict):
+    """Grains around seeds drawn at random in the mesh's bounding box, see `Voronoi`.
+
+    Attributes:
+        number: of grains.
+        periodic: whether the bounding box repeats in space.
+    """
+
+    number: int = Field(ge=1)
+    seed: int = Field(default=0, ge=0)
+    periodic: bool = False
+
+    def ids(self, mesh: dmesh.Mesh) -> Any:
+        """The grain of points (n, 3), the same function on every rank."""
+        x = mesh.geometry.x
+        low, high = np.empty(3), np.empty(3)
+        mesh.comm.Allreduce(x.min(axis=0, initial=np.inf), low, op=MPI.MIN)
+        mesh.comm.Allreduce(x.max(axis=0, initial=-np.inf), high, op=MPI.MAX)
+        size = high - low
+        seeds = random_seeds(self.number, size.tolist(), self.seed)
+        # Across a plane mesh, where nothing lies, any period will do.
+        period = np.where(size > 0, size, 1.0).tolist() if self.periodic else None
+        cells = Voronoi(seeds, period)
+        return lambda points: cells(points - low)
+
+
+class Texture(_Strict):
+    """Uniformly random orientations, or scattered around a component, or those in a file.
+
+    Attributes:
+        component: Bunge's angles of the ideal orientation, degrees, see `textured_orientations`.
+        spread: around it along each axis, degrees.
+        file: Bunge's angles, one line for each grain, see `read_orientations`.
+    """
+
+    seed: int = Field(default=0, ge=0)
+    component: Vector | None = None
+    spread: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    file: str | None = None
+
+    def rotations(self, number: int, folder: Path) -> np.ndarray:
+        if self.file is not None and self.model_fields_set != {"file"}:
+            raise InputError("grains.orientations: give either file or component, spread, seed")
+        if self.component is None and self.spread:
+            raise InputError("grains.orientations: a spread needs the component it is around")
+        if self.file is not None:
+            read = read_orientations(folder / self.file)
+            if len(read) != number:
+                raise InputError(
+                    f"{folder / self.file}: {len(read)} orientations for {number} grains"
+                )
+            return read
+        if self.component is None:
+            return random_orientations(number, self.seed)
+        return textured_orientations(
+            number, from_bunge([self.component])[0], self.spread, self.seed
+        )
+
+
+class GrainsCase(_Strict):
+    """Which grains there are and how their crystals are turned."""
+
+    voronoi: Tessellation
+    orientations: Texture = Texture()
+
+    def build(self, mesh: dmesh.Mesh, laws: list[MaterialLaw], folder: Path) -> Grains:
+        number = self.voronoi.number
+        if len(laws) > number:
+            raise InputError(f"law: {len(laws)} laws for {number} grains")
+        return Grains(
+            self.voronoi.ids(mesh),
+            self.orientations.rotations(number, folder),
+            [laws[k % len(laws)] for k in range(number)],
+        )
+
+
 class DisplacementCase(_Strict):
     where: str
-    value: tuple[FiniteFloat | None, FiniteFloat | None, FiniteFloat | None]
+    value: Annotated[list[FiniteFloat | None], Field(min_length=2, max_length=3)]
     name: str = ""
+
+    def build(self) -> Displacement:
+        return Displacement(self.where, self.value, self.name)
 
 
 class TractionCase(_Strict):
     where: str
-    value: Vector
+    value: Components
+
+    def build(self) -> Traction:
+        return Traction(self.where, self.value)
+
+
+class PressureCase(_Strict):
+    where: str
+    value: FiniteFloat
+
+    def build(self) -> Pressure:
+        return Pressure(self.where, self.value)
+
+
+class PlaneContact(_Strict):
+    """`shape: plane`, see `RigidPlane`."""
+
+    shape: Literal["plane"]
+    where: str
+    motion: Components
+    stiffness: FiniteFloat | None = None
+    name: str = ""
+    point: Components = [0.0, 0.0, 0.0]
+    normal: Components = [0.0, 0.0, 1.0]
+
+    def build(self) -> RigidPlane:
+        return RigidPlane(**self.model_dump(exclude={"shape"}))
+
+
+class SphereContact(_Strict):
+    """`shape: sphere`, see `RigidSphere`."""
+
+    shape: Literal["sphere"]
+    where: str
+    motion: Components
+    stiffness: FiniteFloat | None = None
+    name: str = ""
+    centre: Components
+    radius: FiniteFloat
+
+    def build(self) -> RigidSphere:
+        return RigidSphere(**self.model_dump(exclude={"shape"}))
+
+
+Mesh = Annotated[BoxMesh | RectangleMesh | PlateMesh | FileMesh, Field(discriminator="shape")]
+Contact = Annotated[PlaneContact | SphereContact, Field(discriminator="shape")]
 
 
 class Case(_Strict):
-    """A static simulation; lengths in any one unit, tractions in GPa.
+    """A static simulation; lengths in any one unit, tractions and pressures in GPa.
 
     Attributes:
-        law: law file, relative to the case.
+        law: law file, relative to the case; of grains also several, taken in turn.
+        orientation: of one crystal; or
+        grains: of a polycrystal.
+        symmetry: planes that the body slides on, such as x=min.
+        mean_deformation: F of the whole boundary, see `boundary.mean_deformation`.
+        body_force: GPa per length.
         assembly: quadrature, or ufl for a compiled law, see `StaticProblem`.
+        petsc_options: of SNES and KSP, see `StaticProblem`.
         outside: what strains outside the trained domain mean: warn, error or ignore.
+        restart: keep every accepted state, and go on from those that are kept.
     """
 
-    law: str
-    mesh: BoxMesh | PlateMesh | FileMesh = Field(discriminator="shape")
+    law: str | Annotated[list[str], Field(min_length=1)]
+    mesh: Mesh
     orientation: Orientation | None = None
-    displacements: list[DisplacementCase] = Field(min_length=1)
+    grains: GrainsCase | None = None
+    displacements: list[DisplacementCase] = []
+    symmetry: list[str] = []
+    mean_deformation: Matrix | None = None
     tractions: list[TractionCase] = []
+    pressures: list[PressureCase] = []
+    body_force: Components | None = None
+    contacts: list[Contact] = []
     degree: int = Field(default=1, ge=1, le=3)
     assembly: Literal["quadrature", "ufl"] = "quadrature"
+    petsc_options: dict[str, Any] = {}
     steps: int = Field(default=4, ge=1)
     outside: Literal["warn", "error", "ignore"] = "warn"
+    restart: bool = True
+
+    @field_validator("petsc_options")
+    @classmethod
+    def _plain(cls, options: dict[str, Any]) -> dict[str, Any]:
+        for key, value in options.items():
+            if not isinstance(value, bool | int | float | str | None):
+                raise ValueError(f"{key} is neither a number, nor text, true, false or null")
+        return options
+
+    def build(self, folder: Path) -> StaticProblem:
+        """The problem; files are looked for from `folder`.
+
+        Raises:
+            InputError: see `load_law`, `StaticProblem`; keys that do not go together.
+        """
+        if self.grains and self.orientation:
+            raise InputError("grains bring their own orientations: leave orientation out")
+        paths = [self.law] if isinstance(self.law, str) else self.law
+        if len(paths) > 1 and not self.grains:
+            raise InputError(f"law: {len(paths)} laws and no grains, give one")
+        # One object for each file: points of one law are evaluated together.
+        known = {path: load_law(folder / path, outside=self.outside) for path in paths}
+        laws = [known[path] for path in paths]
+        mesh = self.mesh.build(folder)
+        return StaticProblem(
+            mesh,
+            self.grains.build(mesh, laws, folder) if self.grains else laws[0],
+            self.conditions(mesh.geometry.dim),
+            orientation=self.orientation.rotation() if self.orientation else None,
+            degree=self.degree,
+            assembly=self.assembly,
+            petsc_options=self.petsc_options,
+        )
+
+    def conditions(self, dim: int) -> list[Condition]:
+        """Displacements, forces and contacts of a mesh of this dimension."""
+        found: list[Condition] = [symmetry_plane(where) for where in self.symmetry]
+        if self.mean_deformation is not None:
+            f = np.array(self.mean_deformation)
+            if dim == 2 and (np.delete(f - np.eye(3), [0, 1, 3, 4]) != 0).any():
+                raise InputError(
+                    "mean_deformation: a plane mesh is in plane strain, give F33 = 1 and F13 = "
+                    "F23 = F31 = F32 = 0"
+                )
+            found.append(mean_deformation(f))
+        if self.body_force is not None:
+            found.append(BodyForce(self.body_force))
+        given = (*self.displacements, *self.tractions, *self.pressures, *self.contacts)
+        return found + [one.build() for one in given]
+
+    def facts(self, folder: Path) -> dict[str, Any]:
+        """What the states of a run depend on: two runs of the same facts may be one."""
+        facts = self.model_dump(mode="json", exclude={"petsc_options", "outside", "restart"})
+        names = [self.law] if isinstance(self.law, str) else list(self.law)
+        if isinstance(self.mesh, FileMesh):
+            # Its numbers lie beside the XDMF.
+            names += [self.mesh.file, str(Path(self.mesh.file).with_suffix(".h5"))]
+        if self.grains and self.grains.orientations.file:
+            names.append(self.grains.orientations.file)
+        for name in names:
+            path = folder / name
+            if path.is_file():
+                facts[f"content of {name}"] = hashlib.sha256(path.read_bytes()).hexdigest()
+        return facts
 
 
 def read_case(path: str | Path) -> Case:
@@ -142,59 +381,68 @@ def _explain(error: ValidationError) -> str:
     # A misspelt required key is also a missing one: the unknown key says more.
     unknown = [e for e in errors if e["type"] == "extra_forbidden"]
     first = (unknown or errors)[0]
-    path = [p for p in first["loc"] if p not in _SHAPES]
-    place = ".".join(str(p) for p in path)
+    models: list[type[BaseModel]] = [Case]
+    *parts, last = first["loc"]
+    place: list[str] = []
+    for part in parts if unknown else first["loc"]:
+        tagged = [m for m in models if _tag(m) == part]
+        inside = [m.model_fields[part] for m in models if part in m.model_fields]
+        if tagged and len(models) > 1:
+            models = tagged  # a shape, which is no key of its own
+        elif inside or isinstance(part, int):
+            place.append(str(part))
+            models = [m for field in inside for m in _models(field.annotation)] or models
     if not unknown:
-        return f"{place}: {first['msg'].lower()}"
-    model: type[BaseModel] = Case
-    for part in first["loc"][:-1]:
-        model = _SHAPES.get(part, _PARTS.get(part, model))
-    near = difflib.get_close_matches(str(path[-1]), list(model.model_fields), n=1, cutoff=0.0)
-    return f"unknown key {place!r}; did you mean {near[0]!r}?"
+        return f"{'.'.join(place)}: {first['msg'].lower()}"
+    keys = [key for m in models for key in m.model_fields]
+    near = difflib.get_close_matches(str(last), keys, n=1, cutoff=0.0)
+    return f"unknown key {'.'.join([*place, str(last)])!r}; did you mean {near[0]!r}?"
 
 
-_SHAPES: dict[Any, type[BaseModel]] = {
-    "box": BoxMesh,
-    "plate-with-hole": PlateMesh,
-    "file": FileMesh,
-}
-_PARTS: dict[Any, type[BaseModel]] = {
-    "orientation": Orientation,
-    "displacements": DisplacementCase,
-    "tractions": TractionCase,
-}
+def _tag(model: type[BaseModel]) -> Any:
+    """The `shape` that a model stands for."""
+    shape = model.model_fields.get("shape")
+    return get_args(shape.annotation)[0] if shape else None
 
 
-def simulate(path: str | Path, out: str | Path, progress: bool = True) -> dict[str, Any]:
-    """Solve a case and write `result.xdmf`, `history.json` into the folder `out`.
+def _models(annotation: Any) -> list[type[BaseModel]]:
+    """The models in a type."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [m for part in get_args(annotation) for m in _models(part)]
 
-    `result.xdmf` holds every accepted step, the load factor as its time.
+
+def simulate(
+    path: str | Path, out: str | Path, progress: bool = True, fresh: bool = False
+) -> dict[str, Any]:
+    """Solve a case and write `result.bp` and `history.json` into the folder `out`.
+
+    `result.bp` holds every accepted step, the load factor as its time, see `ResultFile`. Unless
+    the case says `restart: false`, the states of the steps lie in `out/states`, and a run that was
+    interrupted goes on from them. All ranks call this; one writes the reports.
+
+    Args:
+        fresh: begin anew whatever is in `out/states`.
 
     Returns:
         The content of history.json: `complete`, the steps with residuals, reactions and energy,
         and `warnings` (points outside the trained strains).
 
     Raises:
-        InputError: see `read_case`, `load_law`, `StaticProblem`; strains outside the trained
-            domain where the case says `outside: error` (nothing is left in `out` then).
+        InputError: see `read_case`, `load_law`, `StaticProblem`; states of another case in `out`
+            (what differs is named); strains outside the trained domain where the case says
+            `outside: error` (nothing is left in `out` then).
         ConvergenceError: the smallest step failed; the accepted steps are written.
     """
     case = read_case(path)
     folder, out = Path(path).parent, Path(out)
-    law = load_law(folder / case.law, outside=case.outside)
-    problem = StaticProblem(
-        case.mesh.build(folder),
-        law,
-        [Displacement(d.where, d.value, d.name) for d in case.displacements]
-        + [Traction(t.where, t.value) for t in case.tractions],
-        orientation=case.orientation.rotation() if case.orientation else None,
-        degree=case.degree,
-        assembly=case.assembly,
-    )
-    files = ResultFile(problem, out / "result.xdmf")
+    problem = case.build(folder)
+    comm, states = problem.comm, out / "states"
+    files = ResultFile(problem, out / "result.bp")
 
     def accept(_: StaticProblem, record: StepRecord) -> None:
         if record.outside and case.outside == "error":
+            _remove(states, comm)
             raise InputError(
                 f"{record.outside} of {record.points} points lie outside the strains the law was "
                 f"trained on, at load factor {record.load:.3f}"
@@ -202,7 +450,16 @@ def simulate(path: str | Path, out: str | Path, progress: bool = True) -> dict[s
         files.write(record.load)
 
     try:
-        problem.solve(case.steps, progress=progress, after_step=accept)
+        if fresh:
+            _remove(states, comm)
+        if case.restart:
+            _check_states(states, case.facts(folder), comm)
+        problem.solve(
+            case.steps,
+            progress=progress,
+            after_step=accept,
+            checkpoint=states if case.restart else None,
+        )
     except ConvergenceError:
         files.close()
         _write_history(problem, out, complete=False, warn=case.outside == "warn")
@@ -212,6 +469,33 @@ def simulate(path: str | Path, out: str | Path, progress: bool = True) -> dict[s
         raise
     files.close()
     return _write_history(problem, out, complete=True, warn=case.outside == "warn")
+
+
+def _remove(states: Path, comm: MPI.Comm) -> None:
+    comm.barrier()
+    if comm.rank == 0 and states.is_dir():
+        shutil.rmtree(states)
+    comm.barrier()
+
+
+def _check_states(states: Path, facts: dict[str, Any], comm: MPI.Comm) -> None:
+    """Refuse to go on from states of another case; remember whose states they will be."""
+    path, differing = states / "case.json", []
+    if comm.rank == 0:
+        if path.is_file():
+            before = json.loads(path.read_text())
+            now = json.loads(json.dumps(facts))
+            differing = [k for k in before | now if before.get(k) != now.get(k)]
+        elif any(states.glob("*.safetensors")):
+            differing = ["case.json"]
+        else:
+            write_json(path, facts)
+    differing = comm.bcast(differing)
+    if differing:
+        raise InputError(
+            f"{states}: the states there are of another case ({', '.join(differing)}); give "
+            "another folder, or --fresh to begin anew"
+        )
 
 
 def _write_history(problem: StaticProblem, out: Path, complete: bool, warn: bool) -> dict[str, Any]:

@@ -2,23 +2,59 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import basix
 import basix.ufl
 import numpy as np
+import torch
 import ufl
 from dolfinx import fem
+from mpi4py import MPI
 
+from objstress.fem.grains import Grains, GrainsLaw
 from objstress.laws.base import MaterialLaw
+
+
+def gradient(w: Any) -> Any:
+    """grad w, 3 x 3 also on a mesh of two dimensions, where nothing moves or changes along z."""
+    g = ufl.grad(w)
+    if g.ufl_shape == (3, 3):
+        return g
+    return ufl.as_matrix([[g[0, 0], g[0, 1], 0.0], [g[1, 0], g[1, 1], 0.0], [0.0, 0.0, 0.0]])
+
+
+def torch_threads(comm: MPI.Comm) -> int:
+    """Threads that torch may use on this rank: the cores open to it, shared by the ranks beside it.
+
+    Never more than torch would use alone.
+    """
+    beside = comm.Split_type(MPI.COMM_TYPE_SHARED)
+    cores = len(os.sched_getaffinity(0))
+    share = max(1, cores // beside.size)
+    beside.Free()
+    return min(torch.get_num_threads(), share)
+
+
+@contextmanager
+def _threads(number: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 class Material:
     """The quadrature points of the local cells, F there, and what is reported of them.
 
     Args:
-        u: displacement, a vector function in three dimensions.
-        law: in the sample's frame (turn a crystal with `law.rotated(Q)`).
+        u: displacement, a vector function in three dimensions, or in two for plane strain.
+        law: in the sample's frame (turn a crystal with `law.rotated(Q)`), or `Grains`.
         degree: quadrature degree.
 
     Attributes:
@@ -26,19 +62,24 @@ class Material:
         energy, F: what the last `update` found at the points of the local cells
             (n_points,), (n_points, 3, 3).
         volumes: reference volume that each of these points stands for, (n_points,).
+        threads: that torch uses for the law on this rank, see `torch_threads`.
     """
 
     energy: np.ndarray
 
-    def __init__(self, u: fem.Function, law: MaterialLaw, degree: int):
-        self.u, self.law, self.degree = u, law, degree
+    def __init__(self, u: fem.Function, law: MaterialLaw | Grains, degree: int):
+        self.u, self.degree = u, degree
         mesh = u.function_space.mesh
+        self.threads = torch_threads(mesh.comm)
         self.points, self.weights = basix.make_quadrature(mesh.basix_cell(), degree)
         metadata = {"quadrature_degree": degree, "quadrature_scheme": "default"}
         self.dx = ufl.Measure("dx", domain=mesh, metadata=metadata)
         cells = mesh.topology.index_map(mesh.topology.dim)
         self.cells = np.arange(cells.size_local + cells.num_ghosts, dtype=np.int32)
-        self._gradient = fem.Expression(ufl.Identity(3) + ufl.grad(u), self.points)
+        self.law: MaterialLaw = (
+            GrainsLaw(law, mesh, len(self.weights)) if isinstance(law, Grains) else law
+        )
+        self._gradient = fem.Expression(ufl.Identity(3) + gradient(u), self.points)
         self.F = np.tile(np.eye(3), (len(self.cells) * len(self.weights), 1, 1))
         self._evaluated: tuple[np.ndarray, bool] | None = None
         # Physical weight of each point, for integrals over the reference body.
@@ -61,7 +102,8 @@ class Material:
                 return
         self._evaluated = None
         self.F = self._gradient.eval(mesh, self.cells).reshape(-1, 3, 3)
-        self._evaluate(tangent)
+        with _threads(self.threads):
+            self._evaluate(tangent)
         self._evaluated = (now.copy(), tangent)
 
     def _evaluate(self, tangent: bool) -> None:
@@ -120,7 +162,7 @@ class QuadratureMaterial(Material):
         stress, tangent: dolfinx functions of value shape (3, 3) and (3, 3, 3, 3), GPa.
     """
 
-    def __init__(self, u: fem.Function, law: MaterialLaw, degree: int):
+    def __init__(self, u: fem.Function, law: MaterialLaw | Grains, degree: int):
         super().__init__(u, law, degree)
         self.stress = self._function((3, 3), "P")
         self.tangent = self._function((3, 3, 3, 3), "A")
@@ -150,12 +192,12 @@ class QuadratureMaterial(Material):
         function.x.array.reshape(-1, width)[self._rows] = values.reshape(-1, width)
 
     def residual(self, v: Any) -> Any:
-        return ufl.inner(self.stress, ufl.grad(v)) * self.dx
+        return ufl.inner(self.stress, gradient(v)) * self.dx
 
     def jacobian(self, du: Any, v: Any) -> Any:
         i, j, k, l = ufl.indices(4)
-        change = ufl.as_tensor(self.tangent[i, j, k, l] * ufl.grad(du)[k, l], (i, j))
-        return ufl.inner(change, ufl.grad(v)) * self.dx
+        change = ufl.as_tensor(self.tangent[i, j, k, l] * gradient(du)[k, l], (i, j))
+        return ufl.inner(change, gradient(v)) * self.dx
 
     def piola(self) -> np.ndarray:
         return self.stress.x.array.reshape(-1, 9)[self._rows].reshape(-1, 3, 3)

@@ -1,4 +1,4 @@
-"""Meshes made without a mesher: boxes, a plate with a hole, voxels."""
+"""Meshes made without a mesher: boxes, rectangles, a plate with a hole, voxels."""
 
 from __future__ import annotations
 
@@ -48,6 +48,34 @@ def box(
         shift = jitter * edge * np.sin(x / edge @ phase + phase[0])
         x[inside] += shift[inside]
     return result
+
+
+def rectangle(
+    size: Sequence[float],
+    cells: Sequence[int],
+    kind: str = "quadrilateral",
+    comm: Any = MPI.COMM_WORLD,
+) -> dmesh.Mesh:
+    """A rectangle in the plane from the origin to `size`, for plane strain.
+
+    Args:
+        size: edge lengths along x and y.
+        cells: along each edge.
+        kind: "quadrilateral" or "triangle".
+
+    Raises:
+        InputError: not two positive numbers each, another kind.
+    """
+    size_, cells_ = np.asarray(size, dtype=float), np.asarray(cells, dtype=int)
+    if size_.shape != (2,) or (size_ <= 0).any() or cells_.shape != (2,) or (cells_ < 1).any():
+        raise InputError(
+            f"rectangle of size {size} with cells {cells}: give two positive numbers each"
+        )
+    if kind not in ("quadrilateral", "triangle"):
+        raise InputError(f"kind = {kind!r}: give 'quadrilateral' or 'triangle'")
+    return dmesh.create_rectangle(
+        comm, [np.zeros(2), size_], cells_.tolist(), cell_type=dmesh.CellType[kind]
+    )
 
 
 def plate_with_hole(

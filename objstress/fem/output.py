@@ -2,67 +2,143 @@
 
 from __future__ import annotations
 
+import os
+import re
+import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
+from weakref import WeakValueDictionary
 
 import numpy as np
 from dolfinx import fem
-from dolfinx.io import XDMFFile
+from dolfinx.io import VTXWriter
 
+from objstress.errors import InputError
+from objstress.fem.grains import GrainsLaw
 from objstress.files import check_writable
+from objstress.symmetry.ipf import ipf_colours
 
 if TYPE_CHECKING:
     from objstress.fem.problem import StaticProblem
 
-SHAPES: dict[str, tuple[int, ...]] = {"cauchy_stress": (3, 3)}
-"""Cell fields that are no scalars: see `Material.cell_averages` for all of them."""
+SHAPES: dict[str, tuple[int, ...]] = {"cauchy_stress": (3, 3), "ipf_colour": (3,)}
+"""Cell fields that are no scalars: see `Material.cell_averages` and `grain_fields`."""
+
+# What may be removed where a new result is to lie.
+_PARTS = re.compile(r"data\.\d+|md\.\d+|md\.idx|profiling\.json")
+
+# ADIOS2 ends the process if the folder of a file is removed while it is open, as where a notebook's
+# cell was interrupted and is run again.
+_OPEN: WeakValueDictionary[Path, ResultFile] = WeakValueDictionary()
+
+
+def grain_fields(
+    problem: StaticProblem, direction: Sequence[float] = (0, 0, 1)
+) -> dict[str, np.ndarray]:
+    """`grain`, its number, and `ipf_colour` (red, green, blue) of the local cells, ghosts last.
+
+    Empty for a body of one crystal. Grains of an isotropic law are white.
+
+    Args:
+        direction: of the sample, see `symmetry.ipf.ipf_colours`.
+    """
+    law = problem.law
+    if not isinstance(law, GrainsLaw):
+        return {}
+    grains = law.grains
+    colours = np.empty((len(grains.laws), 3))
+    # A tessellation has many grains of few laws.
+    for one in {id(law): law for law in grains.laws}.values():
+        own = [k for k, law in enumerate(grains.laws) if law is one]
+        colours[own] = ipf_colours(one.point_group, grains.orientations[own], direction)
+    return {"grain": law.cell_grains.astype(float), "ipf_colour": colours[law.cell_grains]}
 
 
 class ResultFile:
-    """XDMF with displacement at the nodes and, per cell, Cauchy stress, von Mises, J, energy and
-    the fraction of points outside the trained strains, and the error bar of the stress where the
-    law has one; one time for each `write`.
+    """VTX (ADIOS2) for ParaView 5.12 or newer, one time for each `write`.
 
-    The numbers lie in an `.h5` file beside it. `close` it at the end; `discard` removes both.
+    Displacement (velocity and acceleration of a motion) at its own nodes, whatever its degree; per
+    cell Cauchy stress, von Mises, J, energy and the fraction of points outside the trained
+    strains, the error bar of the stress where the law has one, and number and orientation colour
+    of the grains where there are some.
+
+    Until `close` it is `NAME.partial.bp`, which may be looked at; then it takes the place of what
+    was at `path`. A run that goes on from its checkpoint writes it anew, with all states that were
+    kept. All ranks call each method; dolfinx writes the cells where two ranks meet for both.
 
     Args:
         problem: whose states are written.
-        path: `.xdmf`; its folder is made.
+        path: a folder, `NAME.bp`; what is around it is made.
+        direction: of the sample, that the grains' colours are of.
 
     Raises:
-        InputError: the file cannot be written there.
+        InputError: it cannot be written there, or something else lies there.
     """
 
-    def __init__(self, problem: StaticProblem, path: str | Path):
-        self.problem, self.path = problem, Path(path).with_suffix(".xdmf")
-        check_writable(self.path)
+    def __init__(
+        self,
+        problem: StaticProblem,
+        path: str | Path,
+        direction: Sequence[float] = (0, 0, 1),
+    ):
+        self.problem, self.path = problem, Path(path)
+        self.partial = self.path.with_suffix(".partial.bp")
+        self.times = 0
+        if self.path.suffix != ".bp":
+            raise InputError(f"{path}: results are written as VTX, give a name that ends in .bp")
+        for folder in (self.path, self.partial):
+            check_writable(folder, folder=True)
+            foreign = [p.name for p in folder.glob("*") if not _PARTS.fullmatch(p.name)]
+            if foreign:
+                raise InputError(f"{folder}: {foreign[0]} is no part of a result, move it away")
         mesh = problem.mesh
-        nodes = fem.functionspace(mesh, ("Lagrange", mesh.geometry.cmap.degree, (3,)))
-        self.displacement = fem.Function(nodes, name="displacement")
+        still = grain_fields(problem, direction)
         self.fields = {
             name: fem.Function(fem.functionspace(mesh, ("DG", 0, SHAPES.get(name, ()))), name=name)
-            for name in problem.material.cell_averages()
+            for name in (*problem.material.cell_averages(), *still)
         }
-        self.file = XDMFFile(problem.comm, self.path, "w")
-        self.file.write_mesh(mesh)
+        self._fill(still)
+        if (other := _OPEN.get(self.partial.resolve())) is not None:
+            other.file.close()
+        # A run on more ranks leaves more files.
+        self._on_one_rank(self.partial)
+        # BP4: more readers know it than the newer BP5.
+        written = [*problem.state().values(), *self.fields.values()]
+        self.file: VTXWriter = VTXWriter(problem.comm, self.partial, written, engine="BP4")
+        _OPEN[self.partial.resolve()] = self
 
     def write(self, time: float) -> None:
         """Append the problem's present state."""
-        self.displacement.interpolate(self.problem.u)
-        self.file.write_function(self.displacement, time)
-        for name, values in self.problem.material.cell_averages().items():
+        self._fill(self.problem.material.cell_averages())
+        self.file.write(time)
+        self.times += 1
+
+    def close(self) -> None:
+        """Put the file in its place; without a single time there is none."""
+        self.file.close()
+        self._on_one_rank(self.path, self.partial if self.times else None)
+        if not self.times:
+            self._on_one_rank(self.partial)
+
+    def discard(self) -> None:
+        """Close and remove it: a refused run leaves nothing behind."""
+        self.file.close()
+        self._on_one_rank(self.partial)
+
+    def _fill(self, fields: dict[str, np.ndarray]) -> None:
+        for name, values in fields.items():
             function = self.fields[name]
             rows = function.function_space.dofmap.list[self.problem.material.cells].ravel()
             width = int(np.prod(SHAPES.get(name, ()), dtype=int))
             function.x.array.reshape(-1, width)[rows] = values.reshape(-1, width)
-            self.file.write_function(function, time)
 
-    def close(self) -> None:
-        self.file.close()
-
-    def discard(self) -> None:
-        """Close and remove the files: a refused run leaves none behind."""
-        self.file.close()
-        if self.problem.comm.rank == 0:
-            for path in (self.path, self.path.with_suffix(".h5")):
-                path.unlink(missing_ok=True)
+    def _on_one_rank(self, remove: Path, put_there: Path | None = None) -> None:
+        comm = self.problem.comm
+        comm.barrier()
+        if comm.rank == 0:
+            if remove.is_dir():
+                shutil.rmtree(remove)
+            if put_there is not None:
+                os.replace(put_there, remove)
+        comm.barrier()

@@ -19,10 +19,17 @@ from petsc4py import PETSc
 from tqdm import tqdm
 
 from objstress.errors import ConvergenceError, InputError
-from objstress.fem.boundary import Displacement, Traction, marker
+from objstress.fem.boundary import Displacement, marker
+from objstress.fem.checkpoint import Checkpoint
+from objstress.fem.contact import RigidPlane, RigidSphere
+from objstress.fem.grains import Grains, GrainsLaw
+from objstress.fem.linear_solver import near_nullspace, rigid_motions, solver_options
+from objstress.fem.loads import BodyForce, Pressure, Surface, Traction
 from objstress.fem.material import Material, QuadratureMaterial
 from objstress.fem.ufl_material import UflMaterial
 from objstress.laws.base import MaterialLaw
+
+Condition = Displacement | Traction | Pressure | BodyForce | RigidPlane | RigidSphere
 
 # Sums over quadrature points may be reordered, which lets the C compiler use vector registers: a
 # third of the assembly's time. Nothing about infinities, NaN or the processor is assumed.
@@ -53,8 +60,8 @@ class StepRecord:
         order: observed order of convergence of these in the last iterates before round-off, see
             `observed_order`; None with fewer than three of them.
         rejected: tries at this step that were taken back.
-        reactions: {name of the displacement: force on the body (3,), GPa length^2}; internal
-            minus external forces at its nodes.
+        reactions: {name of the displacement: force on the body, GPa length^2}; internal minus
+            external forces at its nodes. Contacts likewise, by their names.
         energy: stored energy, GPa length^3.
         min_J: smallest det F.
         outside: quadrature points outside the law's trained strains.
@@ -71,6 +78,11 @@ class StepRecord:
     min_J: float = 1.0
     outside: int = 0
     points: int = 0
+
+    @property
+    def at(self) -> float:
+        """What the run steps through: the load factor, or the time."""
+        return self.load
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -97,19 +109,24 @@ def _component(value: Callable[[np.ndarray], np.ndarray], k: int, x: np.ndarray)
 
 
 class StaticProblem:
-    """div P = 0 with displacements and dead tractions, u in Lagrange elements.
+    """div P + b = 0 with displacements, forces and contacts, u in Lagrange elements.
+
+    Right on any number of ranks: each evaluates the law in its own cells and their ghosts.
 
     Args:
-        mesh: a three-dimensional dolfinx mesh; lengths in any unit.
-        law: in the crystal's frame.
-        bcs: `Displacement`s (at least what takes the rigid motions) and `Traction`s.
+        mesh: a dolfinx mesh; lengths in any unit. One of two dimensions is in plane strain, the
+            law stays three-dimensional.
+        law: in the crystal's frame; or `Grains`, a law and an orientation for each.
+        bcs: `Displacement`s (at least what takes the rigid motions), forces (`Traction`,
+            `Pressure`, `BodyForce`) and contacts (`RigidPlane`, `RigidSphere`).
         orientation: Q (3, 3), crystal frame to sample frame; none leaves the law as it is.
         degree: of the displacement.
         assembly: "quadrature" evaluates any law at the quadrature points, see
             `QuadratureMaterial`; "ufl" compiles a polynomial law into the form, see
             `UflMaterial`.
         quadrature_degree: 2 degree for hexahedra, 2 (degree - 1) for tetrahedra by default.
-        petsc_options: added to, or replacing, {"snes_type": "newtonls", MUMPS LU, ...}.
+        petsc_options: added to, or replacing, {"snes_type": "newtonls", ...} and what
+            `linear_solver.solver_options` chooses from the size.
 
     Attributes:
         u: the displacement.
@@ -117,15 +134,19 @@ class StaticProblem:
         history: a `StepRecord` for each accepted step.
 
     Raises:
-        InputError: a mesh that is not three-dimensional or has inverted cells, conditions that
-            catch no point, an assembly that the law does not have.
+        InputError: a mesh of curves or shells or with inverted cells, conditions that catch no
+            point or leave a rigid motion free (it is named), an assembly that the law does not
+            have.
     """
+
+    _pace = "load factor"
+    _record_type = StepRecord
 
     def __init__(
         self,
         mesh: dmesh.Mesh,
-        law: MaterialLaw,
-        bcs: Sequence[Displacement | Traction],
+        law: MaterialLaw | Grains,
+        bcs: Sequence[Condition],
         *,
         orientation: Any = None,
         degree: int = 1,
@@ -133,39 +154,64 @@ class StaticProblem:
         quadrature_degree: int | None = None,
         petsc_options: dict[str, Any] | None = None,
     ):
-        if mesh.topology.dim != 3 or mesh.geometry.dim != 3:
-            raise InputError("the mesh is not three-dimensional")
+        self.dim = dim = mesh.topology.dim
+        if dim not in (2, 3) or mesh.geometry.dim != dim:
+            raise InputError(
+                f"a mesh of {dim}-dimensional cells in {mesh.geometry.dim} dimensions: give solid "
+                "cells in three, or a plane mesh in two for plane strain"
+            )
         self.mesh, self.comm = mesh, mesh.comm
-        self.law = law if orientation is None else law.rotated(orientation)
-        self.V = fem.functionspace(mesh, ("Lagrange", degree, (3,)))
+        if orientation is not None:
+            if isinstance(law, Grains):
+                raise InputError("grains bring their own orientations: leave `orientation` out")
+            law = law.rotated(orientation)
+        self.V = fem.functionspace(mesh, ("Lagrange", degree, (dim,)))
         self.u = fem.Function(self.V, name="displacement")
+        self._degree = degree
         if quadrature_degree is None:
-            simplex = mesh.topology.cell_type == dmesh.CellType.tetrahedron
+            simplex = mesh.topology.cell_type in (
+                dmesh.CellType.tetrahedron,
+                dmesh.CellType.triangle,
+            )
             quadrature_degree = 2 * (degree - 1) if simplex else 2 * degree
         kinds: dict[str, type[Material]] = {"quadrature": QuadratureMaterial, "ufl": UflMaterial}
         if assembly not in kinds:
             raise InputError(f"assembly = {assembly!r}: give 'quadrature' or 'ufl'")
-        self.material = kinds[assembly](self.u, self.law, quadrature_degree)
+        self.material = kinds[assembly](self.u, law, quadrature_degree)
+        self.law = self.material.law
         self._check_cells()
-        volume = self.comm.allreduce(float(self.material.volumes.sum()), op=MPI.SUM)
-        self._edge = (volume / mesh.topology.index_map(3).size_global) ** (1 / 3)
-        low = self.comm.allreduce(mesh.geometry.x.min(axis=0), op=MPI.MIN)
-        high = self.comm.allreduce(mesh.geometry.x.max(axis=0), op=MPI.MAX)
+        owned = mesh.topology.index_map(dim).size_local * len(self.material.weights)
+        volume = self.comm.allreduce(float(self.material.volumes[:owned].sum()), op=MPI.SUM)
+        self._edge = (volume / mesh.topology.index_map(dim).size_global) ** (1 / dim)
+        # A rank may hold no cell.
+        low = self._over_ranks(mesh.geometry.x.min(axis=0, initial=np.inf), MPI.MIN)
+        high = self._over_ranks(mesh.geometry.x.max(axis=0, initial=-np.inf), MPI.MAX)
         self._box = (low, high)
         self._load = fem.Constant(mesh, PETSc.ScalarType(0.0))
+        self._factor = ufl.variable(self._load)
         v, du = ufl.TestFunction(self.V), ufl.TrialFunction(self.V)
-        self._external = self._external_forces([b for b in bcs if isinstance(b, Traction)], v)
-        internal = self.material.residual(v)
-        residual = internal if self._external is None else internal - self._external
+        self._contacts: dict[str, list[fem.Form]] = {}
+        dead, following = self._external_work(bcs, v)
+        self._works = dead + following
+        residual, jacobian = self._body(du, v)
+        for work in dead:
+            residual = residual - work
+        for work in following:
+            residual = residual - work
+            jacobian = jacobian - ufl.derivative(work, self.u, du)
         self._residual_form = fem.form(residual, jit_options=_JIT)
-        self._jacobian_form = fem.form(self.material.jacobian(du, v), jit_options=_JIT)
+        self._jacobian_form = fem.form(jacobian, jit_options=_JIT)
         self._set_displacements([b for b in bcs if isinstance(b, Displacement)])
-        self._set_solver(petsc_options or {})
+        self._set_solver(petsc_options or {}, symmetric=not following)
         self.history: list[StepRecord] = []
         self._trace: list[float] = []
         self._corrections: list[float] = []
 
     # -- set-up ------------------------------------------------------------------------------
+
+    def _body(self, du: Any, v: Any) -> tuple[Any, Any]:
+        """Forms of the forces of the body itself, and of their derivative."""
+        return self.material.residual(v), self.material.jacobian(du, v)
 
     def _check_cells(self) -> None:
         jacobian = fem.Expression(ufl.JacobianDeterminant(self.mesh), self.material.points)
@@ -176,44 +222,80 @@ class StaticProblem:
         if mixed:
             raise InputError(f"the mesh has {mixed} inverted or degenerate cells")
 
-    def _external_forces(self, tractions: list[Traction], v: Any) -> Any:
-        if not tractions:
-            return None
-        facets, tags = [], []
-        for k, traction in enumerate(tractions):
-            found = dmesh.locate_entities_boundary(self.mesh, 2, marker(traction.where, *self._box))
-            if self.comm.allreduce(len(found), op=MPI.SUM) == 0:
-                raise InputError(f"traction on {traction.where!r}: no boundary facet lies there")
-            facets.append(found)
-            tags.append(np.full(len(found), k + 1, dtype=np.int32))
-        everywhere = np.concatenate(facets)
-        unique, index = np.unique(everywhere, return_index=True)
-        if len(unique) != len(everywhere):
-            raise InputError("two tractions share boundary facets; add them up yourself")
-        meshtags = dmesh.meshtags(self.mesh, 2, unique, np.concatenate(tags)[index])
-        ds = ufl.Measure("ds", domain=self.mesh, subdomain_data=meshtags)
-        total = 0
-        for k, traction in enumerate(tractions):
-            value = fem.Constant(self.mesh, np.asarray(traction.value, dtype=PETSc.ScalarType))
-            total = total + self._load * ufl.inner(value, v) * ds(k + 1)
+    def _over_ranks(self, values: np.ndarray, op: MPI.Op) -> np.ndarray:
+        total = np.empty_like(values)
+        self.comm.Allreduce(values, total, op=op)
         return total
+
+    def _external_work(self, bcs: Sequence[Condition], v: Any) -> tuple[list[Any], list[Any]]:
+        """Virtual work of forces and contacts: first what u does not change, then the rest."""
+        dead = [b.work(self.u, v, self._factor, ufl.dx) for b in bcs if isinstance(b, BodyForce)]
+        following: list[Any] = []
+        surfaces = [b for b in bcs if not isinstance(b, Displacement | BodyForce)]
+        for given, ds in zip(surfaces, self._facets(surfaces), strict=True):
+            surface = Surface(self.u, v, self._factor, ds, self._penalty())
+            (following if given.follows else dead).append(given.work(surface))
+            if isinstance(given, RigidPlane | RigidSphere):
+                name = given.name or f"contact {len(self._contacts)}"
+                self._contacts[name] = [fem.form(f) for f in given.forces(surface)]
+        return dead, following
+
+    def _facets(self, surfaces: list[Any]) -> list[Any]:
+        """A measure for each load; facets may belong to several."""
+        if not surfaces:
+            return []
+        hits = []
+        for given in surfaces:
+            where = marker(given.where, *self._box)
+            found = dmesh.locate_entities_boundary(self.mesh, self.dim - 1, where)
+            if self.comm.allreduce(len(found), op=MPI.SUM) == 0:
+                kind = type(given).__name__.lower()
+                raise InputError(f"{kind} on {given.where!r}: no boundary facet lies there")
+            hits.append(found)
+        # One tag for each combination of loads: bit k is load k.
+        facets = np.unique(np.concatenate(hits))
+        tags = sum(np.isin(facets, hit).astype(np.int32) << k for k, hit in enumerate(hits))
+        meshtags = dmesh.meshtags(self.mesh, self.dim - 1, facets, tags)
+        # One rule for a force and its sum; a contact's edge lies within facets.
+        rule = {"quadrature_degree": 3 * self._degree}
+        ds = ufl.Measure("ds", domain=self.mesh, subdomain_data=meshtags, metadata=rule)
+        # Every rank must name the same combinations, also those it has no facet of.
+        combinations = sorted(set().union(*self.comm.allgather(set(np.unique(tags).tolist()))))
+        return [ds(tuple(c for c in combinations if c >> k & 1)) for k in range(len(surfaces))]
+
+    def _penalty(self) -> fem.Function:
+        """Ten times the law's largest constant over the edge of each cell."""
+        law, material = self.law, self.material
+        laws = law.grains.laws if isinstance(law, GrainsLaw) else [law]
+        largest = max(float(np.abs(one.stiffness()).max()) for one in laws)
+        volumes = material.volumes.reshape(len(material.cells), -1).sum(axis=1)
+        space = fem.functionspace(self.mesh, ("DG", 0))
+        penalty = fem.Function(space)
+        penalty.x.array[space.dofmap.list[material.cells].ravel()] = (
+            10 * largest / volumes ** (1 / self.dim)
+        )
+        return penalty
 
     def _set_displacements(self, displacements: list[Displacement]) -> None:
         self._bcs: list[fem.DirichletBC] = []
         self._targets: list[tuple[fem.Function, np.ndarray]] = []
         self._names: dict[str, list[np.ndarray]] = {}
         for number, given in enumerate(displacements):
-            hit = marker(given.where, *self._box)
+            locate = self._locator(given.where)
             name = given.name or (given.where if isinstance(given.where, str) else f"bc{number}")
             value = given.value
+            if not callable(value) and (
+                len(value) < self.dim or any(v not in (None, 0) for v in value[self.dim :])
+            ):
+                raise InputError(f"displacement on {given.where!r}: give {self.dim} components")
             caught = 0
-            self._names.setdefault(name, [np.zeros(0, dtype=np.int32)] * 3)
-            for k in range(3):
+            self._names.setdefault(name, [np.zeros(0, dtype=np.int32)] * self.dim)
+            for k in range(self.dim):
                 if not callable(value) and value[k] is None:
                     continue
                 sub = self.V.sub(k)
                 collapsed, _ = sub.collapse()
-                dofs = fem.locate_dofs_geometrical((sub, collapsed), hit)
+                dofs = locate(sub, collapsed)
                 target = fem.Function(collapsed)
                 if callable(value):
                     target.interpolate(partial(_component, value, k))
@@ -226,12 +308,44 @@ class StaticProblem:
                 self._names[name][k] = np.union1d(self._names[name][k], dofs[0]).astype(np.int32)
             if self.comm.allreduce(caught, op=MPI.SUM) == 0:
                 raise InputError(f"displacement on {given.where!r}: no node lies there")
-        if not self._bcs:
-            raise InputError("no displacement is prescribed: the body is free to move")
+        self._check_rigid_motions()
 
-    def _set_solver(self, options: dict[str, Any]) -> None:
+    def _locator(self, where: Any) -> Callable[..., list[np.ndarray]]:
+        if where == "boundary":
+            self.mesh.topology.create_connectivity(self.dim - 1, self.dim)
+            facets = dmesh.exterior_facet_indices(self.mesh.topology)
+            return lambda sub, space: fem.locate_dofs_topological(
+                (sub, space), self.dim - 1, facets
+            )
+        hit = marker(where, *self._box)
+        return lambda sub, space: fem.locate_dofs_geometrical((sub, space), hit)
+
+    def _check_rigid_motions(self) -> None:
+        """Contacts may hold what the displacements leave free; nothing else may."""
+        held = np.unique(np.concatenate([b.dof_indices()[0] for b in self._bcs] or [[]]))
+        held = held[held < self.V.dofmap.index_map.size_local * self.dim].astype(int)
+        # About the middle of what is held, where rotations and translations part, and in units of
+        # the body's size: all of them are of order one then.
+        x = self.V.tabulate_dof_coordinates()[held // self.dim]
+        sums = self._over_ranks(np.append(x.sum(axis=0), float(len(x))), MPI.SUM)
+        motions = np.array(rigid_motions(self.V, sums[:3] / max(sums[3], 1.0)))
+        motions[self.dim :] /= np.ptp(self._box, axis=0).max()
+        gram = self._over_ranks(motions[:, held] @ motions[:, held].T, MPI.SUM)
+        values, vectors = np.linalg.eigh(gram)
+        free = vectors[:, values < 1e-10 * max(values.max(), 1e-300)]
+        if free.shape[1] and not self._contacts:
+            axes = "xyz" if self.dim == 3 else "xy"
+            names = [f"translation along {a}" for a in axes]
+            names += [f"rotation about {a}" for a in ("xyz" if self.dim == 3 else "z")]
+            open_ = [
+                n for n, part in zip(names, np.abs(free).max(axis=1), strict=True) if part > 1e-6
+            ]
+            raise InputError(f"the displacements leave the body free to move: {', '.join(open_)}")
+
+    def _set_solver(self, options: dict[str, Any], symmetric: bool) -> None:
         self._b = fem_petsc.create_vector(self.V)
         self._A = fem_petsc.create_matrix(self._jacobian_form)
+        self._A.setNearNullSpace(near_nullspace(self.V))
         self._x = self._b.duplicate()
         self._snes = PETSc.SNES().create(self.comm)
         prefix = f"objstress_{id(self)}_"
@@ -242,9 +356,7 @@ class StaticProblem:
             "snes_rtol": 1e-10,
             "snes_stol": 0.0,
             "snes_max_it": 15,
-            "ksp_type": "preonly",
-            "pc_type": "lu",
-            "pc_factor_mat_solver_type": "mumps",
+            **solver_options(self.V.dofmap.index_map.size_global * self.dim, symmetric),
         }
         table = PETSc.Options()
         for key, value in (defaults | options).items():
@@ -266,14 +378,9 @@ class StaticProblem:
     def _residual(self, snes: Any, x: PETSc.Vec, b: PETSc.Vec) -> None:
         fem_petsc.assign(x, self.u)
         self.u.x.scatter_forward()
-        try:
-            # With the tangent: at all but the last of these points SNES asks for it next, and at
-            # that one the extrapolation of the next load step does.
-            self.material.update(tangent=True)
-            bad = 0
-        except InputError:
-            bad = 1
-        if self.comm.allreduce(bad, op=MPI.MAX):
+        # With the tangent: at all but the last of these points SNES asks for it next, and at
+        # that one the extrapolation of the next load step does.
+        if not self._evaluate(tangent=True):
             b.set(float("inf"))  # the line search shortens the step
             return
         self.assemble_residual(b)
@@ -285,6 +392,15 @@ class StaticProblem:
         self.material.update(tangent=True)
         self.assemble_jacobian(P)
 
+    def _evaluate(self, tangent: bool) -> bool:
+        """Whether the law has an answer at u, on all ranks: `Material.update`."""
+        try:
+            self.material.update(tangent=tangent)
+            bad = 0
+        except InputError:
+            bad = 1
+        return self.comm.allreduce(bad, op=MPI.MAX) == 0
+
     def assemble_residual(self, b: PETSc.Vec | None = None) -> PETSc.Vec:
         """Internal minus external forces at the present P, boundary conditions left out."""
         b = b or fem_petsc.create_vector(self.V)
@@ -292,6 +408,9 @@ class StaticProblem:
             local.set(0.0)
         fem_petsc.assemble_vector(b, self._residual_form)
         b.ghostUpdate(addv=PETSc.InsertMode.ADD, mode=PETSc.ScatterMode.REVERSE)
+        # What lay on ghosts is their owners' now; lifting must not send it a second time.
+        with b.localForm() as local:
+            local.array[b.getLocalSize() :] = 0.0
         return b
 
     def assemble_jacobian(self, A: PETSc.Mat | None = None, bcs: bool = True) -> PETSc.Mat:
@@ -302,6 +421,20 @@ class StaticProblem:
         A.assemble()
         return A
 
+    def _bring_in(self, b: PETSc.Vec, form: fem.Form, x: PETSc.Vec | None, alpha: float) -> None:
+        """Prescribed values g into the right-hand side of a linear problem with this matrix:
+        b - alpha A (g - x) on free nodes, alpha (g - x) on the others; x = 0 by default."""
+        with b.localForm() as local:
+            local.getArray()[b.getLocalSize() :] = 0.0  # or they would be added to b once more
+        fem_petsc.apply_lifting(b, [form], [self._bcs], None if x is None else [x], alpha=alpha)
+        b.ghostUpdate(addv=PETSc.InsertMode.ADD, mode=PETSc.ScatterMode.REVERSE)
+        fem_petsc.set_bc(b, self._bcs, x, alpha=alpha)
+        b.ghostUpdate(addv=PETSc.InsertMode.INSERT, mode=PETSc.ScatterMode.FORWARD)
+
+    def state(self) -> dict[str, fem.Function]:
+        """What a step changes: all that has to be kept to go back to a step or to go on from it."""
+        return {"displacement": self.u}
+
     # -- solution ----------------------------------------------------------------------------
 
     def solve(
@@ -311,6 +444,7 @@ class StaticProblem:
         smallest: float = 1 / 256,
         progress: bool = True,
         after_step: Callable[[StaticProblem, StepRecord], None] | None = None,
+        checkpoint: str | Path | None = None,
     ) -> list[StepRecord]:
         """Raise the load factor from 0 to 1 in `steps` equal steps, from the undeformed body.
 
@@ -321,77 +455,141 @@ class StaticProblem:
         Args:
             smallest: part of a given step under which the run ends.
             after_step: called with the problem and the record after each accepted step.
+            checkpoint: a folder that keeps every accepted state; a run that was interrupted goes
+                on from the last one there (`after_step` is called for those before, too).
 
         Returns:
             `history`.
 
         Raises:
-            ConvergenceError: the smallest step failed; u is the last accepted state.
+            InputError: the checkpoint is of another body or another number of steps.
+            ConvergenceError: the smallest step failed, the worst cells are named; u is the last
+                accepted state.
         """
         if steps < 1:
             raise InputError(f"steps = {steps}: give at least 1")
         self.history.clear()
         self.u.x.array[:] = 0.0
-        full = 1.0 / steps
-        size, load, rejected, good = full, 0.0, 0, 0
         self._update_all(0.0)
+        states = None if checkpoint is None else Checkpoint(self, checkpoint, steps)
+        self._march(1.0, steps, smallest, progress, after_step, states)
+        return self.history
+
+    def _march(
+        self,
+        end: float,
+        steps: int,
+        smallest: float,
+        progress: bool,
+        after_step: Callable[[Any, Any], None] | None,
+        states: Checkpoint | None,
+    ) -> None:
+        """From 0 to `end` in steps of end / steps, of the load factor or of time; see `solve`."""
+        full = end / steps
+        size, at, rejected, good = full, 0.0, 0, 0
+        for kept in states.restore() if states else ():
+            at, size, good = kept["load"], kept["size"], kept["good"]
+            self._update_all(at)
+            self.history.append(self._record_type(**kept["record"]))
+            if after_step is not None:
+                after_step(self, self.history[-1])
         bar = tqdm(
-            total=1.0,
-            desc="load",
+            total=end,
+            desc=self._pace,
             disable=not progress or self.comm.rank > 0,
             bar_format="{desc}: {percentage:3.0f}%|{bar}| {n:.3f} [{elapsed}]{postfix}",
+            initial=at,
         )
         with bar:
-            while load < 1 - 1e-12:
-                target = min(1.0, load + size)
-                saved = self.u.x.array.copy()
+            while at < end:
+                # No sliver is left at the end by the round-off of many sums.
+                target = at + size if at + size < end - 1e-9 * full else end
+                saved = self._copy_of_state()
                 if self._step(target):
                     record = self._record(target, rejected)
                     self.history.append(record)
                     bar.set_postfix_str(f", {len(record.residuals) - 1} iterations")
-                    bar.update(target - load)
-                    load, rejected, good = target, 0, good + 1
+                    bar.update(target - at)
+                    at, rejected, good = target, 0, good + 1
                     if good >= 2:
                         size = min(full, 2 * size)
+                    if states is not None:
+                        states.write(record, load=at, size=size, good=good)
                     if after_step is not None:
                         after_step(self, record)
                     continue
-                self.u.x.array[:] = saved
-                self._update_all(load)
-                size, rejected, good = 0.5 * (target - load), rejected + 1, 0
-                tqdm.write(
-                    f"step to load {target:.4f} rejected ({self._why}), next {size:.4f}",
-                    file=sys.stderr,
-                )
+                worst = self._worst_cells()
+                self._take_back(saved, at)
+                size, rejected, good = 0.5 * (target - at), rejected + 1, 0
+                if self.comm.rank == 0:
+                    tqdm.write(
+                        f"step to {self._pace} {target:.4f} rejected ({self._why}), "
+                        f"next {size:.4f}",
+                        file=sys.stderr,
+                    )
                 if size < smallest * full:
                     raise ConvergenceError(
-                        f"no convergence beyond load factor {load:.4f} ({self._why}); "
-                        "the last accepted state is kept"
+                        f"no convergence beyond {self._pace} {at:.4f} ({self._why}); the last "
+                        f"accepted state is kept; worst cells: {worst}"
                     )
-        return self.history
+
+    def _copy_of_state(self) -> dict[str, np.ndarray]:
+        return {name: f.x.array.copy() for name, f in self.state().items()}
+
+    def _take_back(self, saved: dict[str, np.ndarray], at: float) -> None:
+        """As if the step since `_copy_of_state` had not been tried."""
+        for name, function in self.state().items():
+            function.x.array[:] = saved[name]
+        self._update_all(at)
+
+    def _worst_cells(self, number: int = 3) -> str:
+        """The cells whose det F was least when a step failed, in words."""
+        j = np.linalg.det(self.material.F).reshape(len(self.material.cells), -1).min(axis=1)
+        j = j[: self.mesh.topology.index_map(self.dim).size_local]
+        worst = np.argsort(j)[:number].astype(np.int32)
+        middle = dmesh.compute_midpoints(self.mesh, self.dim, worst)
+        own = self.mesh.topology.original_cell_index[worst]
+        found = sorted(
+            each
+            for rank in self.comm.allgather(
+                list(zip(j[worst].tolist(), own.tolist(), middle.tolist(), strict=True))
+            )
+            for each in rank
+        )
+        return "; ".join(
+            f"{cell} at ({', '.join(f'{x:.3g}' for x in at[: self.dim])}), det F = {least:.2g}"
+            for least, cell, at in found[:number]
+        )
 
     def _update_all(self, load: float) -> None:
+        self._set_loads(load)
+        self.material.update(tangent=True)
+
+    def _set_loads(self, load: float) -> None:
         self._load.value = load
         for function, target in self._targets:
             function.x.array[:] = load * target
-        self.material.update(tangent=True)
 
     def _step(self, target: float) -> bool:
-        # Extrapolation: the linear problem at the last state with the new loads.
-        self.material.update(tangent=True)
-        self._load.value = target
-        for function, full in self._targets:
-            function.x.array[:] = target * full
+        self._set_loads(target)
+        return self._newton()
+
+    def _newton(self) -> bool:
+        """Equilibrium under the loads that are set; False, and why in `_why`, if none is found.
+
+        From u by one step of Newton's method as it is, which brings in the prescribed
+        displacements (after a load step: the extrapolation), then by SNES.
+        """
         self._trace.clear()
         self._corrections.clear()
         self._why = ""
+        if not self._evaluate(tangent=True):
+            self._why = "det F <= 0 at the start"
+            return False
         fem_petsc.assign(self.u, self._x)
         self.assemble_jacobian(self._A)
         b = self.assemble_residual(self._b)
-        fem_petsc.apply_lifting(b, [self._jacobian_form], [self._bcs], [self._x], alpha=-1.0)
-        b.ghostUpdate(addv=PETSc.InsertMode.ADD, mode=PETSc.ScatterMode.REVERSE)
-        fem_petsc.set_bc(b, self._bcs, self._x, alpha=-1.0)
-        b.ghostUpdate(addv=PETSc.InsertMode.INSERT, mode=PETSc.ScatterMode.FORWARD)
+        self._bring_in(b, self._jacobian_form, self._x, -1.0)
         first = float(b.norm())
         ksp = self._snes.getKSP()
         ksp.setOperators(self._A)
@@ -402,10 +600,7 @@ class StaticProblem:
             return False
         self._corrections.append(float(change.norm()))
         self._x.axpy(-1.0, change)
-        # Round-off of the assembled forces: F carries 1e-16, the stress C times that, a node the
-        # stress times its area, which is its diagonal stiffness times the cell's edge.
-        noise = 1e-15 * float(self._A.getDiagonal().norm()) * self._edge
-        self._snes.setTolerances(atol=max(1e-13 * first, noise))
+        self._snes.setTolerances(atol=max(1e-13 * first, self._noise()))
         self._snes.solve(None, self._x)
         reason = self._snes.getConvergedReason()
         self._trace.insert(0, first)
@@ -418,38 +613,54 @@ class StaticProblem:
         self.u.x.scatter_forward()
         return True
 
-    def _record(self, load: float, rejected: int) -> StepRecord:
-        material = self.material
-        owned = self.mesh.topology.index_map(3).size_local * len(material.weights)
-        f = material.F[:owned]
-        forces = fem_petsc.create_vector(self.V)
-        with forces.localForm() as local:
-            local.set(0.0)
-        fem_petsc.assemble_vector(forces, self._residual_form)
-        forces.ghostUpdate(addv=PETSc.InsertMode.ADD, mode=PETSc.ScatterMode.REVERSE)
-        values = forces.getArray()
+    def _noise(self) -> float:
+        """Round-off of the norm of the assembled forces, at the tangent and u of `_newton`.
+
+        F carries 1e-16 (that of u over a cell's edge, where u is the larger), the stress C times
+        that, a node the stress times its area: its diagonal stiffness times the edge.
+        """
+        size = max(self._edge, float(self._x.norm(PETSc.NormType.NORM_INFINITY)))
+        return 1e-15 * float(self._A.getDiagonal().norm()) * size
+
+    def _reactions(self) -> dict[str, list[float]]:
+        values = self.assemble_residual().getArray()
         reactions = {}
         for name, dofs in self._names.items():
             sums = [float(values[d[d < len(values)]].sum()) for d in dofs]
-            reactions[name] = self.comm.allreduce(np.array(sums), op=MPI.SUM).tolist()
+            reactions[name] = self._over_ranks(np.array(sums), MPI.SUM).tolist()
+        for name, forms in self._contacts.items():
+            sums = [float(fem.assemble_scalar(form)) for form in forms]
+            reactions[name] = self._over_ranks(np.array(sums), MPI.SUM).tolist()
+        return reactions
+
+    def _stored(self) -> float:
+        """Energy of the whole body as of the last update of the material, GPa length^3."""
+        material = self.material
+        owned = self.mesh.topology.index_map(self.dim).size_local * len(material.weights)
         energy = float(material.energy[:owned] @ material.volumes[:owned])
+        return self.comm.allreduce(energy, op=MPI.SUM)
+
+    def _record(self, load: float, rejected: int) -> StepRecord:
+        material = self.material
+        owned = self.mesh.topology.index_map(self.dim).size_local * len(material.weights)
+        f = material.F[:owned]
         return StepRecord(
             load=load,
             residuals=list(self._trace),
             corrections=list(self._corrections),
             order=observed_order(self._corrections),
             rejected=rejected,
-            reactions=reactions,
-            energy=self.comm.allreduce(energy, op=MPI.SUM),
+            reactions=self._reactions(),
+            energy=self._stored(),
             min_J=self.comm.allreduce(float(np.linalg.det(f).min(initial=np.inf)), op=MPI.MIN),
             outside=self.comm.allreduce(int(self.law.outside(f).sum()), op=MPI.SUM),
             points=self.comm.allreduce(owned, op=MPI.SUM),
         )
 
     def write(self, path: str | Path) -> None:
-        """Write the present state to an XDMF file for ParaView, see `ResultFile`."""
+        """Write the present state as VTX (`.bp`) for ParaView, see `ResultFile`."""
         from objstress.fem.output import ResultFile
 
         file = ResultFile(self, path)
-        file.write(self.history[-1].load if self.history else 0.0)
+        file.write(self.history[-1].at if self.history else 0.0)
         file.close()

@@ -9,7 +9,8 @@ import ufl
 from dolfinx import fem
 
 from objstress.errors import InputError
-from objstress.fem.material import Material
+from objstress.fem.grains import Grains, GrainsLaw
+from objstress.fem.material import Material, gradient
 from objstress.laws.base import MaterialLaw
 from objstress.laws.compiled import PolynomialLaw
 from objstress.laws.rotated import RotatedLaw
@@ -25,17 +26,20 @@ class UflMaterial(Material):
     elements, dolfinx keeps the result. Arguments: see `Material`.
 
     Raises:
-        InputError: a law that is no polynomial.
+        InputError: a law that is no polynomial, or grains of several laws.
     """
 
-    def __init__(self, u: fem.Function, law: MaterialLaw, degree: int):
+    def __init__(self, u: fem.Function, law: MaterialLaw | Grains, degree: int):
         super().__init__(u, law, degree)
-        inner = law.law if isinstance(law, RotatedLaw) else law
+        # In the crystal's frame, where symmetry leaves the fewest terms: W(F Q), gradients times Q.
+        inner, self._turn = self.law, None
+        if isinstance(inner, RotatedLaw):
+            self._turn, inner = ufl.as_matrix(inner.Q.tolist()), inner.law
+        elif isinstance(inner, GrainsLaw):
+            self._turn, inner = self._orientations(inner), inner.only_law()
         if not isinstance(inner, PolynomialLaw):
             raise InputError("assembly 'ufl' takes a polynomial law; make one by law.compile()")
-        # In the crystal's frame, where symmetry leaves the fewest terms: W(F Q), gradients times Q.
-        self._turn = ufl.as_matrix(law.Q.tolist()) if isinstance(law, RotatedLaw) else None
-        deformation = self._turned(ufl.Identity(3) + ufl.grad(u))
+        deformation = self._turned(ufl.Identity(3) + gradient(u))
         self._response = UflResponse(inner.polynomial.terms(), deformation)
 
     def _evaluate(self, tangent: bool) -> None:
@@ -62,8 +66,15 @@ class UflMaterial(Material):
     def piola(self) -> np.ndarray:
         return self.law.response(self.F, 1)[1].numpy()
 
+    def _orientations(self, law: GrainsLaw) -> fem.Function:
+        space = fem.functionspace(self.u.function_space.mesh, ("DG", 0, (3, 3)))
+        turns = fem.Function(space)
+        rows = space.dofmap.list[self.cells].ravel()
+        turns.x.array.reshape(-1, 9)[rows] = law.Q.numpy()[law.cell_grains].reshape(-1, 9)
+        return turns
+
     def _gradient_of(self, w: Any) -> Any:
-        return self._turned(ufl.grad(w))
+        return self._turned(gradient(w))
 
     def _turned(self, tensor: Any) -> Any:
         return tensor if self._turn is None else tensor * self._turn

@@ -1,16 +1,21 @@
-"""The finite-element side against independent answers: pure UFL, patch test, bars."""
+"""The finite-element side against independent answers: pure UFL, closed forms, published ones."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 import ufl
 from dolfinx import fem
 from dolfinx.fem import petsc as fem_petsc
+from scipy.optimize import brentq
 
 from objstress.fem import meshes
-from objstress.fem.boundary import Displacement, Traction
+from objstress.fem.boundary import Displacement, symmetry_plane
+from objstress.fem.contact import RigidSphere
+from objstress.fem.loads import BodyForce, Traction
 from objstress.fem.problem import StaticProblem
-from objstress.laws.analytic import SaintVenantKirchhoff
+from objstress.laws.analytic import DecoupledNeoHooke, SaintVenantKirchhoff
 from objstress.laws.base import MaterialLaw
 from objstress.laws.rotated import orientation
 from objstress.symmetry.tensors import MANDEL, voigt_to_mandel
@@ -133,3 +138,130 @@ def pulled_plate(
     )
     problem.solve(steps, progress=progress)
     return problem
+
+
+def cooks_membrane(n: int, degree: int = 1) -> float:
+    """Tip displacement u_y at (48, 52) mm of Cook's membrane at finite strain, mm.
+
+    48 mm long, 44 mm high at the wall and 16 mm at the end, one element thick, u_z = 0; decoupled
+    neo-Hooke with mu = 0.4225 MPa, nu = 0.3; a dead load of 1 N along y in ten steps.
+
+    deal.II code gallery, "Quasi-static finite-strain compressible elasticity".
+
+    Args:
+        n: elements along each side.
+    """
+    mu, nu = 0.4225e-3, 0.3
+    mesh = meshes.box((1.0, 1.0, 1.0), (n, n, 1))
+    x = mesh.geometry.x
+    s, t = x[:, 0].copy(), x[:, 1].copy()
+    x[:, 0], x[:, 1] = 48 * s, 44 * s + t * (44 * (1 - s) + 16 * s)
+    problem = StaticProblem(
+        mesh,
+        DecoupledNeoHooke(mu, 2 * mu * (1 + nu) / (3 * (1 - 2 * nu))),
+        [
+            Displacement("x=min", (0.0, 0.0, 0.0)),
+            symmetry_plane("z=min"),
+            symmetry_plane("z=max"),
+            Traction("x=max", (0.0, 1e-3 / 16, 0.0)),
+        ],
+        degree=degree,
+    )
+    problem.solve(10, progress=False)
+    nodes = problem.V.tabulate_dof_coordinates()
+    tip = np.argmin(np.linalg.norm(nodes - [48, 52, 0], axis=1))
+    return float(problem.u.x.array.reshape(-1, 3)[tip, 1])
+
+
+def manufactured_errors(
+    stiffness: np.ndarray, n: int, degree: int, kind: str = "hexahedron"
+) -> tuple[float, float]:
+    """Errors of u in L2 and of grad u in L2 against a given smooth u, on the unit cube.
+
+    Saint-Venant-Kirchhoff; b = -Div P(I + grad u) is what UFL makes of the given u, which is
+    prescribed on the boundary.
+
+    Args:
+        stiffness: 6 x 6 Voigt, GPa; any anisotropy.
+        n: cells along an edge.
+    """
+    mesh = meshes.box((1.0, 1.0, 1.0), (n, n, n), kind)
+    x = ufl.SpatialCoordinate(mesh)
+    phases = ((1.0, 0.3, 0.2), (0.2, 1.1, 0.4), (0.5, 0.1, 0.9))
+
+    def parts(sin: Any, x: Any) -> list[Any]:
+        return [0.03 * sin(2 * sum(k * x[i] for i, k in enumerate(phase))) for phase in phases]
+
+    exact = ufl.as_vector(parts(ufl.sin, x))
+    c = ufl.as_tensor(
+        np.einsum("aij,ab,bkl->ijkl", MANDEL, voigt_to_mandel(stiffness), MANDEL).tolist()
+    )
+    f = ufl.Identity(3) + ufl.grad(exact)
+    e = 0.5 * (f.T * f - ufl.Identity(3))
+    i, j, k, l = ufl.indices(4)
+    piola = f * ufl.as_tensor(c[i, j, k, l] * e[k, l], (i, j))
+    problem = StaticProblem(
+        mesh,
+        SaintVenantKirchhoff(stiffness),
+        [
+            Displacement("boundary", lambda p: np.array(parts(np.sin, p))),
+            BodyForce(-ufl.div(piola)),
+        ],
+        degree=degree,
+        quadrature_degree=2 * degree + 1,
+    )
+    problem.solve(1, progress=False)
+    dx = ufl.Measure("dx", domain=mesh, metadata={"quadrature_degree": 2 * degree + 4})
+
+    def norm(gap: Any) -> float:
+        square = fem.assemble_scalar(fem.form(ufl.inner(gap, gap) * dx))
+        return float(np.sqrt(mesh.comm.allreduce(square)))
+
+    return norm(problem.u - exact), norm(ufl.grad(problem.u - exact))
+
+
+def hertz_indentation(
+    law: MaterialLaw,
+    turn: Any = None,
+    cells: int = 22,
+    radius: float = 10.0,
+    depth: float = 0.05,
+    steps: int = 2,
+    quarter: bool = True,
+) -> list[tuple[float, float]]:
+    """(depth, force) of a rigid sphere pressed into a half-space; lengths as radius, force GPa
+    length^2. Hertz: F = 4/3 E / (1 - nu^2) R^(1/2) d^(3/2).
+
+    The half-space is a block of 120 contact radii, its cells growing away from the contact, where
+    their edge is 0.12 contact radii.
+
+    Args:
+        turn: orientation of the crystal, its indented direction along z.
+        cells: from the axis outwards, and downwards.
+        quarter: whether x = 0 and y = 0 are mirror planes; else the whole block is meshed.
+    """
+    contact = np.sqrt(radius * depth)
+
+    growth = brentq(lambda g: 0.12 * (g**cells - 1) / (g - 1) - 120, 1.0001, 9.0)
+    down = 0.12 * contact * (growth ** np.arange(cells + 1) - 1) / (growth - 1)
+    n = cells if quarter else 2 * cells
+    mesh = meshes.box((1.0, 1.0, 1.0), (n, n, cells))
+    x = mesh.geometry.x
+    sides = down if quarter else np.concatenate([-down[:0:-1], down])
+    x[:, :2] = sides[np.rint(x[:, :2] * n).astype(int)]
+    x[:, 2] = -down[np.rint((1 - x[:, 2]) * cells).astype(int)]
+    near = 3 * contact
+    sphere = RigidSphere(
+        lambda p: (np.abs(p[2]) < 1e-9) & (np.hypot(p[0], p[1]) < near),
+        (0.0, 0.0, -depth),
+        name="sphere",
+        centre=(0.0, 0.0, radius),
+        radius=radius,
+    )
+    walls = [symmetry_plane("x=min"), symmetry_plane("y=min")] if quarter else []
+    problem = StaticProblem(
+        mesh, law, [Displacement("z=min", (0, 0, 0)), *walls, sphere], orientation=turn
+    )
+    history = problem.solve(steps, progress=False)
+    whole = 4 if quarter else 1
+    return [(r.load * depth, whole * abs(r.reactions["sphere"][2])) for r in history]

@@ -109,3 +109,60 @@ class NeoHooke(MaterialLaw):
     @classmethod
     def from_dict(cls, description: dict[str, Any], tensors: dict[str, Tensor]) -> NeoHooke:
         return cls(description["mu"], description["lam"])
+
+
+class DecoupledNeoHooke(MaterialLaw):
+    r"""W = mu/2 (J^(-2/3) tr F^T F - 3) + kappa/4 (J^2 - 1 - 2 ln J), shape and volume apart.
+
+        P = mu J^(-2/3) (F - I1/3 F^-T) + kappa/2 (J^2 - 1) F^-T,   I1 = tr F^T F
+
+    Simo, Taylor and Pister, Comput. Methods Appl. Mech. Engrg. 51 (1985) 177.
+
+    Args:
+        mu: shear modulus, GPa, positive.
+        kappa: bulk modulus, GPa, positive.
+    """
+
+    kind = "decoupled-neo-hooke"
+    point_group = O3
+
+    def __init__(self, mu: float, kappa: float):
+        if not (mu > 0 and kappa > 0):
+            raise InputError(f"mu = {mu}, kappa = {kappa} GPa: both must be > 0")
+        self.mu, self.kappa = float(mu), float(kappa)
+
+    def _evaluate(self, F: Tensor, order: int) -> tuple[Tensor, ...]:
+        j = torch.linalg.det(F)
+        first = (F * F).sum((-1, -2))
+        scale = self.mu * j ** (-2 / 3)
+        energy = 0.5 * (scale * first - 3 * self.mu)
+        out = [energy + 0.25 * self.kappa * (j**2 - 1 - 2 * torch.log(j))]
+        if order >= 1:
+            inverse = torch.linalg.inv(F)
+            turned = inverse.transpose(-1, -2)
+            pressure = 0.5 * self.kappa * (j**2 - 1) - scale * first / 3
+            out.append(scale[:, None, None] * F + pressure[:, None, None] * turned)
+        if order >= 2:
+
+            def each(values: Tensor) -> Tensor:
+                return values[:, None, None, None, None]
+
+            eye = torch.eye(3, dtype=F.dtype)
+            mixed = torch.einsum("nij,nkl->nijkl", F, turned)
+            both = torch.einsum("nij,nkl->nijkl", turned, turned)
+            a = each(scale) * (
+                torch.einsum("ik,jl->ijkl", eye, eye)
+                - 2 / 3 * (mixed + mixed.permute(0, 3, 4, 1, 2))
+            )
+            a = a + each(2 / 9 * scale * first + self.kappa * j**2) * both
+            out.append(a - each(pressure) * torch.einsum("njk,nli->nijkl", inverse, inverse))
+        return tuple(out)
+
+    def to_dict(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        return {"kind": self.kind, "mu": self.mu, "kappa": self.kappa}, {}
+
+    @classmethod
+    def from_dict(
+        cls, description: dict[str, Any], tensors: dict[str, Tensor]
+    ) -> DecoupledNeoHooke:
+        return cls(description["mu"], description["kappa"])

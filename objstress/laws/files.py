@@ -13,7 +13,7 @@ from torch import Tensor
 
 from objstress.errors import InputError
 from objstress.files import write_whole
-from objstress.laws.analytic import NeoHooke, SaintVenantKirchhoff
+from objstress.laws.analytic import DecoupledNeoHooke, NeoHooke, SaintVenantKirchhoff
 from objstress.laws.base import MaterialLaw
 from objstress.laws.compiled import PolynomialLaw
 from objstress.laws.ensemble import EnsembleLaw
@@ -26,6 +26,7 @@ _KINDS: dict[str, Any] = {
     kind.kind: kind
     for kind in (
         SaintVenantKirchhoff,
+        DecoupledNeoHooke,
         NeoHooke,
         LearnedLaw,
         EnsembleLaw,

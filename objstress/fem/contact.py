@@ -1,0 +1,106 @@
+"""Frictionless contact with rigid bodies, by penalty."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import ufl
+from dolfinx import fem
+
+from objstress.errors import InputError
+from objstress.fem.boundary import Marker
+from objstress.fem.loads import Surface, vector
+
+
+@dataclass(frozen=True)
+class _Contact:
+    r"""Pi = eps/2 integral of <-g>^2 dS,  g the gap at x = X + u, < > the positive part.
+
+    The pressure eps <-g> stands for the true one; the body sinks in by pressure / eps. Facets
+    that never come near cost nothing but their assembly, so `where` may be generous.
+    """
+
+    where: str | Marker
+    motion: Sequence[float]
+    stiffness: float | None = None
+    name: str = ""
+    follows = True
+
+    def gap(self, u: fem.Function, shift: Any) -> tuple[Any, Any]:
+        """Gap and its gradient (the unit normal towards the body) at x = X + u, UFL."""
+        raise NotImplementedError
+
+    def _pressure(self, surface: Surface) -> tuple[Any, Any]:
+        mesh = surface.u.function_space.mesh
+        if self.stiffness is not None and not self.stiffness > 0:
+            raise InputError(
+                f"penalty stiffness = {self.stiffness}: give a positive GPa per length"
+            )
+        shift = surface.load * vector(surface.u, self.motion, "motion")
+        gap, normal = self.gap(surface.u, shift)
+        stiffness: Any = surface.stiffness
+        if self.stiffness is not None:
+            stiffness = fem.Constant(mesh, float(self.stiffness))
+        return stiffness * ufl.max_value(-gap, 0.0), normal
+
+    def work(self, surface: Surface) -> Any:
+        """UFL form of the virtual work on the body."""
+        pressure, normal = self._pressure(surface)
+        return pressure * ufl.inner(normal, surface.v) * surface.ds
+
+    def forces(self, surface: Surface) -> list[Any]:
+        """UFL forms of the components of the force on the body."""
+        pressure, normal = self._pressure(surface)
+        return [pressure * normal[k] * surface.ds for k in range(len(surface.u))]
+
+
+@dataclass(frozen=True)
+class RigidPlane(_Contact):
+    """A half-space that the body cannot enter: g = (x - p - load motion) . n.
+
+    Args:
+        where: facets that may touch it, as in `Displacement`.
+        motion: of the plane, reached at load factor 1.
+        stiffness: eps, GPa per length; by default ten times the law's largest constant over the
+            edge of each cell.
+        name: how its force is listed among the reactions.
+        point: p, on the plane.
+        normal: n, out of the half-space towards the body, any length.
+    """
+
+    point: Sequence[float] = (0.0, 0.0, 0.0)
+    normal: Sequence[float] = (0.0, 0.0, 1.0)
+
+    def gap(self, u: fem.Function, shift: Any) -> tuple[Any, Any]:
+        length = float(np.linalg.norm(self.normal))
+        if not length > 0:
+            raise InputError("a plane's normal has length zero")
+        normal = vector(u, np.asarray(self.normal) / length, "normal")
+        x = ufl.SpatialCoordinate(u.function_space.mesh) + u
+        return ufl.inner(x - vector(u, self.point, "point") - shift, normal), normal
+
+
+@dataclass(frozen=True)
+class RigidSphere(_Contact):
+    """A ball that the body cannot enter: g = |x - c - load motion| - R (in two dimensions a
+    cylinder).
+
+    Args:
+        where, motion, stiffness, name: as in `RigidPlane`.
+        centre: c at load factor 0.
+        radius: R.
+    """
+
+    centre: Sequence[float] = (0.0, 0.0, 0.0)
+    radius: float = 1.0
+
+    def gap(self, u: fem.Function, shift: Any) -> tuple[Any, Any]:
+        if not self.radius > 0:
+            raise InputError(f"radius = {self.radius}: give a positive length")
+        mesh = u.function_space.mesh
+        away = ufl.SpatialCoordinate(mesh) + u - vector(u, self.centre, "centre") - shift
+        distance = ufl.sqrt(ufl.inner(away, away))
+        return distance - fem.Constant(mesh, float(self.radius)), away / distance

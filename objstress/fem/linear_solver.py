@@ -1,0 +1,64 @@
+"""Which linear solver a problem gets: direct when it is small, multigrid when it is large."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from dolfinx import fem
+from petsc4py import PETSc
+
+DIRECT_UP_TO = 60_000
+"""Unknowns up to which MUMPS beats multigrid on a solid body."""
+
+
+def solver_options(unknowns: int, symmetric: bool) -> dict[str, Any]:
+    """PETSc options: MUMPS up to `DIRECT_UP_TO` unknowns, then CG (or GMRES) with GAMG.
+
+    Args:
+        unknowns: of the whole problem.
+        symmetric: whether the tangent is (follower loads make it unsymmetric).
+    """
+    if unknowns <= DIRECT_UP_TO:
+        return {"ksp_type": "preonly", "pc_type": "lu", "pc_factor_mat_solver_type": "mumps"}
+    return {
+        "ksp_type": "cg" if symmetric else "gmres",
+        "ksp_rtol": 1e-8,
+        "ksp_max_it": 500,
+        "pc_type": "gamg",
+        "pc_gamg_threshold": 0.01,
+        "mg_levels_ksp_type": "chebyshev",
+        "mg_levels_pc_type": "jacobi",
+    }
+
+
+def rigid_motions(V: fem.FunctionSpace, centre: np.ndarray | float = 0.0) -> list[np.ndarray]:
+    """The rigid motions as arrays of the local degrees of freedom: three and three, or two and one.
+
+    Translations first, then rotations about the axes through the centre.
+    """
+    x = V.tabulate_dof_coordinates() - centre
+    dim = V.dofmap.index_map_bs
+    motions = []
+    for k in range(dim):
+        motions.append(np.zeros((len(x), dim)))
+        motions[-1][:, k] = 1.0
+    for i, j in ((1, 2), (2, 0), (0, 1)) if dim == 3 else ((0, 1),):
+        motions.append(np.zeros((len(x), dim)))
+        motions[-1][:, i], motions[-1][:, j] = -x[:, j], x[:, i]
+    return [m.ravel() for m in motions]
+
+
+def near_nullspace(V: fem.FunctionSpace) -> PETSc.NullSpace:
+    """The rigid motions, orthonormal, for `Mat.setNearNullSpace`."""
+    owned = V.dofmap.index_map.size_local * V.dofmap.index_map_bs
+    total = V.dofmap.index_map.size_global * V.dofmap.index_map_bs
+    vectors: list[PETSc.Vec] = []
+    for motion in rigid_motions(V):
+        vector = PETSc.Vec().createMPI((owned, total), comm=V.mesh.comm)
+        vector.setArray(motion[:owned])
+        for other in vectors:
+            vector.axpy(-vector.dot(other), other)
+        vector.normalize()
+        vectors.append(vector)
+    return PETSc.NullSpace().create(vectors=vectors, comm=V.mesh.comm)

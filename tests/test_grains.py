@@ -1,0 +1,218 @@
+"""Grains: orientations, laws cell by cell, effective constants and their bounds."""
+
+import numpy as np
+import pytest
+
+pytest.importorskip("objstress.fem")
+
+from dolfinx import mesh as dmesh
+
+from objstress.errors import InputError
+from objstress.fem import (
+    Displacement,
+    Grains,
+    PeriodicCell,
+    StaticProblem,
+    Voronoi,
+    mean_deformation,
+    meshes,
+    random_seeds,
+    symmetry_plane,
+)
+from objstress.laws.analytic import NeoHooke, SaintVenantKirchhoff
+from objstress.laws.elasticity import cubic_stiffness
+from objstress.laws.polycrystal import (
+    isotropic_bounds,
+    isotropic_moduli,
+    reuss_average,
+    turned_stiffness,
+    voigt_average,
+)
+from objstress.laws.rotated import orientation
+from objstress.laws.texture import (
+    from_bunge,
+    random_orientations,
+    read_orientations,
+    textured_orientations,
+    to_bunge,
+)
+
+C = cubic_stiffness(168.4, 121.4, 75.4)
+COPPER = SaintVenantKirchhoff(C, "m-3m")
+UNIT = (1.0, 1.0, 1.0)
+
+
+def test_one_grain_is_the_turned_crystal():
+    turn = random_orientations(1)
+    mesh = meshes.box(UNIT, (2, 3, 2), jitter=0.1)
+    bcs = [Displacement("x=min", (0, 0, 0)), Displacement("x=max", (0.05, 0.02, None), "end")]
+    ids = np.zeros(12, dtype=int)
+    as_grains = StaticProblem(mesh, Grains(ids, turn, COPPER), bcs)
+    as_one = StaticProblem(mesh, COPPER, bcs, orientation=turn[0])
+    for problem in (as_grains, as_one):
+        problem.solve(1, progress=False)
+    assert as_grains.u.x.array == pytest.approx(as_one.u.x.array, abs=1e-12)
+    assert as_grains.history[-1].energy == pytest.approx(as_one.history[-1].energy, rel=1e-12)
+
+
+@pytest.mark.parametrize("assembly", ["quadrature", "ufl"])
+def test_a_layered_body_is_its_two_crystals(assembly):
+    """Under one mean deformation in series: each layer's stress is its own law's at its own F."""
+    turns = np.stack([np.eye(3), orientation((1, 1, 1))])
+    law = COPPER.compile() if assembly == "ufl" else COPPER
+    mesh = meshes.box(UNIT, (4, 1, 1))
+    grains = Grains(lambda x: (x[:, 0] > 0.5).astype(int), turns, law)
+    f = np.eye(3) + 0.01 * np.random.default_rng(0).normal(size=(3, 3))
+    problem = StaticProblem(mesh, grains, [mean_deformation(f)], assembly=assembly)
+    problem.u.interpolate(lambda x: (f - np.eye(3)) @ x)
+    problem.material.update(tangent=True)
+    middle = dmesh.compute_midpoints(mesh, 3, np.arange(4, dtype=np.int32))
+    stresses = problem.material.piola().reshape(4, -1, 3, 3)
+    for stress, x in zip(stresses, middle, strict=True):
+        expected = law.rotated(turns[int(x[0] > 0.5)]).stress(f).numpy()
+        assert stress == pytest.approx(np.broadcast_to(expected, stress.shape), abs=1e-12)
+
+
+def test_forms_and_quadrature_agree_on_grains():
+    law = COPPER.compile()
+    grains = Grains(Voronoi(random_seeds(5, UNIT), UNIT), random_orientations(5), law)
+    bcs = [Displacement("x=min", (0, 0, 0)), Displacement("x=max", (0.03, 0.01, None), "end")]
+    ends = []
+    for assembly in ("quadrature", "ufl"):
+        problem = StaticProblem(meshes.box(UNIT, (4, 4, 4)), grains, bcs, assembly=assembly)
+        problem.solve(1, progress=False)
+        ends.append(problem.history[-1].reactions["end"])
+    assert ends[0] == pytest.approx(ends[1], rel=1e-9)
+
+
+def test_grains_of_several_laws_keep_their_own():
+    """A soft and a stiff half in parallel: the reactions add up to those of each alone."""
+    laws = [NeoHooke(80.0, 0.0), NeoHooke(20.0, 0.0)]
+    mesh = meshes.box(UNIT, (2, 2, 2))
+    grains = Grains(lambda x: (x[:, 1] > 0.5).astype(int), np.stack([np.eye(3)] * 2), laws)
+    sides = [symmetry_plane(f"{axis}=min") for axis in "xyz"]
+    sides += [symmetry_plane("y=max"), symmetry_plane("z=max")]
+    pull = Displacement("x=max", (0.05, None, None), "end")
+    forces = []
+    for law in (grains, *laws):
+        problem = StaticProblem(mesh, law, [*sides, pull])
+        problem.solve(1, progress=False)
+        forces.append(problem.history[-1].reactions["end"][0])
+    assert forces[0] == pytest.approx((forces[1] + forces[2]) / 2, rel=1e-10)
+
+
+def test_voronoi_cells_repeat_with_the_box():
+    voronoi = Voronoi(random_seeds(20, (1, 2, 3), seed=1), (1, 2, 3))
+    x = np.random.default_rng(0).uniform(size=(200, 3)) * (1, 2, 3)
+    assert (voronoi(x) == voronoi(x + np.array([1, -2, 3]))).all()
+    nearest = np.linalg.norm(
+        (x[:, None] - voronoi.seeds + np.array([1, 2, 3]) / 2) % (1, 2, 3)
+        - np.array([1, 2, 3]) / 2,
+        axis=-1,
+    ).argmin(axis=1)
+    assert (voronoi(x) == nearest).all()
+
+
+def test_bunge_angles_turn_crystal_axes_as_defined():
+    """(phi1, 0, 0) turns [100] about z; cube, Goss and brass have their {hkl}<uvw>."""
+    assert from_bunge([[30, 0, 0]])[0] @ [1, 0, 0] == pytest.approx([3**0.5 / 2, 0.5, 0])
+    for angles, plane, along in [
+        ((0, 45, 0), (0, 1, 1), (1, 0, 0)),
+        ((35.2644, 45, 0), (0, 1, 1), (2, -1, 1)),
+    ]:
+        q = from_bunge([angles])[0]
+        normal, rolling = q @ plane, q @ along
+        assert abs(normal[2]) == pytest.approx(np.linalg.norm(plane), abs=1e-5)
+        assert abs(rolling[0]) == pytest.approx(np.linalg.norm(along), abs=1e-5)
+    q = random_orientations(50)
+    assert from_bunge(to_bunge(q)) == pytest.approx(q, abs=1e-12)
+
+
+def test_textures_scatter_as_asked():
+    component = from_bunge([[35, 45, 0]])[0]
+    q = textured_orientations(4000, component, 5.0)
+    cosine = (np.einsum("gij,ij->g", q, component) - 1) / 2
+    angle = np.degrees(np.arccos(np.clip(cosine, -1, 1)))
+    assert np.sqrt((angle**2).mean()) == pytest.approx(5 * 3**0.5, rel=0.03)
+    assert textured_orientations(3, component, 0.0) == pytest.approx(np.stack([component] * 3))
+
+
+def test_files_of_angles_are_read_or_named(tmp_path):
+    path = tmp_path / "odf.txt"
+    path.write_text("# phi1 Phi phi2 weight\n0 0 0 1\n35.3, 45, 0\n")
+    assert read_orientations(path) == pytest.approx(from_bunge([[0, 0, 0], [35.3, 45, 0]]))
+    path.write_text("0 0 0\n1 two 3\n")
+    with pytest.raises(InputError, match="line 2: give phi1, Phi, phi2"):
+        read_orientations(path)
+    with pytest.raises(InputError, match="no such file"):
+        read_orientations(tmp_path / "none")
+
+
+@pytest.mark.parametrize(
+    ("grains", "message"),
+    [
+        (lambda: Grains(np.zeros(8, int), np.eye(3)[None] * 2, COPPER), "orientation 0 is not a"),
+        (lambda: Grains(np.zeros(8, int), [-np.eye(3)], COPPER), "orientation 0 is not a rotation"),
+        (lambda: Grains(np.zeros(8, int), np.eye(3)[None], [COPPER] * 2), "2 laws for 1"),
+        (lambda: Grains(np.arange(8), [np.eye(3)] * 7, COPPER), "grain 7 has no law"),
+        (lambda: Grains(np.zeros(7, int), [np.eye(3)], COPPER), "each of the 8 cells"),
+        (lambda: Grains(np.zeros(8), [np.eye(3)], COPPER), "give an integer"),
+    ],
+)
+def test_bad_grains_get_one_clear_line(grains, message):
+    with pytest.raises(InputError, match=message):
+        StaticProblem(meshes.box(UNIT, (2, 2, 2)), grains(), [Displacement("x=0", (0, 0, 0))])
+
+
+def test_cubic_bounds_are_those_of_hashin_and_shtrikman():
+    k, g1, g2 = (168.4 + 2 * 121.4) / 3, (168.4 - 121.4) / 2, 75.4
+    b1, b2 = (-3 * (k + 2 * g) / (5 * g * (3 * k + 4 * g)) for g in (g1, g2))
+    lower, upper = g1 + 3 / (5 / (g2 - g1) - 4 * b1), g2 + 2 / (5 / (g1 - g2) - 6 * b2)
+    found = isotropic_bounds(C)
+    assert found.shear == pytest.approx((lower, upper), rel=1e-9)
+    assert found.bulk == pytest.approx((k, k), rel=1e-12)
+
+
+def test_bounds_are_ordered_for_every_crystal():
+    """Reuss <= lower <= upper <= Voigt; for an isotropic crystal all are one."""
+    rng = np.random.default_rng(0)
+    for _ in range(5):
+        a = rng.normal(size=(6, 6))
+        b = isotropic_bounds(100 * np.eye(6) + 8 * (a + a.T))
+        for (low, high), (reuss, voigt) in (
+            (b.bulk, b.bulk_voigt_reuss),
+            (b.shear, b.shear_voigt_reuss),
+        ):
+            assert reuss <= low + 1e-9
+            assert low <= high + 1e-9
+            assert high <= voigt + 1e-9
+    one = isotropic_bounds(cubic_stiffness(220.0, 60.0, 80.0))
+    assert one.shear == pytest.approx((80.0, 80.0), rel=1e-9)
+
+
+def test_averages_over_many_grains_tend_to_the_isotropic_ones():
+    q = random_orientations(4000)
+    found = isotropic_bounds(C)
+    assert isotropic_moduli(voigt_average(C, q))[1] == pytest.approx(found.shear_voigt_reuss[1])
+    assert isotropic_moduli(reuss_average(C, q))[1] == pytest.approx(
+        found.shear_voigt_reuss[0], rel=1e-3
+    )
+    assert turned_stiffness(C, np.eye(3)[None])[0] == pytest.approx(C)
+
+
+def test_a_polycrystal_lies_between_its_bounds():
+    """Bulk modulus of a cubic crystal exactly; all of C between Reuss and Voigt of its grains."""
+    n = 24
+    seeds, turns = random_seeds(n, UNIT, seed=3), random_orientations(n, seed=3)
+    voronoi = Voronoi(seeds, UNIT)
+    cell = PeriodicCell(meshes.box(UNIT, (6, 6, 6)), Grains(voronoi, turns, COPPER), UNIT, degree=1)
+    c = cell.stiffness()
+    bulk, shear = isotropic_moduli(c)
+    assert bulk == pytest.approx((168.4 + 2 * 121.4) / 3, rel=1e-3)
+    low, high = isotropic_bounds(C).shear_voigt_reuss
+    assert low < shear < high
+    x = (np.stack(np.meshgrid(*[np.arange(6)] * 3)).reshape(3, -1).T + 0.5) / 6
+    weights = np.bincount(voronoi(x), minlength=n) / 216
+    voigt, reuss = voigt_average(C, turns, weights), reuss_average(C, turns, weights)
+    assert np.linalg.eigvalsh(voigt - c).min() > -1e-9
+    assert np.linalg.eigvalsh(c - reuss).min() > -1e-9
