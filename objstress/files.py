@@ -2,6 +2,8 @@
 
 import json
 import os
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -43,3 +45,32 @@ def write_whole(path: str | Path, content: bytes | str) -> None:
 def write_json(path: str | Path, content: Any) -> None:
     """JSON with an indent of one, whole or not at all; numbers that are not finite are refused."""
     write_whole(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
+
+
+def on_first_rank[T](comm: Any, do: Callable[[], T]) -> T:
+    """What `do` returns on rank 0, given to all ranks of an MPI communicator.
+
+    Raises:
+        InputError: on all ranks, where `do` raised one or an OSError: the others would wait for
+            ever for a rank that failed alone.
+    """
+    result, refusal, cause = None, "", None
+    if comm.rank == 0:
+        try:
+            result = do()
+        except (InputError, OSError) as error:
+            refusal, cause = str(error) or type(error).__name__, error
+    result, refusal = comm.bcast((result, refusal))
+    if refusal:
+        raise InputError(refusal) from cause
+    return result
+
+
+def all_arrive(comm: Any, seconds: float = 5.0) -> bool:
+    """Whether all ranks call this within the time; one that fails alone must not wait for more."""
+    request, begun = comm.Ibarrier(), time.monotonic()
+    while not request.Test():
+        if time.monotonic() - begun > seconds:
+            return False
+        time.sleep(0.01)
+    return True

@@ -1,6 +1,6 @@
 """Simulations that tests start as processes of their own, under mpiexec or to be killed.
 
-`python -m tests.runs {polycrystal|sphere|plane} CHECKPOINT|-` prints the history as JSON.
+`python -m tests.runs {polycrystal|sphere|one-cell} CHECKPOINT|-` prints the history as JSON.
 """
 
 import json
@@ -37,7 +37,13 @@ def sphere() -> fe.StaticProblem:
     return fe.StaticProblem(mesh, COPPER, [*SLIDING, tip, fe.Pressure("x=max", 1.0)])
 
 
-RUNS = {"polycrystal": polycrystal, "sphere": sphere}
+def one_cell() -> fe.StaticProblem:
+    """Fewer cells than ranks."""
+    ends = [fe.Displacement("x=min", (0, 0, 0)), fe.Displacement("x=max", (0.05, None, None))]
+    return fe.StaticProblem(meshes.box((1, 1, 1), (1, 1, 1)), COPPER, ends)
+
+
+RUNS = {"polycrystal": polycrystal, "sphere": sphere, "one-cell": one_cell}
 
 
 def main() -> None:

@@ -324,6 +324,42 @@ def test_two_ranks_complain_once(folder):
     assert not (folder / "out").exists()
 
 
+def run_on_two_ranks(folder, before):
+    """The command line with some code before it, `rank` in it."""
+    code = (
+        "import sys\nfrom pathlib import Path\nfrom mpi4py import MPI\n"
+        "import objstress.fem as fe\nfrom objstress.cli.main import main\n"
+        f"rank = MPI.COMM_WORLD.rank\n{before}\n"
+        f"sys.argv[1:] = ['simulate', {str(write(folder, GRAINS))!r}, '--out', "
+        f"{str(folder / 'out')!r}]\nmain()\n"
+    )
+    return subprocess.run(
+        [MPIEXEC, "-n", "2", sys.executable, "-W", "ignore", "-c", code],
+        cwd=ROOT, capture_output=True, text=True, check=False, timeout=90,
+    )  # fmt: skip
+
+
+@pytest.mark.skipif(not MPIEXEC.exists(), reason="no mpiexec beside this Python")
+def test_a_rank_that_fails_alone_ends_the_others(folder):
+    done = run_on_two_ranks(
+        folder,
+        "def broken(self, target): raise RuntimeError('only here')\n"
+        "if rank == 1: fe.StaticProblem._step = broken",
+    )
+    assert done.returncode != 0
+    assert "RuntimeError: only here" in done.stderr
+    assert not (folder / "out" / "result.partial.bp").exists()
+
+
+@pytest.mark.skipif(not MPIEXEC.exists(), reason="no mpiexec beside this Python")
+def test_what_rank_0_cannot_write_is_said_once(folder):
+    (folder / "out" / "history.json").mkdir(parents=True)
+    done = run_on_two_ranks(folder, "")
+    assert done.returncode == 2
+    assert done.stderr.count("history.json: is a folder") == 1
+    assert done.stdout == ""  # no rank takes the run for a good one
+
+
 def test_rectangles_and_their_law_agree(folder):
     """Plane strain of a bar between sliding walls: the closed form of a neo-Hookean column."""
     text = """

@@ -1,5 +1,8 @@
 """Forces, contacts and planes: each against a solution in closed form."""
 
+import gc
+import weakref
+
 import numpy as np
 import pytest
 
@@ -195,3 +198,40 @@ def test_a_step_that_cannot_converge_names_its_worst_cells():
     with pytest.raises(ConvergenceError, match=r"worst cells: \d+ at \(.*\), det F = "):
         problem.solve(1, smallest=0.2, progress=False)
     assert np.isfinite(problem.u.x.array).all()
+
+
+def test_forty_loads_add_up():
+    load = [Traction("x=max", (0.01, 0, 0))] * 40
+    problem = solved(meshes.box((1, 1, 1), (2, 2, 2)), [*SLIDING, *load], steps=1)
+    assert problem.history[-1].reactions["symmetry x=min"][0] == pytest.approx(-0.4, rel=1e-9)
+
+
+def test_contacts_of_one_name_are_refused():
+    planes = [RigidPlane(f"{a}=max", (0, 0, 0), name="die") for a in "xz"]
+    with pytest.raises(InputError, match="two contacts are named 'die'"):
+        StaticProblem(meshes.box((1, 1, 1), (1, 1, 1)), LAW, [*SLIDING, *planes])
+
+
+def test_the_unit_of_length_does_not_matter():
+    """Residuals are forces alone: in metres or micrometres the same iterates."""
+    traces = []
+    for size in (1.0, 1e-6):
+        bcs = [
+            Displacement("x=min", (0, 0, 0)),
+            Displacement("x=max", (0.1 * size, 0.05 * size, None)),
+        ]
+        problem = solved(meshes.box((size,) * 3, (3, 3, 3)), bcs, NeoHooke(1e-6, 1e-6), steps=1)
+        traces.append(np.array(problem.history[-1].residuals) / size**2)
+    assert len(traces[0]) == len(traces[1])
+    assert traces[1][:3] == pytest.approx(traces[0][:3], rel=1e-6)
+
+
+def test_problems_are_freed_and_solvers_get_their_options():
+    options = {"mat_mumps_icntl_14": 77}
+    problem = solved(meshes.box((1, 1, 1), (2, 2, 2)), SLIDING, steps=1, petsc_options=options)
+    factor = problem._snes.getKSP().getPC().getFactorMatrix()
+    assert factor.getMumpsIcntl(14) == 77
+    gone = weakref.ref(problem)
+    del problem
+    gc.collect()
+    assert gone() is None

@@ -140,6 +140,42 @@ def test_nothing_is_left_of_a_refused_or_empty_run(tmp_path):
         assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("ends", [("close", "close"), ("close", "discard"), ("discard", "close")])
+def test_a_finished_result_stays(tmp_path, ends):
+    problem, path = bar(), tmp_path / "r.bp"
+    problem.write(path)
+    file = ResultFile(problem, path)
+    file.write(3.0)
+    for end in ends:
+        getattr(file, end)()
+    assert read_vtx(path)["times"].tolist() == [3.0 if ends[0] == "close" else 0.0]
+    assert [p.name for p in tmp_path.iterdir()] == ["r.bp"]
+
+
+def test_the_old_result_stays_where_the_new_one_is_gone(tmp_path):
+    problem, path = bar(), tmp_path / "r.bp"
+    problem.write(path)
+    file = ResultFile(problem, path)
+    file.write(3.0)
+    file.file.close()  # ADIOS2 ends the process where the folder of an open file is gone
+    file.partial.rename(tmp_path / "moved")
+    with pytest.raises(InputError, match="gone while it was written"):
+        file.close()
+    assert read_vtx(path)["times"].tolist() == [0.0]
+
+
+def test_an_abandoned_file_leaves_that_of_the_next_run(tmp_path):
+    """As where a notebook's cell was interrupted, is run again, and the first is closed late."""
+    problem, path = bar(), tmp_path / "r.bp"
+    first = ResultFile(problem, path)
+    first.write(1.0)
+    second = ResultFile(problem, path)
+    first.close()
+    second.write(2.0)
+    second.close()
+    assert read_vtx(path)["times"].tolist() == [2.0]
+
+
 def test_bad_places_are_refused(tmp_path):
     problem = bar()
     (tmp_path / "mine.bp").mkdir()

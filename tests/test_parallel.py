@@ -14,9 +14,16 @@ import pytest
 
 pytest.importorskip("objstress.fem")
 
+import basix.ufl
+import torch
+from dolfinx.mesh import create_mesh
+from mpi4py import MPI
+
 from objstress.errors import InputError
+from objstress.fem import Displacement, DynamicProblem, StaticProblem, Traction, meshes
 from objstress.fem.checkpoint import Checkpoint
-from tests.runs import polycrystal, sphere
+from objstress.laws.analytic import NeoHooke
+from tests.runs import one_cell, polycrystal, sphere
 
 ROOT = Path(__file__).parents[1]
 MPIEXEC = Path(sys.executable).with_name("mpiexec")
@@ -35,7 +42,7 @@ def finished(*arguments, **options):
     return json.loads(done.stdout.strip().splitlines()[-1])
 
 
-@pytest.fixture(scope="module", params=["polycrystal", "sphere"])
+@pytest.fixture(scope="module", params=["polycrystal", "sphere", "one-cell"])
 def serial(request):
     return request.param, finished(request.param)
 
@@ -69,9 +76,24 @@ def test_ranks_share_the_cores():
 
 def test_threads_are_given_back():
     """The law's threads are set while it is evaluated, and not left behind."""
-    alone = finished("sphere")
-    assert alone["threads"] <= len(os.sched_getaffinity(0))
-    assert alone["torch_threads_after"] >= alone["threads"]
+    seen = []
+
+    class Watching(NeoHooke):
+        def response(self, F, order):
+            seen.append(torch.get_num_threads())
+            return super().response(F, order)
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        mesh = meshes.box((1, 1, 1), (1, 1, 1))
+        problem = StaticProblem(mesh, Watching(1.0, 1.0), [Displacement("x=0", (0, 0, 0))])
+        problem.material.threads = 1
+        problem.solve(1, progress=False)
+        assert set(seen) == {1}
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
 
 
 def killed_once(name, folder, seconds):
@@ -128,3 +150,97 @@ def test_a_spoilt_state_is_named(tmp_path):
     (folder / "00001.safetensors").write_bytes(b"half of it")
     with pytest.raises(InputError, match=r"00001\.safetensors: not a state of a run"):
         polycrystal(2).solve(1, progress=False, checkpoint=folder)
+
+
+SOFT = {"law": (60.0, 40.0), "pull": 0.02, "force": 0.3}
+
+
+def block(law=SOFT["law"], pull=SOFT["pull"], force=SOFT["force"], kind=StaticProblem, **others):
+    loads = [Displacement("x=min", (0, 0, 0)), Traction("z=max", (0, 0, force))]
+    if pull is not None:
+        loads.append(Displacement("x=max", (pull, None, None)))
+    return kind(meshes.box((1, 1, 1), (2, 2, 2)), NeoHooke(*law), loads, **others)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"law": (60.001, 40.0)},
+        {"pull": 0.02001},
+        {"force": 0.30001},
+        {"pull": None},
+    ],
+)
+def test_states_of_other_laws_or_loads_are_refused(tmp_path, changed):
+    block().solve(2, progress=False, checkpoint=tmp_path)
+    block().solve(2, progress=False, checkpoint=tmp_path)
+    with pytest.raises(InputError, match="another law or other loads; give another folder"):
+        block(**changed).solve(2, progress=False, checkpoint=tmp_path)
+
+
+def test_a_body_at_rest_goes_on(tmp_path):
+    """All its forces and energies are round-off."""
+    for _ in range(2):
+        block(pull=0.0, force=0.0).solve(2, progress=False, checkpoint=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"density": 8900.0}, "other loads"),
+        ({"force": 0.29}, "other loads"),
+        ({"law": (61.0, 40.0)}, "other loads"),
+        ({"amplitude": lambda t: 1.0 + 0.1 * t}, "other loads"),
+        ({"velocity": (0.0, 0.1, 0.0)}, "another velocity at the beginning"),
+    ],
+)
+def test_states_of_another_motion_are_refused(tmp_path, changed, message):
+    given = {"kind": DynamicProblem, "density": 8960.0, "pull": None, "velocity": (0.1, 0.0, 0.0)}
+    run = {"duration": 0.1, "progress": False, "checkpoint": tmp_path}
+    block(**given).solve(2, **run)
+    block(**given).solve(2, **run)
+    with pytest.raises(InputError, match=message):
+        block(**given | changed).solve(2, **run)
+
+
+def test_a_body_in_free_flight_goes_on(tmp_path):
+    mesh = meshes.box((1, 1, 1), (2, 2, 2))
+    for _ in range(2):
+        free = DynamicProblem(mesh, NeoHooke(60.0, 40.0), [], density=1e3, velocity=(3.0, 2.0, 1.0))
+        free.solve(4, duration=10.0, progress=False, checkpoint=tmp_path)
+
+
+def test_a_cracked_mesh_keeps_no_states(tmp_path):
+    """Nodes at one place cannot be told apart by it."""
+    corners = np.array([[x, y, z] for z in (0, 1) for y in (0, 1) for x in (0, 1)], dtype=float)
+    nodes = np.concatenate([corners, corners + np.eye(3)[0]])
+    element = basix.ufl.element("Lagrange", "hexahedron", 1, shape=(3,))
+    mesh = create_mesh(MPI.COMM_WORLD, np.arange(16).reshape(2, 8), element, nodes)
+    held = [Displacement(end, (0, 0, 0)) for end in ("x=min", "x=max")]
+    problem = StaticProblem(mesh, NeoHooke(60.0, 40.0), held)
+    with pytest.raises(InputError, match="two nodes of the mesh are at one place"):
+        problem.solve(1, progress=False, checkpoint=tmp_path / "states")
+    assert not any((tmp_path / "states").glob("*"))
+
+
+@pytest.mark.skipif(not MPIEXEC.exists(), reason="no mpiexec beside this Python")
+def test_ranks_fail_together(tmp_path):
+    """Rank 0 alone finds the file spoilt."""
+    one_cell().solve(6, progress=False, checkpoint=tmp_path)
+    (tmp_path / "00003.safetensors").write_bytes(b"half of it")
+    done = subprocess.run(
+        command("one-cell", tmp_path, ranks=2),
+        cwd=ROOT, capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert done.returncode != 0
+    assert done.stderr.count("InputError: ") >= 2
+    assert "not a state of a run" in done.stderr
+
+
+def test_a_full_disk_is_an_input_error(tmp_path, monkeypatch):
+    def full(self, content):
+        raise OSError(28, "No space left on device", str(self))
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(InputError, match="No space left on device"):
+        block().solve(1, progress=False, checkpoint=tmp_path)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
-import time
 import traceback
 import warnings
 from collections.abc import Callable
@@ -16,7 +15,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from objstress.errors import ConvergenceError, InputError
-from objstress.files import check_writable
+from objstress.files import all_arrive, check_writable
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -319,19 +318,9 @@ def main() -> None:
 def _fail(text: str, code: int) -> NoReturn:
     """End with one text, whatever the number of ranks that failed."""
     comm = _ranks()
-    if comm is not None and not _all_fail(comm):
+    if comm is not None and not all_arrive(comm):
         # The others wait for this one, which will never come.
         print(text, file=sys.stderr, flush=True)
         comm.Abort(code)
     _say(text)
     sys.exit(code)
-
-
-def _all_fail(comm: Any, seconds: float = 5.0) -> bool:
-    """Whether all ranks come here."""
-    request, begun = comm.Ibarrier(), time.monotonic()
-    while not request.Test():
-        if time.monotonic() - begun > seconds:
-            return False
-        time.sleep(0.01)
-    return True

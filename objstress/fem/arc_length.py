@@ -178,7 +178,7 @@ class _Path:
             function.x.array[:] = target
         problem._bring_in(b, problem._jacobian_form, None, 1.0)
         problem._set_loads(load)
-        self._pull = float(b.norm())
+        self._pull = problem._force_norm(b)
         return self._solve(b, self._rate)
 
     def _solve(self, b: PETSc.Vec, x: PETSc.Vec) -> bool:

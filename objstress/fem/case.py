@@ -31,7 +31,7 @@ from objstress.fem.grains import Grains, Voronoi, random_seeds
 from objstress.fem.loads import BodyForce, Pressure, Traction
 from objstress.fem.output import ResultFile
 from objstress.fem.problem import Condition, StaticProblem, StepRecord
-from objstress.files import write_json
+from objstress.files import all_arrive, on_first_rank, write_json
 from objstress.laws.base import MaterialLaw
 from objstress.laws.files import load_law
 from objstress.laws.rotated import orientation
@@ -465,7 +465,11 @@ def simulate(
         _write_history(problem, out, complete=False, warn=case.outside == "warn")
         raise
     except BaseException:
-        files.discard()
+        # Closing takes all ranks. The mesh's own communicator may have messages under way.
+        if all_arrive(MPI.COMM_WORLD):
+            files.discard()
+        else:
+            files.abandon()
         raise
     files.close()
     return _write_history(problem, out, complete=True, warn=case.outside == "warn")
@@ -473,29 +477,32 @@ def simulate(
 
 def _remove(states: Path, comm: MPI.Comm) -> None:
     comm.barrier()
-    if comm.rank == 0 and states.is_dir():
-        shutil.rmtree(states)
-    comm.barrier()
+    on_first_rank(comm, lambda: shutil.rmtree(states) if states.is_dir() else None)
 
 
 def _check_states(states: Path, facts: dict[str, Any], comm: MPI.Comm) -> None:
     """Refuse to go on from states of another case; remember whose states they will be."""
-    path, differing = states / "case.json", []
-    if comm.rank == 0:
-        if path.is_file():
-            before = json.loads(path.read_text())
-            now = json.loads(json.dumps(facts))
-            differing = [k for k in before | now if before.get(k) != now.get(k)]
-        elif any(states.glob("*.safetensors")):
-            differing = ["case.json"]
-        else:
-            write_json(path, facts)
-    differing = comm.bcast(differing)
+    differing = on_first_rank(comm, lambda: _differing(states, facts))
     if differing:
         raise InputError(
             f"{states}: the states there are of another case ({', '.join(differing)}); give "
             "another folder, or --fresh to begin anew"
         )
+
+
+def _differing(states: Path, facts: dict[str, Any]) -> list[str]:
+    path = states / "case.json"
+    if path.is_file():
+        try:
+            before = dict(json.loads(path.read_text()))
+        except (ValueError, TypeError):
+            return [f"{path.name} is spoilt"]
+        now = json.loads(json.dumps(facts))
+        return [k for k in before | now if before.get(k) != now.get(k)]
+    if any(states.glob("*.safetensors")):
+        return [path.name]
+    write_json(path, facts)
+    return []
 
 
 def _write_history(problem: StaticProblem, out: Path, complete: bool, warn: bool) -> dict[str, Any]:
@@ -510,6 +517,5 @@ def _write_history(problem: StaticProblem, out: Path, complete: bool, warn: bool
         if worst is not None and worst.outside and warn
         else [],
     }
-    if problem.comm.rank == 0:
-        write_json(out / "history.json", result)
+    on_first_rank(problem.comm, lambda: write_json(out / "history.json", result))
     return result

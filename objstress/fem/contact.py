@@ -67,20 +67,22 @@ class RigidPlane(_Contact):
         stiffness: eps, GPa per length; by default ten times the law's largest constant over the
             edge of each cell.
         name: how its force is listed among the reactions.
-        point: p, on the plane.
-        normal: n, out of the half-space towards the body, any length.
+        point: p, on the plane; the origin by default.
+        normal: n, out of the half-space towards the body, any length; the last axis by default.
     """
 
-    point: Sequence[float] = (0.0, 0.0, 0.0)
-    normal: Sequence[float] = (0.0, 0.0, 1.0)
+    point: Sequence[float] | None = None
+    normal: Sequence[float] | None = None
 
     def gap(self, u: fem.Function, shift: Any) -> tuple[Any, Any]:
-        length = float(np.linalg.norm(self.normal))
+        given = np.eye(len(u))[-1] if self.normal is None else np.asarray(self.normal, dtype=float)
+        length = float(np.linalg.norm(given))
         if not length > 0:
             raise InputError("a plane's normal has length zero")
-        normal = vector(u, np.asarray(self.normal) / length, "normal")
+        normal = vector(u, given / length, "normal")
+        point = np.zeros(len(u)) if self.point is None else self.point
         x = ufl.SpatialCoordinate(u.function_space.mesh) + u
-        return ufl.inner(x - vector(u, self.point, "point") - shift, normal), normal
+        return ufl.inner(x - vector(u, point, "point") - shift, normal), normal
 
 
 @dataclass(frozen=True)
@@ -90,17 +92,18 @@ class RigidSphere(_Contact):
 
     Args:
         where, motion, stiffness, name: as in `RigidPlane`.
-        centre: c at load factor 0.
+        centre: c at load factor 0; the origin by default.
         radius: R.
     """
 
-    centre: Sequence[float] = (0.0, 0.0, 0.0)
+    centre: Sequence[float] | None = None
     radius: float = 1.0
 
     def gap(self, u: fem.Function, shift: Any) -> tuple[Any, Any]:
         if not self.radius > 0:
             raise InputError(f"radius = {self.radius}: give a positive length")
         mesh = u.function_space.mesh
-        away = ufl.SpatialCoordinate(mesh) + u - vector(u, self.centre, "centre") - shift
+        centre = vector(u, np.zeros(len(u)) if self.centre is None else self.centre, "centre")
+        away = ufl.SpatialCoordinate(mesh) + u - centre - shift
         distance = ufl.sqrt(ufl.inner(away, away))
         return distance - fem.Constant(mesh, float(self.radius)), away / distance

@@ -207,8 +207,10 @@ class DynamicProblem(StaticProblem):
             for bc in self._bcs:
                 bc.set(function.x.array)
             function.x.scatter_forward()
-        self._c.value = 0.0
-        self._update_all(0.0)
+        self._c.value, self.time = 0.0, 0.0
+        self._set_loads(now)
+        if not self._evaluate(tangent=True):
+            raise InputError("the initial displacement leaves det F <= 0 at some points")
         b = self.assemble_residual()
         b.scale(-1.0)
         self._set_loads(rates[2])

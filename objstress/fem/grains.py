@@ -50,13 +50,31 @@ class Grains:
         Raises:
             InputError: cells without a grain, or a grain without an orientation and a law.
         """
+        # A fault on one rank is one on all: the others would wait for it.
+        found, fault = None, ""
+        try:
+            found = self._of_local_cells(mesh)
+        except InputError as error:
+            fault = str(error)
+        faults = [f for f in mesh.comm.allgather(fault) if f]
+        if faults:
+            raise InputError(faults[0])
+        assert found is not None
+        return found
+
+    def _of_local_cells(self, mesh: dmesh.Mesh) -> np.ndarray:
         cells = mesh.topology.index_map(mesh.topology.dim)
         number = cells.size_local + cells.num_ghosts
         if isinstance(self.ids, dmesh.MeshTags):
+            if self.ids.dim != mesh.topology.dim:
+                raise InputError(f"mesh tags of dimension {self.ids.dim}: give tags of the cells")
             found = np.full(number, -1)
             found[self.ids.indices] = self.ids.values
             if (found < 0).any():
-                raise InputError(f"{(found < 0).sum()} of {number} cells have no grain")
+                raise InputError(
+                    f"{(found < 0).sum()} of {number} cells have no grain (on several ranks ghost "
+                    "cells need theirs, too)"
+                )
         elif callable(self.ids):
             every = np.arange(number, dtype=np.int32)
             middle = dmesh.compute_midpoints(mesh, mesh.topology.dim, every)

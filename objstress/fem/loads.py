@@ -29,7 +29,7 @@ class Surface:
     v: Any
     load: Any
     ds: Any
-    stiffness: fem.Function
+    stiffness: fem.Function | None
 
 
 @dataclass(frozen=True)

@@ -33,8 +33,8 @@ def torch_threads(comm: MPI.Comm) -> int:
     Never more than torch would use alone.
     """
     beside = comm.Split_type(MPI.COMM_TYPE_SHARED)
-    cores = len(os.sched_getaffinity(0))
-    share = max(1, cores // beside.size)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    share = max(1, (cores or 1) // beside.size)
     beside.Free()
     return min(torch.get_num_threads(), share)
 
@@ -85,7 +85,7 @@ class Material:
         # Physical weight of each point, for integrals over the reference body.
         volume = fem.Expression(abs(ufl.JacobianDeterminant(mesh)), self.points)
         self.volumes = (
-            volume.eval(mesh, self.cells).reshape(len(self.cells), -1) * self.weights
+            volume.eval(mesh, self.cells).reshape(-1, len(self.weights)) * self.weights
         ).ravel()
 
     def update(self, tangent: bool) -> None:
@@ -127,14 +127,14 @@ class Material:
         Cauchy stress (GPa), its von Mises measure, J, energy, the fraction of points outside the
         trained strains and, for a law with error bars, `stress_error` (GPa).
         """
-        n = len(self.cells)
-        w = self.volumes.reshape(n, -1)
+        points = len(self.weights)
+        w = self.volumes.reshape(-1, points)
         w = w / w.sum(axis=1, keepdims=True)
         j = np.linalg.det(self.F)
         sigma = self.piola() @ self.F.transpose(0, 2, 1) / j[:, None, None]
 
         def mean(values: np.ndarray) -> np.ndarray:
-            return np.einsum("cq,cq...->c...", w, values.reshape(n, -1, *values.shape[1:]))
+            return np.einsum("cq,cq...->c...", w, values.reshape(-1, points, *values.shape[1:]))
 
         sigma = mean(sigma)
         deviator = sigma - np.trace(sigma, axis1=1, axis2=2)[:, None, None] * np.eye(3) / 3

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
@@ -16,7 +16,7 @@ from dolfinx.io import VTXWriter
 
 from objstress.errors import InputError
 from objstress.fem.grains import GrainsLaw
-from objstress.files import check_writable
+from objstress.files import check_writable, on_first_rank
 from objstress.symmetry.ipf import ipf_colours
 
 if TYPE_CHECKING:
@@ -100,12 +100,14 @@ class ResultFile:
         }
         self._fill(still)
         if (other := _OPEN.get(self.partial.resolve())) is not None:
-            other.file.close()
+            # What is there from now on is this one's.
+            other._close()
         # A run on more ranks leaves more files.
-        self._on_one_rank(self.partial)
+        self._on_first_rank(lambda: _remove(self.partial))
         # BP4: more readers know it than the newer BP5.
         written = [*problem.state().values(), *self.fields.values()]
         self.file: VTXWriter = VTXWriter(problem.comm, self.partial, written, engine="BP4")
+        self.closed = False
         _OPEN[self.partial.resolve()] = self
 
     def write(self, time: float) -> None:
@@ -115,16 +117,45 @@ class ResultFile:
         self.times += 1
 
     def close(self) -> None:
-        """Put the file in its place; without a single time there is none."""
-        self.file.close()
-        self._on_one_rank(self.path, self.partial if self.times else None)
-        if not self.times:
-            self._on_one_rank(self.partial)
+        """Put the file in its place; without a single time there is none.
+
+        Once closed or discarded, it stays as it is.
+
+        Raises:
+            InputError: what was written is gone; what was at `path` is left there.
+        """
+        if self._close():
+            self._on_first_rank(self._put_in_place)
 
     def discard(self) -> None:
         """Close and remove it: a refused run leaves nothing behind."""
-        self.file.close()
-        self._on_one_rank(self.partial)
+        if self._close():
+            self._on_first_rank(lambda: _remove(self.partial))
+
+    def abandon(self) -> None:
+        """Remove it where this rank fails alone: the others will not close it with this one.
+
+        To be followed by the end of all ranks: ADIOS2 has the file open still.
+        """
+        if not self.closed:
+            self.closed = True
+            shutil.rmtree(self.partial, ignore_errors=True)
+
+    def _close(self) -> bool:
+        """False if it was closed before."""
+        before, self.closed = self.closed, True
+        if not before:
+            self.file.close()
+        return not before
+
+    def _put_in_place(self) -> None:
+        if not self.partial.is_dir():
+            raise InputError(f"{self.partial}: gone while it was written")
+        _remove(self.path)
+        if self.times:
+            os.replace(self.partial, self.path)
+        else:
+            _remove(self.partial)
 
     def _fill(self, fields: dict[str, np.ndarray]) -> None:
         for name, values in fields.items():
@@ -133,12 +164,11 @@ class ResultFile:
             width = int(np.prod(SHAPES.get(name, ()), dtype=int))
             function.x.array.reshape(-1, width)[rows] = values.reshape(-1, width)
 
-    def _on_one_rank(self, remove: Path, put_there: Path | None = None) -> None:
-        comm = self.problem.comm
-        comm.barrier()
-        if comm.rank == 0:
-            if remove.is_dir():
-                shutil.rmtree(remove)
-            if put_there is not None:
-                os.replace(put_there, remove)
-        comm.barrier()
+    def _on_first_rank(self, do: Callable[[], None]) -> None:
+        self.problem.comm.barrier()  # no rank reads or writes there any more
+        on_first_rank(self.problem.comm, do)
+
+
+def _remove(folder: Path) -> None:
+    if folder.is_dir():
+        shutil.rmtree(folder)

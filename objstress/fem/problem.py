@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sys
+import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +48,28 @@ _REASONS = {
     for name, value in vars(PETSc.SNES.ConvergedReason).items()
     if isinstance(value, int) and value < 0
 }
+
+
+_NUMBER = count()
+"""Of problems, for the prefixes of their PETSc options."""
+
+
+def _weakly(method: Callable[..., None]) -> Callable[..., None]:
+    """The bound method without a hold on its object."""
+    reference = weakref.WeakMethod(method)
+
+    def call(*arguments: Any) -> None:
+        bound = reference()
+        assert bound is not None
+        bound(*arguments)
+
+    return call
+
+
+def _forget(keys: list[str]) -> None:
+    table = PETSc.Options()
+    for key in keys:
+        table.delValue(key)
 
 
 @dataclass
@@ -202,7 +226,8 @@ class StaticProblem:
         self._residual_form = fem.form(residual, jit_options=_JIT)
         self._jacobian_form = fem.form(jacobian, jit_options=_JIT)
         self._set_displacements([b for b in bcs if isinstance(b, Displacement)])
-        self._set_solver(petsc_options or {}, symmetric=not following)
+        symmetric = not any(isinstance(b, Pressure) for b in bcs)
+        self._set_solver(petsc_options or {}, symmetric)
         self.history: list[StepRecord] = []
         self._trace: list[float] = []
         self._corrections: list[float] = []
@@ -232,11 +257,15 @@ class StaticProblem:
         dead = [b.work(self.u, v, self._factor, ufl.dx) for b in bcs if isinstance(b, BodyForce)]
         following: list[Any] = []
         surfaces = [b for b in bcs if not isinstance(b, Displacement | BodyForce)]
+        contacts = [b for b in surfaces if isinstance(b, RigidPlane | RigidSphere)]
+        penalty = self._penalty() if any(c.stiffness is None for c in contacts) else None
         for given, ds in zip(surfaces, self._facets(surfaces), strict=True):
-            surface = Surface(self.u, v, self._factor, ds, self._penalty())
+            surface = Surface(self.u, v, self._factor, ds, penalty)
             (following if given.follows else dead).append(given.work(surface))
-            if isinstance(given, RigidPlane | RigidSphere):
+            if given in contacts:
                 name = given.name or f"contact {len(self._contacts)}"
+                if name in self._contacts:
+                    raise InputError(f"two contacts are named {name!r}: name them apart")
                 self._contacts[name] = [fem.form(f) for f in given.forces(surface)]
         return dead, following
 
@@ -252,23 +281,30 @@ class StaticProblem:
                 kind = type(given).__name__.lower()
                 raise InputError(f"{kind} on {given.where!r}: no boundary facet lies there")
             hits.append(found)
-        # One tag for each combination of loads: bit k is load k.
+        # One tag for each combination of loads that share facets, numbered alike on every rank,
+        # also on those without a facet of it.
         facets = np.unique(np.concatenate(hits))
-        tags = sum(np.isin(facets, hit).astype(np.int32) << k for k, hit in enumerate(hits))
+        loads = np.stack([np.isin(facets, hit) for hit in hits], axis=1)
+        own = {tuple(np.flatnonzero(row).tolist()) for row in np.unique(loads, axis=0)}
+        combinations = sorted(set().union(*self.comm.allgather(own)))
+        found = [combinations.index(tuple(np.flatnonzero(row).tolist())) for row in loads]
+        tags = np.array(found, dtype=np.int32)
         meshtags = dmesh.meshtags(self.mesh, self.dim - 1, facets, tags)
         # One rule for a force and its sum; a contact's edge lies within facets.
         rule = {"quadrature_degree": 3 * self._degree}
         ds = ufl.Measure("ds", domain=self.mesh, subdomain_data=meshtags, metadata=rule)
-        # Every rank must name the same combinations, also those it has no facet of.
-        combinations = sorted(set().union(*self.comm.allgather(set(np.unique(tags).tolist()))))
-        return [ds(tuple(c for c in combinations if c >> k & 1)) for k in range(len(surfaces))]
+        return [
+            ds(tuple(tag for tag, which in enumerate(combinations) if k in which))
+            for k in range(len(surfaces))
+        ]
 
     def _penalty(self) -> fem.Function:
         """Ten times the law's largest constant over the edge of each cell."""
         law, material = self.law, self.material
         laws = law.grains.laws if isinstance(law, GrainsLaw) else [law]
-        largest = max(float(np.abs(one.stiffness()).max()) for one in laws)
-        volumes = material.volumes.reshape(len(material.cells), -1).sum(axis=1)
+        distinct = {id(one): one for one in laws}.values()
+        largest = max(float(np.abs(one.stiffness()).max()) for one in distinct)
+        volumes = material.volumes.reshape(-1, len(material.weights)).sum(axis=1)
         space = fem.functionspace(self.mesh, ("DG", 0))
         penalty = fem.Function(space)
         penalty.x.array[space.dofmap.list[material.cells].ravel()] = (
@@ -288,6 +324,12 @@ class StaticProblem:
                 len(value) < self.dim or any(v not in (None, 0) for v in value[self.dim :])
             ):
                 raise InputError(f"displacement on {given.where!r}: give {self.dim} components")
+            if not callable(value) and all(v is None for v in value[: self.dim]):
+                raise InputError(
+                    f"displacement on {given.where!r}: none of the {self.dim} components is given"
+                )
+            if name in self._contacts:
+                raise InputError(f"a contact and a displacement are named {name!r}")
             caught = 0
             self._names.setdefault(name, [np.zeros(0, dtype=np.int32)] * self.dim)
             for k in range(self.dim):
@@ -308,6 +350,9 @@ class StaticProblem:
                 self._names[name][k] = np.union1d(self._names[name][k], dofs[0]).astype(np.int32)
             if self.comm.allreduce(caught, op=MPI.SUM) == 0:
                 raise InputError(f"displacement on {given.where!r}: no node lies there")
+        held = np.unique(np.concatenate([b.dof_indices()[0] for b in self._bcs] or [[]]))
+        owned = self.V.dofmap.index_map.size_local * self.dim
+        self._held = held[held < owned].astype(int)
         self._check_rigid_motions()
 
     def _locator(self, where: Any) -> Callable[..., list[np.ndarray]]:
@@ -322,8 +367,7 @@ class StaticProblem:
 
     def _check_rigid_motions(self) -> None:
         """Contacts may hold what the displacements leave free; nothing else may."""
-        held = np.unique(np.concatenate([b.dof_indices()[0] for b in self._bcs] or [[]]))
-        held = held[held < self.V.dofmap.index_map.size_local * self.dim].astype(int)
+        held = self._held
         # About the middle of what is held, where rotations and translations part, and in units of
         # the body's size: all of them are of order one then.
         x = self.V.tabulate_dof_coordinates()[held // self.dim]
@@ -348,7 +392,7 @@ class StaticProblem:
         self._A.setNearNullSpace(near_nullspace(self.V))
         self._x = self._b.duplicate()
         self._snes = PETSc.SNES().create(self.comm)
-        prefix = f"objstress_{id(self)}_"
+        prefix = f"objstress_{next(_NUMBER)}_"
         self._snes.setOptionsPrefix(prefix)
         defaults = {
             "snes_type": "newtonls",
@@ -361,12 +405,13 @@ class StaticProblem:
         table = PETSc.Options()
         for key, value in (defaults | options).items():
             table[prefix + key] = value
-        self._snes.setFunction(self._residual, self._b)
-        self._snes.setJacobian(self._jacobian, self._A)
-        self._snes.setMonitor(self._monitor)
+        # The solver lives in the problem: if it held the problem, neither would ever be freed.
+        self._snes.setFunction(_weakly(self._residual), self._b)
+        self._snes.setJacobian(_weakly(self._jacobian), self._A)
+        self._snes.setMonitor(_weakly(self._monitor))
         self._snes.setFromOptions()
-        for key in defaults | options:
-            del table[prefix + key]
+        # MUMPS and multigrid read theirs when they are set up, at the first solution.
+        weakref.finalize(self, _forget, [prefix + key for key in defaults | options])
 
     # -- callbacks ---------------------------------------------------------------------------
 
@@ -408,9 +453,6 @@ class StaticProblem:
             local.set(0.0)
         fem_petsc.assemble_vector(b, self._residual_form)
         b.ghostUpdate(addv=PETSc.InsertMode.ADD, mode=PETSc.ScatterMode.REVERSE)
-        # What lay on ghosts is their owners' now; lifting must not send it a second time.
-        with b.localForm() as local:
-            local.array[b.getLocalSize() :] = 0.0
         return b
 
     def assemble_jacobian(self, A: PETSc.Mat | None = None, bcs: bool = True) -> PETSc.Mat:
@@ -544,7 +586,7 @@ class StaticProblem:
 
     def _worst_cells(self, number: int = 3) -> str:
         """The cells whose det F was least when a step failed, in words."""
-        j = np.linalg.det(self.material.F).reshape(len(self.material.cells), -1).min(axis=1)
+        j = np.linalg.det(self.material.F).reshape(-1, len(self.material.weights)).min(axis=1)
         j = j[: self.mesh.topology.index_map(self.dim).size_local]
         worst = np.argsort(j)[:number].astype(np.int32)
         middle = dmesh.compute_midpoints(self.mesh, self.dim, worst)
@@ -590,7 +632,7 @@ class StaticProblem:
         self.assemble_jacobian(self._A)
         b = self.assemble_residual(self._b)
         self._bring_in(b, self._jacobian_form, self._x, -1.0)
-        first = float(b.norm())
+        first = self._force_norm(b)
         ksp = self._snes.getKSP()
         ksp.setOperators(self._A)
         change = self._x.duplicate()
@@ -613,6 +655,12 @@ class StaticProblem:
         self.u.x.scatter_forward()
         return True
 
+    def _force_norm(self, b: PETSc.Vec) -> float:
+        """Norm of a vector of the linear problem over the free nodes: the others hold no forces."""
+        values = b.getArray().copy()
+        values[self._held] = 0.0
+        return float(np.sqrt(self.comm.allreduce(float(values @ values), op=MPI.SUM)))
+
     def _noise(self) -> float:
         """Round-off of the norm of the assembled forces, at the tangent and u of `_newton`.
 
@@ -620,7 +668,7 @@ class StaticProblem:
         that, a node the stress times its area: its diagonal stiffness times the edge.
         """
         size = max(self._edge, float(self._x.norm(PETSc.NormType.NORM_INFINITY)))
-        return 1e-15 * float(self._A.getDiagonal().norm()) * size
+        return 1e-15 * self._force_norm(self._A.getDiagonal()) * size
 
     def _reactions(self) -> dict[str, list[float]]:
         values = self.assemble_residual().getArray()
