@@ -235,3 +235,10 @@ def test_problems_are_freed_and_solvers_get_their_options():
     del problem
     gc.collect()
     assert gone() is None
+
+
+def test_a_body_without_free_nodes_is_solved_at_once():
+    ends = [Displacement("x=min", (0, 0, 0)), Displacement("x=max", (0.01, 0, 0), "end")]
+    problem = solved(meshes.box((1, 1, 1), (1, 1, 1)), ends, steps=1)
+    expected = float(LAW.stress(np.diag([1.01, 1, 1]))[0, 0])
+    assert problem.history[-1].reactions["end"][0] == pytest.approx(expected, rel=1e-10)

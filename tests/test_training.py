@@ -229,7 +229,9 @@ def test_silicon_from_dft_meets_its_bars(dft_law):
     c = dft_law.stiffness()
     for learned, name in ((c[0, 0], "C11"), (c[0, 1], "C12"), (c[3, 3], "C44")):
         assert learned == pytest.approx(fresh[name], abs=2.0)
-    assert dft_law.metadata["network"]["kept"]
+    # Labels without noise leave nothing for a network to learn.
+    assert held_out["both"]["relative_rmse"] <= 0.001
+    assert dft_law.metadata["network"]["reason"] == "the polynomial leaves less than 0.1 %"
     assert held_out["both"]["relative_rmse"] <= held_out["polynomial"]["relative_rmse"]
 
 

@@ -15,6 +15,11 @@ except ImportError as error:
     ) from error
 
 from objstress.fem.arc_length import follow_path
+
+# UFL numbers its classes once, when a form is first treated: those of this package must be there.
+with contextlib.suppress(ImportError):
+    import dolfinx_external_operator  # noqa: F401
+
 from objstress.fem.boundary import Displacement, mean_deformation, symmetry_plane
 from objstress.fem.contact import RigidPlane, RigidSphere
 from objstress.fem.dolfinx_materials import law_material

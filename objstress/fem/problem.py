@@ -642,7 +642,9 @@ class StaticProblem:
             return False
         self._corrections.append(float(change.norm()))
         self._x.axpy(-1.0, change)
-        self._snes.setTolerances(atol=max(1e-13 * first, self._noise()))
+        # Both are zero where every node is prescribed; what is left then are lengths.
+        atol = max(1e-13 * first, self._noise()) or 1e-12 * self._edge
+        self._snes.setTolerances(atol=atol)
         self._snes.solve(None, self._x)
         reason = self._snes.getConvergedReason()
         self._trace.insert(0, first)
