@@ -131,7 +131,9 @@ def kills() -> tuple[dict[str, Any], list[Claim]]:
     for _ in range(10):
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name) / "states"
-            run = subprocess.Popen([*command, str(folder), "0.1"], cwd=ROOT, stdout=-3)
+            run = subprocess.Popen(
+                [*command, str(folder), "0.1"], cwd=ROOT, stdout=subprocess.DEVNULL
+            )
             while not folder.is_dir() and run.poll() is None:
                 time.sleep(0.01)
             time.sleep(rng.uniform(0, 1.2))

@@ -5,7 +5,7 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from objstress.errors import InputError
 
@@ -64,6 +64,23 @@ def on_first_rank[T](comm: Any, do: Callable[[], T]) -> T:
     if refusal:
         raise InputError(refusal) from cause
     return result
+
+
+def on_every_rank[T](comm: Any, do: Callable[[], T]) -> T:
+    """What `do` returns, each rank its own.
+
+    Raises:
+        InputError: on all ranks, where `do` raised one on any of them, with the first text.
+    """
+    result, refusal = None, ""
+    try:
+        result = do()
+    except InputError as error:
+        refusal = str(error) or type(error).__name__
+    refusals = [each for each in comm.allgather(refusal) if each]
+    if refusals:
+        raise InputError(refusals[0])
+    return cast(T, result)
 
 
 def all_arrive(comm: Any, seconds: float = 5.0) -> bool:

@@ -40,7 +40,8 @@ def sphere() -> fe.StaticProblem:
 def one_cell() -> fe.StaticProblem:
     """Fewer cells than ranks."""
     ends = [fe.Displacement("x=min", (0, 0, 0)), fe.Displacement("x=max", (0.05, None, None))]
-    return fe.StaticProblem(meshes.box((1, 1, 1), (1, 1, 1)), COPPER, ends)
+    lid = fe.RigidPlane("z=max", (0, 0, -0.05), point=(0, 0, 1), normal=(0, 0, -1), name="lid")
+    return fe.StaticProblem(meshes.box((1, 1, 1), (1, 1, 1)), COPPER, [*ends, lid])
 
 
 RUNS = {"polycrystal": polycrystal, "sphere": sphere, "one-cell": one_cell}

@@ -206,6 +206,17 @@ def test_forty_loads_add_up():
     assert problem.history[-1].reactions["symmetry x=min"][0] == pytest.approx(-0.4, rel=1e-9)
 
 
+def test_contacts_may_be_given_by_arrays():
+    """Comparing two of them would be comparing arrays."""
+    mesh = meshes.box((1, 1, 1), (1, 1, 1))
+    planes = [
+        RigidPlane("z=max", np.zeros(3), point=np.array([0, 0, z]), normal=np.array([0, 0, -1]))
+        for z in (2.0, 3.0)
+    ]
+    problem = StaticProblem(mesh, LAW, [*SLIDING, *planes])
+    assert sorted(problem._contacts) == ["contact 0", "contact 1"]
+
+
 def test_contacts_of_one_name_are_refused():
     planes = [RigidPlane(f"{a}=max", (0, 0, 0), name="die") for a in "xz"]
     with pytest.raises(InputError, match="two contacts are named 'die'"):

@@ -144,17 +144,11 @@ def kyanite() -> Atoms:
 def _dft(bands: int) -> dict[str, Any]:
     return dict(
         ecut_hartree=14.0,
-        # Plane waves come and go with the strain; the usual smearing of their edge, 0.5 Ha,
-        # leaves 20 MPa of that in the stress (C12 - C21 = 4.5 GPa), 3 Ha half a MPa.
-        ecutsm=3.0,
         nband=bands,
         ngkpt=[4, 4, 2],
         nshiftk=1,
         shiftk=[[0, 0, 0.5]],
         nstep=60,
-        # A force of 5e-5 Ha/bohr, ABINIT's usual limit, is 30 MPa of stress here.
-        tolmxf=5e-6,
-        tolvrs=1e-10,
     )
 
 

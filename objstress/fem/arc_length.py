@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 
 import numpy as np
@@ -13,7 +12,7 @@ from mpi4py import MPI
 from petsc4py import PETSc
 from tqdm import tqdm
 
-from objstress.errors import ConvergenceError, InputError
+from objstress.errors import InputError
 from objstress.fem.dynamics import DynamicProblem
 from objstress.fem.problem import StaticProblem, StepRecord
 
@@ -97,20 +96,9 @@ def follow_path(
                 if ends and not path.land(load, length):
                     iterations = 0
             if not iterations:
-                worst = problem._worst_cells()
-                problem._take_back(saved, before)
                 length, rejected = 0.5 * length, rejected + 1
-                if problem.comm.rank == 0:
-                    tqdm.write(
-                        f"step from load factor {before:.4f} rejected ({problem._why}), next of "
-                        f"length {length:.3g}",
-                        file=sys.stderr,
-                    )
-                if length < smallest * unit:
-                    raise ConvergenceError(
-                        f"no convergence beyond load factor {before:.4f} ({problem._why}); the "
-                        f"last accepted state is kept; worst cells: {worst}"
-                    )
+                step, shorter = f"from load factor {before:.4f}", f"of length {length:.3g}"
+                problem._reject(saved, before, step, shorter, length < smallest * unit)
                 continue
             record = problem._record(path.load, rejected)
             problem.history.append(record)

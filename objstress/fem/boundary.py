@@ -50,10 +50,20 @@ def mean_deformation(F: Any, name: str = "boundary") -> Displacement:
     Args:
         F: (3, 3), det F > 0, reached at load factor 1.
     """
+    f = checked_mean(F)
+    return Displacement("boundary", lambda x: (f - np.eye(3)) @ x, name)
+
+
+def checked_mean(F: Any) -> np.ndarray:
+    """A mean deformation gradient as float64 (3, 3).
+
+    Raises:
+        InputError: another shape, not finite, or det F <= 0.
+    """
     f = np.asarray(F, dtype=np.float64)
     if f.shape != (3, 3) or not np.isfinite(f).all() or np.linalg.det(f) <= 0:
         raise InputError("the mean deformation gradient must be a finite 3 x 3, det F > 0")
-    return Displacement("boundary", lambda x: (f - np.eye(3)) @ x, name)
+    return f
 
 
 def marker(where: str | Marker, low: np.ndarray, high: np.ndarray) -> Marker:

@@ -134,10 +134,7 @@ class Tessellation(_Strict):
 
     def ids(self, mesh: dmesh.Mesh) -> Any:
         """The grain of points (n, 3), the same function on every rank."""
-        x = mesh.geometry.x
-        low, high = np.empty(3), np.empty(3)
-        mesh.comm.Allreduce(x.min(axis=0, initial=np.inf), low, op=MPI.MIN)
-        mesh.comm.Allreduce(x.max(axis=0, initial=-np.inf), high, op=MPI.MAX)
+        low, high = meshes.bounding_box(mesh)
         size = high - low
         seeds = random_seeds(self.number, size.tolist(), self.seed)
         # Across a plane mesh, where nothing lies, any period will do.
@@ -221,29 +218,28 @@ class PressureCase(_Strict):
         return Pressure(self.where, self.value)
 
 
-class PlaneContact(_Strict):
-    """`shape: plane`, see `RigidPlane`."""
-
-    shape: Literal["plane"]
+class _ContactCase(_Strict):
     where: str
     motion: Components
     stiffness: FiniteFloat | None = None
     name: str = ""
-    point: Components = [0.0, 0.0, 0.0]
-    normal: Components = [0.0, 0.0, 1.0]
+
+
+class PlaneContact(_ContactCase):
+    """`shape: plane`, see `RigidPlane`."""
+
+    shape: Literal["plane"]
+    point: Components | None = None
+    normal: Components | None = None
 
     def build(self) -> RigidPlane:
         return RigidPlane(**self.model_dump(exclude={"shape"}))
 
 
-class SphereContact(_Strict):
+class SphereContact(_ContactCase):
     """`shape: sphere`, see `RigidSphere`."""
 
     shape: Literal["sphere"]
-    where: str
-    motion: Components
-    stiffness: FiniteFloat | None = None
-    name: str = ""
     centre: Components
     radius: FiniteFloat
 

@@ -54,6 +54,8 @@ class Checkpoint:
         self.written = 0
         self._owned = problem.V.dofmap.index_map.size_local
         x = problem.V.tabulate_dof_coordinates()
+        # An acceleration follows from the forces; without any it is round-off.
+        self._begin = {k: f for k, f in problem.state().items() if k != "acceleration"}
         facts = {"steps": steps, "nodes": problem.V.dofmap.index_map.size_global, **run}
         nodes = self._gathered(x[: self._owned])
         path = self.folder / "nodes.safetensors"
@@ -66,14 +68,12 @@ class Checkpoint:
         # On rank 0: the number of each node, one rank after the other.
         number = self._number[: self._owned, None].astype(np.float64)
         self._rows = self._gathered(number).astype(int).ravel()
-        # An acceleration follows from the forces; without any it is round-off.
-        begin = {k: f for k, f in problem.state().items() if k != "acceleration"}
         if known is None:
-            arrays = {name: self._by_place(function) for name, function in begin.items()}
+            arrays = {name: self._by_place(function) for name, function in self._begin.items()}
             content = _packed({"x": nodes, **arrays}, facts)
             on_first_rank(self.comm, lambda: write_whole(path, content))
             return
-        for name, function in begin.items():
+        for name, function in self._begin.items():
             change = function.x.array.reshape(-1, self.bs) - known[name][self._number]
             change = self.comm.allreduce(float(np.abs(change).max(initial=0.0)), op=MPI.MAX)
             if change > SAME * float(np.abs(known[name]).max()):
@@ -105,8 +105,7 @@ class Checkpoint:
                     f"{self.folder}: the run there has {known.get(key)} {key}, this one "
                     f"{value}; give another folder to begin anew"
                 )
-        names = [name for name in ("x", *self.problem.state()) if name != "acceleration"]
-        if missing := [name for name in names if name not in arrays]:
+        if missing := [name for name in ("x", *self._begin) if name not in arrays]:
             raise InputError(f"{path}: not a state of a run (no {missing[0]})")
         return arrays
 
@@ -163,13 +162,7 @@ class Checkpoint:
     def _found(self) -> dict[str, float]:
         """What law, loads, density and prescribed displacements make of the present state."""
         problem = self.problem
-        motion = vars(problem).get("_c")
-        if motion is not None:
-            # The inertia in the residual is that of the step, not of the state at its end.
-            motion.value, before = 0.0, float(motion.value)
-        forces = problem.assemble_residual()
-        if motion is not None:
-            motion.value = before
+        forces = problem._forces_of_state()
         u = problem.u.x.array
         prescribed = u.copy()
         for bc in problem._bcs:
@@ -177,7 +170,7 @@ class Checkpoint:
         off, size = (float(np.abs(a).max(initial=0.0)) for a in (prescribed - u, u))
         return {
             "energy": problem._stored(),
-            "kinetic": getattr(problem, "_kinetic", float)(),  # 0.0 without motion
+            "kinetic": problem._kinetic(),
             "forces": float(forces.norm()),
             "free forces": problem._force_norm(forces),
             "off": self.comm.allreduce(off, op=MPI.MAX),

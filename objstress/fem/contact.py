@@ -16,7 +16,7 @@ from objstress.fem.loads import Surface, vector
 
 
 @dataclass(frozen=True)
-class _Contact:
+class Contact:
     r"""Pi = eps/2 integral of <-g>^2 dS,  g the gap at x = X + u, < > the positive part.
 
     The pressure eps <-g> stands for the true one; the body sinks in by pressure / eps. Facets
@@ -58,7 +58,7 @@ class _Contact:
 
 
 @dataclass(frozen=True)
-class RigidPlane(_Contact):
+class RigidPlane(Contact):
     """A half-space that the body cannot enter: g = (x - p - load motion) . n.
 
     Args:
@@ -86,7 +86,7 @@ class RigidPlane(_Contact):
 
 
 @dataclass(frozen=True)
-class RigidSphere(_Contact):
+class RigidSphere(Contact):
     """A ball that the body cannot enter: g = |x - c - load motion| - R (in two dimensions a
     cylinder).
 

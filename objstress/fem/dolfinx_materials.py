@@ -8,7 +8,7 @@ import numpy as np
 from mpi4py import MPI
 
 from objstress.errors import InputError
-from objstress.fem.material import _threads, torch_threads
+from objstress.fem.material import limited_threads, torch_threads
 from objstress.laws.base import MaterialLaw
 
 COMPONENTS = ((0, 0), (1, 1), (2, 2), (0, 1), (1, 0), (0, 2), (2, 0), (1, 2), (2, 1))
@@ -94,7 +94,7 @@ def law_material(law: MaterialLaw) -> Any:
             self, gradients: np.ndarray, state: dict[str, Any], dt: float
         ) -> tuple[np.ndarray, dict[str, Any]]:
             """A (..., 9, 9) and the state with F and PK1 (..., 9), of F (..., 9); no time in it."""
-            with _threads(threads):
+            with limited_threads(threads):
                 _, p, a = law.response(to_tensor(np.asarray(gradients)), 2)
             stress = to_vector(p.numpy())
             tangent = a.numpy().reshape(*stress.shape, 9)[..., _ROWS, :][..., _ROWS]

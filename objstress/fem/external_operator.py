@@ -11,9 +11,11 @@ import ufl
 from dolfinx import fem
 from dolfinx import mesh as dmesh
 from mpi4py import MPI
+from torch import Tensor
 
 from objstress.errors import InputError
-from objstress.fem.material import _threads, gradient, torch_threads
+from objstress.fem.material import gradient, limited_threads, torch_threads
+from objstress.files import on_every_rank
 from objstress.laws.base import MaterialLaw
 
 
@@ -119,14 +121,8 @@ class _Response:
         return tangent
 
     def _evaluate(self, F: np.ndarray, order: int) -> list[np.ndarray]:
-        parts, refusal = [], None
-        try:
-            with _threads(self._number):
-                response = self._law.response(F.reshape(-1, 3, 3), order)
-            parts = [part.numpy().ravel() for part in response]
-        except InputError as error:
-            refusal = str(error)
-        refusals = [each for each in self._comm.allgather(refusal) if each]
-        if refusals:
-            raise InputError(refusals[0])
-        return parts
+        def response() -> tuple[Tensor, ...]:
+            with limited_threads(self._number):
+                return self._law.response(F.reshape(-1, 3, 3), order)
+
+        return [part.numpy().ravel() for part in on_every_rank(self._comm, response)]

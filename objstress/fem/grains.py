@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,8 @@ from scipy.spatial import cKDTree
 from torch import Tensor
 
 from objstress.errors import InputError
-from objstress.laws.base import MaterialLaw
+from objstress.files import on_every_rank
+from objstress.laws.base import MaterialLaw, _as_tensor
 from objstress.laws.texture import check_rotations
 from objstress.symmetry.point_group import PointGroup
 
@@ -50,17 +51,7 @@ class Grains:
         Raises:
             InputError: cells without a grain, or a grain without an orientation and a law.
         """
-        # A fault on one rank is one on all: the others would wait for it.
-        found, fault = None, ""
-        try:
-            found = self._of_local_cells(mesh)
-        except InputError as error:
-            fault = str(error)
-        faults = [f for f in mesh.comm.allgather(fault) if f]
-        if faults:
-            raise InputError(faults[0])
-        assert found is not None
-        return found
+        return on_every_rank(mesh.comm, lambda: self._of_local_cells(mesh))
 
     def _of_local_cells(self, mesh: dmesh.Mesh) -> np.ndarray:
         cells = mesh.topology.index_map(mesh.topology.dim)
@@ -138,10 +129,10 @@ class GrainsLaw(MaterialLaw):
         return self._parts[0][0]
 
     def response(self, F: Any, order: int) -> tuple[Tensor, ...]:
-        f = torch.as_tensor(F, dtype=torch.float64)
+        f = _as_tensor(F)
         shapes = ((), (3, 3), (3, 3, 3, 3))[: order + 1]
         whole = tuple(torch.empty(len(f), *shape, dtype=torch.float64) for shape in shapes)
-        for law, rows in self._pieces(len(f), self.chunk):
+        for law, rows in self._pieces(len(f)):
             q = self.Q[self._of_point[rows]]
             parts = law.response(f[rows] @ q, order)
             whole[0][rows] = parts[0]
@@ -164,16 +155,17 @@ class GrainsLaw(MaterialLaw):
         return self._gather(F, lambda law, f: law.stress_error(f), torch.float64)
 
     def _gather(self, F: Any, what: Callable[[MaterialLaw, Tensor], Any], dtype: Any) -> Tensor:
-        f = torch.as_tensor(F, dtype=torch.float64)
+        f = _as_tensor(F)
         whole = torch.empty(len(f), dtype=dtype)
-        for law, rows in self._pieces(len(f), self.chunk):
+        for law, rows in self._pieces(len(f)):
             whole[rows] = what(law, f[rows] @ self.Q[self._of_point[rows]])
         return whole
 
-    def _pieces(self, n: int, size: int) -> Any:
+    def _pieces(self, n: int) -> Iterator[tuple[MaterialLaw, Tensor]]:
+        """Each law with the rows of its points among the first n, a chunk at a time."""
         for law, rows in self._parts:
             inside = rows[: int(torch.searchsorted(rows, n))]
-            for piece in inside.split(size):
+            for piece in inside.split(self.chunk):
                 yield law, piece
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 import ufl
 from dolfinx import fem
+from dolfinx import mesh as dmesh
 from mpi4py import MPI
 
 from objstress.fem.grains import Grains, GrainsLaw
@@ -25,6 +26,12 @@ def gradient(w: Any) -> Any:
     if g.ufl_shape == (3, 3):
         return g
     return ufl.as_matrix([[g[0, 0], g[0, 1], 0.0], [g[1, 0], g[1, 1], 0.0], [0.0, 0.0, 0.0]])
+
+
+def quadrature_degree_for(mesh: dmesh.Mesh, degree: int) -> int:
+    """The rule for Lagrange elements: 2 degree; 2 (degree - 1) on simplices, where F is of less."""
+    simplex = mesh.topology.cell_type in (dmesh.CellType.tetrahedron, dmesh.CellType.triangle)
+    return 2 * (degree - 1) if simplex else 2 * degree
 
 
 def torch_threads(comm: MPI.Comm) -> int:
@@ -40,7 +47,8 @@ def torch_threads(comm: MPI.Comm) -> int:
 
 
 @contextmanager
-def _threads(number: int) -> Iterator[None]:
+def limited_threads(number: int) -> Iterator[None]:
+    """Torch uses this many threads within, and as many as before afterwards."""
     before = torch.get_num_threads()
     torch.set_num_threads(number)
     try:
@@ -62,6 +70,7 @@ class Material:
         energy, F: what the last `update` found at the points of the local cells
             (n_points,), (n_points, 3, 3).
         volumes: reference volume that each of these points stands for, (n_points,).
+        owned: how many of the points are this rank's own; they come first, ghosts' last.
         threads: that torch uses for the law on this rank, see `torch_threads`.
     """
 
@@ -76,6 +85,7 @@ class Material:
         self.dx = ufl.Measure("dx", domain=mesh, metadata=metadata)
         cells = mesh.topology.index_map(mesh.topology.dim)
         self.cells = np.arange(cells.size_local + cells.num_ghosts, dtype=np.int32)
+        self.owned = cells.size_local * len(self.weights)
         self.law: MaterialLaw = (
             GrainsLaw(law, mesh, len(self.weights)) if isinstance(law, Grains) else law
         )
@@ -102,7 +112,7 @@ class Material:
                 return
         self._evaluated = None
         self.F = self._gradient.eval(mesh, self.cells).reshape(-1, 3, 3)
-        with _threads(self.threads):
+        with limited_threads(self.threads):
             self._evaluate(tangent)
         self._evaluated = (now.copy(), tangent)
 
@@ -120,6 +130,15 @@ class Material:
     def piola(self) -> np.ndarray:
         """P at the points as of the last `update`, GPa, (n_points, 3, 3)."""
         raise NotImplementedError
+
+    def cell_function(self, values: np.ndarray) -> fem.Function:
+        """A function that is constant in each cell: `values` of the local cells (cells, ...)."""
+        space = fem.functionspace(self.u.function_space.mesh, ("DG", 0, values.shape[1:]))
+        function = fem.Function(space)
+        rows = space.dofmap.list[self.cells].ravel()
+        width = int(np.prod(values.shape[1:]))  # named: a rank may hold no cell
+        function.x.array.reshape(-1, width)[rows] = values.reshape(-1, width)
+        return function
 
     def cell_averages(self) -> dict[str, np.ndarray]:
         """Means over the points of each local cell.

@@ -50,6 +50,15 @@ def box(
     return result
 
 
+def bounding_box(mesh: dmesh.Mesh) -> tuple[np.ndarray, np.ndarray]:
+    """Lowest and highest coordinates (3,) over all ranks, some of which may hold no cell."""
+    x = mesh.geometry.x
+    low, high = np.empty(3), np.empty(3)
+    mesh.comm.Allreduce(x.min(axis=0, initial=np.inf), low, op=MPI.MIN)
+    mesh.comm.Allreduce(x.max(axis=0, initial=-np.inf), high, op=MPI.MAX)
+    return low, high
+
+
 def rectangle(
     size: Sequence[float],
     cells: Sequence[int],

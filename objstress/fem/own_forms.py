@@ -6,10 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 from dolfinx.fem import petsc as fem_petsc
-from mpi4py import MPI
 from petsc4py import PETSc
 
 from objstress.errors import InputError
+from objstress.files import on_every_rank
 
 
 def before_residual(problem: fem_petsc.NonlinearProblem, update: Callable[[], object]) -> None:
@@ -30,11 +30,8 @@ def before_residual(problem: fem_petsc.NonlinearProblem, update: Callable[[], ob
         x.ghostUpdate(addv=PETSc.InsertMode.INSERT, mode=PETSc.ScatterMode.FORWARD)
         fem_petsc.assign(x, problem.u)
         try:
-            update()
-            bad = 0
+            on_every_rank(snes.comm.tompi4py(), update)
         except InputError:
-            bad = 1
-        if snes.comm.tompi4py().allreduce(bad, op=MPI.MAX):
             b.set(float("inf"))
             return
         assemble(snes, x, b, *args, **kargs)

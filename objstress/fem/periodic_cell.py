@@ -18,7 +18,8 @@ from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
 from objstress.errors import ConvergenceError, InputError
-from objstress.fem.material import QuadratureMaterial
+from objstress.fem.boundary import checked_mean
+from objstress.fem.material import QuadratureMaterial, quadrature_degree_for
 from objstress.laws.base import MaterialLaw
 from objstress.symmetry.tensors import MANDEL, mandel_to_voigt
 
@@ -103,8 +104,7 @@ class PeriodicCell:
         self.mesh, self.law = mesh, law
         space = fem.functionspace(mesh, ("Lagrange", degree, (3,)))
         self.u = fem.Function(space, name="displacement")
-        simplex = mesh.topology.cell_type == dmesh.CellType.tetrahedron
-        self.material = QuadratureMaterial(self.u, law, 2 * (degree - 1) if simplex else 2 * degree)
+        self.material = QuadratureMaterial(self.u, law, quadrature_degree_for(mesh, degree))
         self._volume = float(np.prod(self.size))
         v, du = ufl.TestFunction(space), ufl.TrialFunction(space)
         self._residual_form = fem.form(self.material.residual(v))
@@ -141,10 +141,7 @@ class PeriodicCell:
             InputError: F_mean of another shape, not finite or with det <= 0.
             ConvergenceError: even a 256th of the way does not converge.
         """
-        f = np.asarray(F_mean, dtype=np.float64)
-        if f.shape != (3, 3) or not np.isfinite(f).all() or np.linalg.det(f) <= 0:
-            raise InputError("the mean deformation gradient must be a finite 3 x 3, det F > 0")
-        turn, stretch = polar(f)
+        turn, stretch = polar(checked_mean(F_mean))
         target = (stretch - np.eye(3)).ravel()
         load, size, steps = 0.0, 1.0, 0
         q = np.zeros(self._reduction.shape[1])

@@ -23,15 +23,17 @@ from tqdm import tqdm
 from objstress.errors import ConvergenceError, InputError
 from objstress.fem.boundary import Displacement, marker
 from objstress.fem.checkpoint import Checkpoint
-from objstress.fem.contact import RigidPlane, RigidSphere
+from objstress.fem.contact import Contact
 from objstress.fem.grains import Grains, GrainsLaw
 from objstress.fem.linear_solver import near_nullspace, rigid_motions, solver_options
 from objstress.fem.loads import BodyForce, Pressure, Surface, Traction
-from objstress.fem.material import Material, QuadratureMaterial
+from objstress.fem.material import Material, QuadratureMaterial, quadrature_degree_for
+from objstress.fem.meshes import bounding_box
 from objstress.fem.ufl_material import UflMaterial
+from objstress.files import on_every_rank
 from objstress.laws.base import MaterialLaw
 
-Condition = Displacement | Traction | Pressure | BodyForce | RigidPlane | RigidSphere
+Condition = Displacement | Traction | Pressure | BodyForce | Contact
 
 # Sums over quadrature points may be reordered, which lets the C compiler use vector registers: a
 # third of the assembly's time. Nothing about infinities, NaN or the processor is assumed.
@@ -193,24 +195,17 @@ class StaticProblem:
         self.u = fem.Function(self.V, name="displacement")
         self._degree = degree
         if quadrature_degree is None:
-            simplex = mesh.topology.cell_type in (
-                dmesh.CellType.tetrahedron,
-                dmesh.CellType.triangle,
-            )
-            quadrature_degree = 2 * (degree - 1) if simplex else 2 * degree
+            quadrature_degree = quadrature_degree_for(mesh, degree)
         kinds: dict[str, type[Material]] = {"quadrature": QuadratureMaterial, "ufl": UflMaterial}
         if assembly not in kinds:
             raise InputError(f"assembly = {assembly!r}: give 'quadrature' or 'ufl'")
         self.material = kinds[assembly](self.u, law, quadrature_degree)
         self.law = self.material.law
         self._check_cells()
-        owned = mesh.topology.index_map(dim).size_local * len(self.material.weights)
-        volume = self.comm.allreduce(float(self.material.volumes[:owned].sum()), op=MPI.SUM)
+        volumes = self.material.volumes[: self.material.owned]
+        volume = self.comm.allreduce(float(volumes.sum()), op=MPI.SUM)
         self._edge = (volume / mesh.topology.index_map(dim).size_global) ** (1 / dim)
-        # A rank may hold no cell.
-        low = self._over_ranks(mesh.geometry.x.min(axis=0, initial=np.inf), MPI.MIN)
-        high = self._over_ranks(mesh.geometry.x.max(axis=0, initial=-np.inf), MPI.MAX)
-        self._box = (low, high)
+        self._box = bounding_box(mesh)
         self._load = fem.Constant(mesh, PETSc.ScalarType(0.0))
         self._factor = ufl.variable(self._load)
         v, du = ufl.TestFunction(self.V), ufl.TrialFunction(self.V)
@@ -257,12 +252,12 @@ class StaticProblem:
         dead = [b.work(self.u, v, self._factor, ufl.dx) for b in bcs if isinstance(b, BodyForce)]
         following: list[Any] = []
         surfaces = [b for b in bcs if not isinstance(b, Displacement | BodyForce)]
-        contacts = [b for b in surfaces if isinstance(b, RigidPlane | RigidSphere)]
-        penalty = self._penalty() if any(c.stiffness is None for c in contacts) else None
+        soft = [b for b in surfaces if isinstance(b, Contact) and b.stiffness is None]
+        penalty = self._penalty() if soft else None
         for given, ds in zip(surfaces, self._facets(surfaces), strict=True):
             surface = Surface(self.u, v, self._factor, ds, penalty)
             (following if given.follows else dead).append(given.work(surface))
-            if given in contacts:
+            if isinstance(given, Contact):
                 name = given.name or f"contact {len(self._contacts)}"
                 if name in self._contacts:
                     raise InputError(f"two contacts are named {name!r}: name them apart")
@@ -305,12 +300,7 @@ class StaticProblem:
         distinct = {id(one): one for one in laws}.values()
         largest = max(float(np.abs(one.stiffness()).max()) for one in distinct)
         volumes = material.volumes.reshape(-1, len(material.weights)).sum(axis=1)
-        space = fem.functionspace(self.mesh, ("DG", 0))
-        penalty = fem.Function(space)
-        penalty.x.array[space.dofmap.list[material.cells].ravel()] = (
-            10 * largest / volumes ** (1 / self.dim)
-        )
-        return penalty
+        return material.cell_function(10 * largest / volumes ** (1 / self.dim))
 
     def _set_displacements(self, displacements: list[Displacement]) -> None:
         self._bcs: list[fem.DirichletBC] = []
@@ -440,11 +430,10 @@ class StaticProblem:
     def _evaluate(self, tangent: bool) -> bool:
         """Whether the law has an answer at u, on all ranks: `Material.update`."""
         try:
-            self.material.update(tangent=tangent)
-            bad = 0
+            on_every_rank(self.comm, lambda: self.material.update(tangent=tangent))
         except InputError:
-            bad = 1
-        return self.comm.allreduce(bad, op=MPI.MAX) == 0
+            return False
+        return True
 
     def assemble_residual(self, b: PETSc.Vec | None = None) -> PETSc.Vec:
         """Internal minus external forces at the present P, boundary conditions left out."""
@@ -560,20 +549,14 @@ class StaticProblem:
                     if after_step is not None:
                         after_step(self, record)
                     continue
-                worst = self._worst_cells()
-                self._take_back(saved, at)
                 size, rejected, good = 0.5 * (target - at), rejected + 1, 0
-                if self.comm.rank == 0:
-                    tqdm.write(
-                        f"step to {self._pace} {target:.4f} rejected ({self._why}), "
-                        f"next {size:.4f}",
-                        file=sys.stderr,
-                    )
-                if size < smallest * full:
-                    raise ConvergenceError(
-                        f"no convergence beyond {self._pace} {at:.4f} ({self._why}); the last "
-                        f"accepted state is kept; worst cells: {worst}"
-                    )
+                self._reject(
+                    saved,
+                    at,
+                    f"to {self._pace} {target:.4f}",
+                    f"{size:.4f}",
+                    size < smallest * full,
+                )
 
     def _copy_of_state(self) -> dict[str, np.ndarray]:
         return {name: f.x.array.copy() for name, f in self.state().items()}
@@ -583,6 +566,24 @@ class StaticProblem:
         for name, function in self.state().items():
             function.x.array[:] = saved[name]
         self._update_all(at)
+
+    def _reject(
+        self, saved: dict[str, np.ndarray], at: float, step: str, shorter: str, last: bool
+    ) -> None:
+        """Take a step back and say so: which it was, and what is tried next.
+
+        Raises:
+            ConvergenceError: it was the last one to try.
+        """
+        worst = self._worst_cells()
+        self._take_back(saved, at)
+        if self.comm.rank == 0:
+            tqdm.write(f"step {step} rejected ({self._why}), next {shorter}", file=sys.stderr)
+        if last:
+            raise ConvergenceError(
+                f"no convergence beyond {self._pace} {at:.4f} ({self._why}); the last accepted "
+                f"state is kept; worst cells: {worst}"
+            )
 
     def _worst_cells(self, number: int = 3) -> str:
         """The cells whose det F was least when a step failed, in words."""
@@ -686,14 +687,20 @@ class StaticProblem:
     def _stored(self) -> float:
         """Energy of the whole body as of the last update of the material, GPa length^3."""
         material = self.material
-        owned = self.mesh.topology.index_map(self.dim).size_local * len(material.weights)
-        energy = float(material.energy[:owned] @ material.volumes[:owned])
+        energy = float(material.energy[: material.owned] @ material.volumes[: material.owned])
         return self.comm.allreduce(energy, op=MPI.SUM)
+
+    def _kinetic(self) -> float:
+        """GPa length^3; what moves overrides it."""
+        return 0.0
+
+    def _forces_of_state(self) -> PETSc.Vec:
+        """Internal minus external forces of the state itself, no inertia."""
+        return self.assemble_residual()
 
     def _record(self, load: float, rejected: int) -> StepRecord:
         material = self.material
-        owned = self.mesh.topology.index_map(self.dim).size_local * len(material.weights)
-        f = material.F[:owned]
+        f = material.F[: material.owned]
         return StepRecord(
             load=load,
             residuals=list(self._trace),
@@ -704,7 +711,7 @@ class StaticProblem:
             energy=self._stored(),
             min_J=self.comm.allreduce(float(np.linalg.det(f).min(initial=np.inf)), op=MPI.MIN),
             outside=self.comm.allreduce(int(self.law.outside(f).sum()), op=MPI.SUM),
-            points=self.comm.allreduce(owned, op=MPI.SUM),
+            points=self.comm.allreduce(material.owned, op=MPI.SUM),
         )
 
     def write(self, path: str | Path) -> None:

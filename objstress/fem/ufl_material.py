@@ -67,11 +67,7 @@ class UflMaterial(Material):
         return self.law.response(self.F, 1)[1].numpy()
 
     def _orientations(self, law: GrainsLaw) -> fem.Function:
-        space = fem.functionspace(self.u.function_space.mesh, ("DG", 0, (3, 3)))
-        turns = fem.Function(space)
-        rows = space.dofmap.list[self.cells].ravel()
-        turns.x.array.reshape(-1, 9)[rows] = law.Q.numpy()[law.cell_grains].reshape(-1, 9)
-        return turns
+        return self.cell_function(law.Q.numpy()[law.cell_grains])
 
     def _gradient_of(self, w: Any) -> Any:
         return self._turned(gradient(w))

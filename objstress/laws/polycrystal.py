@@ -87,7 +87,7 @@ def isotropic_bounds(stiffness: Any) -> IsotropicBounds:
     if c.shape != (6, 6) or np.linalg.eigvalsh(c).min() <= 0:
         raise InputError("the stiffness must be a positive definite 6 x 6 Voigt matrix in GPa")
     k_voigt, g_voigt = _parts(c)
-    k_reuss, g_reuss = (1 / 9 / x for x in _compliance_parts(c))
+    k_reuss, g_reuss = _of_compliance(np.linalg.inv(c))
     found = {sign: _best_reference(c, sign) for sign in (1, -1)}
     return IsotropicBounds(
         bulk=(found[1][0], found[-1][0]),
@@ -103,9 +103,10 @@ def _parts(c: np.ndarray) -> tuple[float, float]:
     return k, g
 
 
-def _compliance_parts(c: np.ndarray) -> tuple[float, float]:
-    s = np.linalg.inv(c)
-    return _parts(s)[0], _parts(s)[1] * 4 / 9
+def _of_compliance(s: np.ndarray) -> tuple[float, float]:
+    """K and G of a compliance's mean over all rotations, which is its isotropic part."""
+    k, g = _parts(s)
+    return 1 / (9 * k), 1 / (4 * g)
 
 
 def _weighted(stiffness: Any, orientations: Any, weights: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -119,9 +120,8 @@ def _weighted(stiffness: Any, orientations: Any, weights: Any) -> tuple[np.ndarr
 def _bound(c: np.ndarray, k0: float, g0: float) -> tuple[float, float]:
     k_star, g_star = 4 / 3 * g0, g0 * (9 * k0 + 8 * g0) / (6 * (k0 + 2 * g0))
     star = 3 * k_star * _HYDROSTATIC + 2 * g_star * _DEVIATORIC
-    # The mean of a tensor over all rotations is its isotropic part.
-    k, g = _parts(np.linalg.inv(c + star))
-    return 1 / (9 * k) - k_star, 1 / (4 * g) - g_star
+    k, g = _of_compliance(np.linalg.inv(c + star))
+    return k - k_star, g - g_star
 
 
 def _best_reference(c: np.ndarray, sign: int) -> tuple[float, float]:

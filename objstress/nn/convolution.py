@@ -103,10 +103,10 @@ class GroupConvolution(nn.Module):
         """
         Args:
             x: features (nodes, batch, channels_in, 2l+1).
-            radial: (pairs, batch, m, radial functions), zero on padding.
+            radial: (pairs, batch, m, radial functions but those of `constant`), zero on padding.
             basis: filter basis {(l, p): (pairs, m, size, 2l+1)}.
-            constant: (pairs, 1, m, radial functions), those that no state of the batch changes;
-                they are the first of `radial`, and are summed once for all states.
+            constant: (pairs, 1, m, radial functions), those that no state of the batch changes:
+                the first ones of the weights, summed once for all states.
         """
         p, b = radial.shape[:2]
         c, rows = self.channels_in, (pairs.nodes, p // pairs.nodes)

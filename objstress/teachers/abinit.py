@@ -110,7 +110,7 @@ def abinit(**arguments: Any) -> AbinitTeacher:
         pps="hgh",
         ecut_hartree=18.0,
         # A wide edge: with the usual 0.5 Ha plane waves that come and go with the strain leave
-        # 10 MPa in the stress, which a third derivative feels.
+        # 10 to 20 MPa in the stress, which a third derivative feels.
         ecutsm=3.0,
         nband=4,
         kptopt=1,
