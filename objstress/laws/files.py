@@ -1,18 +1,13 @@
-"""Law files: safetensors with a JSON description in its header; loading never runs code."""
+"""Law files: tensors with a description that names the kind of law."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor
 
 from objstress.errors import InputError
-from objstress.files import write_whole
 from objstress.laws.analytic import DecoupledNeoHooke, NeoHooke, SaintVenantKirchhoff
 from objstress.laws.base import MaterialLaw
 from objstress.laws.compiled import PolynomialLaw
@@ -20,8 +15,8 @@ from objstress.laws.ensemble import EnsembleLaw
 from objstress.laws.fused import FusedLaw
 from objstress.laws.guarded import GuardedLaw
 from objstress.laws.learned import LearnedLaw
+from objstress.tensor_files import damaged, read_tensors, write_tensors
 
-FORMAT = 1
 _KINDS: dict[str, Any] = {
     kind.kind: kind
     for kind in (
@@ -39,18 +34,7 @@ _KINDS: dict[str, Any] = {
 
 def save_law(law: MaterialLaw, path: str | Path) -> None:
     """Write a law to one file, whole or not at all."""
-    description, tensors = law.to_dict()
-    tensors = {name: value.detach().contiguous() for name, value in sorted(tensors.items())}
-    content = {"format": FORMAT, "sha256": _digest(tensors)} | description
-    header = {"objstress": json.dumps(content)}
-    write_whole(path, save(tensors, metadata=header))
-
-
-def _digest(tensors: dict[str, Tensor]) -> str:
-    digest = hashlib.sha256()
-    for name in sorted(tensors):
-        digest.update(name.encode() + tensors[name].numpy().tobytes())
-    return digest.hexdigest()
+    write_tensors(path, *law.to_dict())
 
 
 def load_law(path: str | Path, outside: str = "warn") -> MaterialLaw:
@@ -65,31 +49,15 @@ def load_law(path: str | Path, outside: str = "warn") -> MaterialLaw:
     """
     if outside not in ("warn", "error", "ignore"):
         raise InputError(f"outside = {outside!r}: give 'warn', 'error' or 'ignore'")
-    path = Path(path)
-    if not path.is_file():
-        raise InputError(f"{path}: no such law file")
+    description, tensors = read_tensors(path, "law")
+    if description.get("kind") == "potential":
+        raise InputError(f"{path}: a potential, not a law; load it with load_potential")
     try:
-        with safe_open(path, framework="pt") as file:
-            header = (file.metadata() or {}).get("objstress")
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise InputError(f"{path}: damaged, or not a law file ({error})") from None
-    if header is None:
-        raise InputError(f"{path}: a safetensors file, but no objstress law")
-    try:
-        description = json.loads(header)
-        if description["format"] > FORMAT:
-            raise InputError(
-                f"{path}: written by a newer objstress (format {description['format']}, "
-                f"this one reads up to {FORMAT}); update objstress"
-            )
-        if description["sha256"] != _digest(tensors):
-            raise InputError(f"{path}: damaged law file (its numbers do not match their checksum)")
         law = law_from_dict(description, tensors)
     except InputError:
         raise
     except Exception as error:
-        raise InputError(f"{path}: damaged law file ({type(error).__name__}: {error})") from None
+        raise damaged(path, "law", error) from None
     law.outside_action = outside
     return law
 

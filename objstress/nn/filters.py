@@ -58,6 +58,10 @@ class GroupFilter(nn.Module):
     def irreps(self) -> list[Irrep]:
         return list(self.sizes)
 
+    def mixing(self, irrep: Irrep) -> Tensor:
+        """B = M Y: (size, 2l+1, (lmax + 1)^2), harmonics in e3nn's order, component-normalised."""
+        return getattr(self, _name(*irrep))
+
     def forward(self, vectors: Tensor) -> dict[Irrep, Tensor]:
         """Edge vectors (..., 3), none zero, to {(l, p): (..., size, 2l+1)}."""
         harmonics = o3.spherical_harmonics(

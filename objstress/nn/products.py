@@ -1,0 +1,261 @@
+"""Messages and products of features with as many channels in every irrep, as matrix products.
+
+Here features are one tensor (channels, nodes, width): the components of all irreps of a list, one
+after the other. A channel is only ever multiplied with itself, so that the weights of all paths and
+their coupling constants make one matrix for each channel, whatever the group.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from objstress.nn.convolution import key
+from objstress.nn.filters import GroupFilter
+from objstress.symmetry.irreps import Irrep, coupling
+from objstress.symmetry.point_group import SymmetryGroup
+
+
+def width(irreps: list[Irrep]) -> int:
+    """Components of one channel."""
+    return sum(2 * l + 1 for l, _ in irreps)
+
+
+def places(irreps: list[Irrep]) -> dict[Irrep, slice]:
+    """Where each irrep lies among the components."""
+    found, start = {}, 0
+    for l, p in irreps:
+        found[(l, p)] = slice(start, start + 2 * l + 1)
+        start += 2 * l + 1
+    return found
+
+
+def feature_irreps(group: SymmetryGroup, lmax: int, both: bool = False) -> list[Irrep]:
+    """(l, p) of features: the parity of Y_l, or `both`.
+
+    Without improper operations in the group both parities of an l are the same irrep; it is
+    called even, and the structural tensor 0o makes filters of that name from odd harmonics.
+    """
+    if group.structural_tensors(0)[(0, -1)].shape[0]:
+        return [(l, 1) for l in range(lmax + 1)]
+    parities = [1, -1] if both else [1]
+    return [(l, q * (-1) ** l) for q in parities for l in range(lmax + 1)]
+
+
+def couples(a: Irrep, b: Irrep, o: Irrep) -> bool:
+    """Whether o is contained in a (x) b."""
+    return o[1] == a[1] * b[1] and abs(a[0] - b[0]) <= o[0] <= a[0] + b[0]
+
+
+class ComponentLinear(nn.Module):
+    """y_d = sum_c x_c W^(l,p)_cd: channels mixed, the same way for all components of an irrep.
+
+    Args:
+        irreps: of input and output, which share their layout.
+        channels_in, channels_out: numbers of channels.
+    """
+
+    of_component: Tensor
+
+    def __init__(
+        self,
+        irreps: list[Irrep],
+        channels_in: int,
+        channels_out: int,
+        dtype: torch.dtype = torch.float64,
+    ):
+        super().__init__()
+        self.weight = nn.Parameter(
+            torch.randn(len(irreps), channels_in, channels_out, dtype=dtype)
+            / math.sqrt(channels_in)
+        )
+        self.register_buffer("of_component", components(irreps), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(channels_in, n, width) to (channels_out, n, width)."""
+        return torch.einsum("cnm,mcd->dnm", x, self.weight[self.of_component])
+
+
+def components(irreps: list[Irrep]) -> Tensor:
+    """For each component the place of its irrep in the list, (width,)."""
+    return torch.tensor([k for k, (l, _) in enumerate(irreps) for _ in range(2 * l + 1)])
+
+
+class SpeciesMessage(nn.Module):
+    """A_i^(l,p) = sum_(j, k) W^(l,p)_(species j, k, c) R_k(r_ij) B^(l,p)(r_ij)
+
+    The first message: all that a sender is known by is its species. Summed over the neighbours
+    for each species before the weights.
+
+    Args:
+        group: of the filters B (`GroupFilter`).
+        irreps_out: of the result.
+        lmax: largest l of the harmonics.
+        species, radial, channels: their numbers.
+    """
+
+    def __init__(
+        self,
+        group: SymmetryGroup,
+        irreps_out: list[Irrep],
+        lmax: int,
+        species: int,
+        radial: int,
+        channels: int,
+        dtype: torch.dtype = torch.float64,
+    ):
+        super().__init__()
+        self.irreps_out, self.species, self.radial = irreps_out, species, radial
+        filters = GroupFilter(group, irreps_out, lmax, dtype)
+        self.weights = nn.ParameterDict()
+        for l, p in filters.sizes:
+            mixing = filters.mixing((l, p))
+            self.register_buffer(f"mixing_{key((l, p))}", mixing, persistent=False)
+            rows = species * radial * len(mixing)
+            self.weights[key((l, p))] = nn.Parameter(
+                torch.randn(rows, channels, dtype=dtype) / math.sqrt(radial * len(mixing))
+            )
+
+    def forward(self, one_hot: Tensor, edges: Tensor) -> Tensor:
+        """
+        Args:
+            one_hot: (n, s, species) of the senders.
+            edges: (n, s, radial * harmonics), zero on padding.
+
+        Returns:
+            (channels, n, width).
+        """
+        n, h = len(edges), edges.shape[-1] // self.radial
+        total = (one_hot.transpose(1, 2) @ edges).view(n, self.species * self.radial, h)
+        parts = []
+        for o in self.irreps_out:
+            if key(o) not in self.weights:
+                weight = next(iter(self.weights.values()))
+                parts.append(total.new_zeros(weight.shape[1], n, 2 * o[0] + 1))
+                continue
+            mixing = getattr(self, f"mixing_{key(o)}")
+            found = torch.einsum("nqh,kmh->nmqk", total, mixing).flatten(2)
+            parts.append((found @ self.weights[key(o)]).permute(2, 0, 1))
+        return torch.cat(parts, dim=2)
+
+
+class Message(nn.Module):
+    """A_i^(l,p) = sum_(j, k, paths) W_(path, c, k) R_k(r_ij) [x_j (x) B^(l1,p1)(r_ij)]^(l,p)
+
+    Summed over the neighbours as the product x_j R_k Y_m, before paths and weights: the filters B
+    are fixed mixtures of the harmonics Y, so that every group costs the same.
+
+    Args:
+        group: of the filters B (`GroupFilter`).
+        irreps_in, irreps_out: of features and result.
+        lmax: largest l of the harmonics.
+        radial, channels: their numbers.
+    """
+
+    constants: Tensor
+
+    def __init__(
+        self,
+        group: SymmetryGroup,
+        irreps_in: list[Irrep],
+        irreps_out: list[Irrep],
+        lmax: int,
+        radial: int,
+        channels: int,
+        dtype: torch.dtype = torch.float64,
+    ):
+        super().__init__()
+        self.radial = radial
+        # Largest l of the filters: as the harmonics', or a group of low symmetry would have
+        # hundreds.
+        wanted = [(l, p) for l in range(lmax + 1) for p in (1, -1)]
+        filters = GroupFilter(group, wanted, lmax, dtype)
+        sent, found = places(irreps_in), places(irreps_out)
+        constants, ends = [], []
+        for a in irreps_in:
+            for f in filters.sizes:
+                mixing = filters.mixing(f)
+                for o in irreps_out:
+                    if not couples(a, f, o):
+                        continue
+                    c = torch.tensor(coupling(a[0], f[0], o[0]), dtype=dtype)
+                    block = torch.einsum("kfh,afo->kaho", mixing, c) * math.sqrt(2 * o[0] + 1)
+                    whole = block.new_zeros(
+                        len(mixing), width(irreps_in), (lmax + 1) ** 2, width(irreps_out)
+                    )
+                    whole[:, sent[a], :, found[o]] = block
+                    constants += list(whole)
+                    ends += [o] * len(whole)
+        scale = [math.sqrt(radial * ends.count(o)) for o in ends]
+        self.register_buffer("constants", torch.stack(constants).flatten(1), persistent=False)
+        self.weights = nn.Parameter(
+            torch.randn(channels, radial, len(ends), dtype=dtype) / torch.tensor(scale, dtype=dtype)
+        )
+        self.width_in, self.width_out = width(irreps_in), width(irreps_out)
+
+    def forward(self, x: Tensor, sender: Tensor, edges: Tensor) -> Tensor:
+        """
+        Args:
+            x: (channels, n, width in).
+            sender: (n, s).
+            edges: (n, s, radial * harmonics), zero on padding.
+
+        Returns:
+            (channels, n, width out).
+        """
+        c, n, w = x.shape
+        sent = x.transpose(0, 1).reshape(n, c * w)[sender]
+        total = (sent.transpose(1, 2) @ edges).view(n, c, -1).transpose(0, 1)
+        matrix = (self.weights @ self.constants).view(c, self.radial, w, -1, self.width_out)
+        return total @ matrix.transpose(1, 2).reshape(c, -1, self.width_out)
+
+
+class ChannelProduct(nn.Module):
+    """z_c^(l,p) = sum_paths W_(path, c) [x_c (x) y_c]^(l,p)
+
+    Repeated with the same y it makes polynomials of y of any body order, the tensor-reduced form
+    of the atomic cluster expansion (Darby et al., Phys. Rev. Lett. 131, 028001 (2023)).
+
+    Args:
+        irreps_x, irreps_y, irreps_out: what is coupled to what; outputs that no path reaches are
+            zero.
+        channels: of each of them.
+    """
+
+    constants: Tensor
+
+    def __init__(
+        self,
+        irreps_x: list[Irrep],
+        irreps_y: list[Irrep],
+        irreps_out: list[Irrep],
+        channels: int,
+        dtype: torch.dtype = torch.float64,
+    ):
+        super().__init__()
+        x, y, z = places(irreps_x), places(irreps_y), places(irreps_out)
+        constants, ends = [], []
+        for a in irreps_x:
+            for b in irreps_y:
+                for o in irreps_out:
+                    if couples(a, b, o):
+                        whole = torch.zeros(
+                            width(irreps_x), width(irreps_y), width(irreps_out), dtype=dtype
+                        )
+                        block = torch.tensor(coupling(a[0], b[0], o[0]), dtype=dtype)
+                        whole[x[a], y[b], z[o]] = block * math.sqrt(2 * o[0] + 1)
+                        constants.append(whole)
+                        ends.append(o)
+        scale = [math.sqrt(ends.count(o)) for o in ends]
+        self.register_buffer("constants", torch.stack(constants).flatten(1), persistent=False)
+        self.weights = nn.Parameter(
+            torch.randn(channels, len(ends), dtype=dtype) / torch.tensor(scale, dtype=dtype)
+        )
+        self.width_out = width(irreps_out)
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        """(channels, n, width x) and (channels, n, width y) to (channels, n, width out)."""
+        pairs = (x[..., :, None] * y[..., None, :]).flatten(2)
+        return pairs @ (self.weights @ self.constants).view(len(x), -1, self.width_out)
