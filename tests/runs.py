@@ -1,6 +1,7 @@
 """Simulations that tests start as processes of their own, under mpiexec or to be killed.
 
-`python -m tests.runs {polycrystal|sphere|one-cell} CHECKPOINT|-` prints the history as JSON.
+`python -m tests.runs {polycrystal|sphere|one-cell} CHECKPOINT|-` prints the history as JSON,
+`python -m tests.runs {cells|plates}` what periodic cells answer on each rank.
 """
 
 import json
@@ -8,7 +9,9 @@ import sys
 import time
 from dataclasses import asdict
 
+import numpy as np
 import torch
+from mpi4py import MPI
 
 import objstress.fem as fe
 from objstress.fem import meshes
@@ -44,10 +47,46 @@ def one_cell() -> fe.StaticProblem:
     return fe.StaticProblem(meshes.box((1, 1, 1), (1, 1, 1)), COPPER, [*ends, lid])
 
 
+UNIT = (1.0, 1.0, 1.0)
+
+
+def truss() -> fe.PeriodicCell:
+    """Struts with voids between them; some meet themselves across the cell's faces."""
+    mesh = meshes.voxels(meshes.octet_truss(8, 0.14), UNIT)
+    return fe.PeriodicCell(mesh, NeoHooke(20.0, 30.0), UNIT)
+
+
+def grains() -> fe.PeriodicCell:
+    """The grains of `polycrystal`, repeated in space."""
+    mesh = meshes.box(UNIT, (3, 3, 3), "tetrahedron")
+    return fe.PeriodicCell(mesh, polycrystal(1).law.grains, UNIT)
+
+
+def plates() -> fe.PeriodicCell:
+    """Two that do not touch: no cell that bears."""
+    solid = np.zeros((4, 4, 4), dtype=bool)
+    solid[:, :, ::2] = True
+    return fe.PeriodicCell(meshes.voxels(solid, UNIT), COPPER, UNIT)
+
+
 RUNS = {"polycrystal": polycrystal, "sphere": sphere, "one-cell": one_cell}
+CELLS = {"cells": [truss, grains], "plates": [plates]}
+
+
+def answer(cell: fe.PeriodicCell) -> dict[str, list]:
+    """Stretched, sheared and turned."""
+    F = np.array([[1.03, 0.05, 0.0], [-0.03, 0.99, 0.01], [0.0, 0.0, 1.01]])
+    result = asdict(cell.solve(F, tangent=True)) | {"stiffness": cell.stiffness()}
+    return {name: np.asarray(value).tolist() for name, value in result.items()}
 
 
 def main() -> None:
+    if sys.argv[1] in CELLS:
+        answers = [answer(cell()) for cell in CELLS[sys.argv[1]]]
+        every = MPI.COMM_WORLD.gather(answers)
+        if every:
+            print(json.dumps(every))
+        return
     problem = RUNS[sys.argv[1]]()
     checkpoint = None if sys.argv[2] == "-" else sys.argv[2]
     pause = float(sys.argv[3]) if len(sys.argv) > 3 else 0.0

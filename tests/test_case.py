@@ -1,6 +1,7 @@
 """Cases in YAML: what they may say, how they go on, and on several ranks."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -268,6 +269,28 @@ def test_a_run_that_cannot_converge_keeps_what_it_reached(folder):
         simulate(path, folder / "out", progress=False)
     again = json.loads((folder / "out" / "history.json").read_text())
     assert [step["load"] for step in again["steps"]][: len(loads)] == loads
+
+
+@pytest.mark.skipif(not MPIEXEC.exists(), reason="no mpiexec beside this Python")
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_a_run_that_cannot_converge_ends_with_code_3(folder, ranks):
+    text = BLOCK.replace("steps: 1", "steps: 2") + (
+        "displacements: [{where: x=min, value: [0, 0, 0]}, {where: x=max, value: [-1.2, 0, 0]}]\n"
+    )
+    done = subprocess.run(
+        [MPIEXEC, "-n", str(ranks), sys.executable, "-W", "ignore", "-m", "objstress", "simulate",
+         write(folder, text), "--out", folder / "out"],
+        cwd=ROOT, capture_output=True, text=True, check=False, timeout=90,
+    )  # fmt: skip
+    assert done.returncode == 3
+    (line,) = (x for x in done.stderr.splitlines() if x.startswith("error:"))
+    assert re.search(r"state is kept; worst cells: \d+ at \(.*\), det F = ", line)
+    history = json.loads((folder / "out" / "history.json").read_text())
+    loads = [step["load"] for step in history["steps"]]
+    assert loads
+    assert not history["complete"]
+    assert read_vtx(folder / "out" / "result.bp")["times"].tolist() == loads
+    assert len(list((folder / "out" / "states").glob("0*.safetensors"))) == len(loads)
 
 
 def by_place(found, name):

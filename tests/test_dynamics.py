@@ -178,6 +178,21 @@ def test_moving_ends_and_contacts_do_work_that_balances():
     assert v[x > LENGTH - 1e-9] == pytest.approx(0.01 / PERIOD, rel=1e-9)
 
 
+@pytest.mark.parametrize(("stiffness", "steps", "drift"), [(100.0, 120, 1e-3), (None, 480, 1e-2)])
+def test_a_bar_bounces_off_a_plane(stiffness, steps, drift):
+    """Free, and thrown: what the blow stores in the contact comes back, a part of it as waves."""
+    speed = 0.1
+    plane = RigidPlane("x=min", (0, 0, 0), stiffness, point=(-0.1, 0, 0), normal=(1, 0, 0))
+    problem = bar([plane], velocity=(-speed, 0, 0), cells=(5, 1, 1))
+    history = problem.solve(steps, duration=1.6 * PERIOD, progress=False)
+    start = 0.5 * DENSITY * 1e-3 * LENGTH * speed**2
+    assert max(r.contact for r in history) > 0.1 * start
+    assert history[-1].contact == 0.0
+    assert max(abs(r.balance) for r in history) < drift * start
+    assert all(abs(r.work) < 1e-9 * start for r in history)
+    assert fem.assemble_scalar(moments(problem)[0]) > 0.9 * speed * LENGTH
+
+
 @pytest.mark.parametrize(("speed", "iterations"), [(3.0, 15), (1.5, 5)])
 def test_rejected_steps_leave_no_trace(speed, iterations):
     """Thrown against a wall: in one step cells turn inside out, or the iterations do not end."""

@@ -239,11 +239,20 @@ def _inverted_mesh():
     return mesh
 
 
+def _folded_mesh():
+    """A node beyond the face of its tetrahedra: each of them is whole, some lie upon others."""
+    mesh = meshes.box((1, 1, 1), (2, 2, 2), "tetrahedron")
+    middle = np.isclose(mesh.geometry.x, 0.5).all(axis=1)
+    mesh.geometry.x[middle] = [0.8, 0.1, 0.15]
+    return mesh
+
+
 @pytest.mark.parametrize(
     ("mesh", "bcs", "message"),
     [
         (_shell, [Displacement("x=0", (0, 0, 0))], "give solid cells in three"),
         (_inverted_mesh, [Displacement("x=0", (0, 0, 0))], "inverted or degenerate"),
+        (_folded_mesh, [Displacement("x=0", (0, 0, 0))], "has inverted cells: they lie upon"),
         (None, [Displacement("x=7", (0, 0, 0))], "no node lies there"),
         (None, [Displacement("q=7", (0, 0, 0))], "give planes"),
         (None, [Displacement("x=hello", (0, 0, 0))], "no number"),

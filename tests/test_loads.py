@@ -144,6 +144,18 @@ def test_mean_deformation_is_the_mean():
     assert np.einsum("n,nij->ij", volumes, problem.material.F) / volumes.sum() == pytest.approx(f)
 
 
+def test_mean_deformation_of_a_plane_mesh_stays_in_its_plane():
+    mesh = meshes.rectangle((2, 1), (3, 2))
+    f = np.array([[1.05, 0.02, 0], [-0.01, 0.98, 0], [0, 0, 1]])
+    problem = solved(mesh, [mean_deformation(f)])
+    assert np.abs(problem.material.F - f).max() < 1e-10
+    for i, k in ((0, 2), (1, 2), (2, 0), (2, 1), (2, 2)):
+        out = f.copy()
+        out[i, k] += 0.01
+        with pytest.raises(InputError, match="plane strain, give F33 = 1 and F13 = F23 = F31"):
+            StaticProblem(mesh, LAW, [mean_deformation(out)])
+
+
 def test_plane_strain_is_the_body_between_two_walls():
     law = SaintVenantKirchhoff(cubic_stiffness(160.0, 60.0, 80.0), "m-3m")
     flat = dmesh.create_rectangle(

@@ -67,6 +67,32 @@ def test_ranks_do_not_change_the_answer(serial, ranks):
 
 
 @pytest.mark.skipif(not MPIEXEC.exists(), reason="no mpiexec beside this Python")
+def test_ranks_do_not_change_periodic_cells():
+    """One with voids, one of grains; each rank gets the whole answer."""
+    (alone,) = finished("cells")
+    assert len(alone) == 2
+    for ranks in (2, 4):
+        every = finished("cells", ranks=ranks)
+        assert len(every) == ranks
+        for answers in every:
+            for one, many in zip(alone, answers, strict=True):
+                assert many.keys() == one.keys()
+                for key, value in one.items():
+                    scale = np.abs(value).max()
+                    assert np.allclose(many[key], value, rtol=0, atol=1e-9 * scale), key
+
+
+@pytest.mark.skipif(not MPIEXEC.exists(), reason="no mpiexec beside this Python")
+def test_all_ranks_refuse_a_cell_in_pieces():
+    done = subprocess.run(
+        command("plates", ranks=2),
+        cwd=ROOT, capture_output=True, text=True, check=False, timeout=90,
+    )  # fmt: skip
+    assert done.returncode != 0
+    assert done.stderr.count("InputError: the cell's solid is in 2 pieces") == 2
+
+
+@pytest.mark.skipif(not MPIEXEC.exists(), reason="no mpiexec beside this Python")
 def test_ranks_share_the_cores():
     cores = len(os.sched_getaffinity(0))
     for ranks in (2, 4):

@@ -44,14 +44,37 @@ def symmetry_plane(where: str) -> Displacement:
     return Displacement(where, value, f"symmetry {where}")
 
 
+class Affine:
+    """u(X) = (F - I) X at points X (3, n), F a finite (3, 3)."""
+
+    def __init__(self, F: np.ndarray):
+        self.F = F
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        return (self.F - np.eye(3)) @ x
+
+    def check(self, dim: int) -> None:
+        """Refuse what a plane mesh cannot do.
+
+        Raises:
+            InputError: F moves points out of the plane, or stretches or shears along its normal.
+        """
+        within = np.eye(3)
+        within[:2, :2] = self.F[:2, :2]
+        if dim == 2 and not np.array_equal(self.F, within):
+            raise InputError(
+                "mean deformation: a plane mesh is in plane strain, give F33 = 1 and F13 = F23 = "
+                "F31 = F32 = 0"
+            )
+
+
 def mean_deformation(F: Any, name: str = "boundary") -> Displacement:
     """u = (F - I) X on the whole boundary: the mean of the deformation gradient is F.
 
     Args:
-        F: (3, 3), det F > 0, reached at load factor 1.
+        F: (3, 3), det F > 0, reached at load factor 1; on a plane mesh F33 = 1, and 0 beside it.
     """
-    f = checked_mean(F)
-    return Displacement("boundary", lambda x: (f - np.eye(3)) @ x, name)
+    return Displacement("boundary", Affine(checked_mean(F)), name)
 
 
 def checked_mean(F: Any) -> np.ndarray:

@@ -311,24 +311,18 @@ class Case(_Strict):
         return StaticProblem(
             mesh,
             self.grains.build(mesh, laws, folder) if self.grains else laws[0],
-            self.conditions(mesh.geometry.dim),
+            self.conditions(),
             orientation=self.orientation.rotation() if self.orientation else None,
             degree=self.degree,
             assembly=self.assembly,
             petsc_options=self.petsc_options,
         )
 
-    def conditions(self, dim: int) -> list[Condition]:
-        """Displacements, forces and contacts of a mesh of this dimension."""
+    def conditions(self) -> list[Condition]:
+        """Displacements, forces and contacts."""
         found: list[Condition] = [symmetry_plane(where) for where in self.symmetry]
         if self.mean_deformation is not None:
-            f = np.array(self.mean_deformation)
-            if dim == 2 and (np.delete(f - np.eye(3), [0, 1, 3, 4]) != 0).any():
-                raise InputError(
-                    "mean_deformation: a plane mesh is in plane strain, give F33 = 1 and F13 = "
-                    "F23 = F31 = F32 = 0"
-                )
-            found.append(mean_deformation(f))
+            found.append(mean_deformation(self.mean_deformation))
         if self.body_force is not None:
             found.append(BodyForce(self.body_force))
         given = (*self.displacements, *self.tractions, *self.pressures, *self.contacts)

@@ -27,13 +27,13 @@ class Contact:
     motion: Sequence[float]
     stiffness: float | None = None
     name: str = ""
-    follows = True
 
     def gap(self, u: fem.Function, shift: Any) -> tuple[Any, Any]:
         """Gap and its gradient (the unit normal towards the body) at x = X + u, UFL."""
         raise NotImplementedError
 
-    def _pressure(self, surface: Surface) -> tuple[Any, Any]:
+    def _depth(self, surface: Surface) -> tuple[Any, Any, Any]:
+        """eps, <-g> and the normal towards the body."""
         mesh = surface.u.function_space.mesh
         if self.stiffness is not None and not self.stiffness > 0:
             raise InputError(
@@ -44,17 +44,22 @@ class Contact:
         stiffness: Any = surface.stiffness
         if self.stiffness is not None:
             stiffness = fem.Constant(mesh, float(self.stiffness))
-        return stiffness * ufl.max_value(-gap, 0.0), normal
+        return stiffness, ufl.max_value(-gap, 0.0), normal
+
+    def energy(self, surface: Surface) -> Any:
+        """UFL form of Pi."""
+        stiffness, depth, _ = self._depth(surface)
+        return 0.5 * stiffness * depth**2 * surface.ds
 
     def work(self, surface: Surface) -> Any:
         """UFL form of the virtual work on the body."""
-        pressure, normal = self._pressure(surface)
-        return pressure * ufl.inner(normal, surface.v) * surface.ds
+        stiffness, depth, normal = self._depth(surface)
+        return stiffness * depth * ufl.inner(normal, surface.v) * surface.ds
 
     def forces(self, surface: Surface) -> list[Any]:
         """UFL forms of the components of the force on the body."""
-        pressure, normal = self._pressure(surface)
-        return [pressure * normal[k] * surface.ds for k in range(len(surface.u))]
+        stiffness, depth, normal = self._depth(surface)
+        return [stiffness * depth * normal[k] * surface.ds for k in range(len(surface.u))]
 
 
 @dataclass(frozen=True)

@@ -37,15 +37,15 @@ class DynamicRecord(StepRecord):
     Attributes:
         time: microseconds.
         kinetic: 1/2 integral of rho v . v, GPa length^3 (in mm: joule).
-        work: of loads, contacts and prescribed motions since time 0, GPa length^3. A contact at
-            rest gives back what it took; what is left when the body has gone is what the scheme
-            made of the blow (less with smaller steps).
-        balance: kinetic + stored - work - what the body had at time 0, GPa length^3: energy that
-            the scheme made (> 0) or dissipated.
+        contact: Pi of the contacts, GPa length^3: what a blow stores in them and gives back.
+        work: of loads, prescribed motions and moving contacts since time 0, GPa length^3.
+        balance: kinetic + stored + contact - work - what there was of them at time 0, GPa
+            length^3: energy that the scheme made (> 0) or dissipated.
     """
 
     time: float = 0.0
     kinetic: float = 0.0
+    contact: float = 0.0
     work: float = 0.0
     balance: float = 0.0
 
@@ -127,7 +127,13 @@ class DynamicProblem(StaticProblem):
         self._start = (displacement, velocity)
         self.time = 0.0
         super().__init__(mesh, law, bcs, **others)
-        self._work_form = fem.form(sum(self._works)) if self._works else None
+        self._work_form = fem.form(sum(self._loads)) if self._loads else None
+        potential = sum(self._potentials)
+        self._contact_form = fem.form(potential) if self._potentials else None
+        # What it takes to move the contacts on, per load factor.
+        self._moving_form = (
+            fem.form(ufl.diff(potential, self._factor)) if self._potentials else None
+        )
 
     def _body(self, du: Any, v: Any) -> tuple[Any, Any]:
         r"""Inertia with the forces: with u = u_{n+1-f}, a_{n+1-m} = c (u - q), c as in `_step` and
@@ -170,7 +176,9 @@ class DynamicProblem(StaticProblem):
 
         A step that does not converge leaves no trace: u, v and a are restored, the step is halved
         and tried again; after two steps in a row went well it grows back. Choose the step by the
-        shortest wave that matters, twenty to its period: any step is stable on a linear body.
+        shortest wave that matters, twenty to its period: any step is stable on a linear body. In a
+        contact it is the swing of the nodes that touch on the penalty, and what a longer step
+        makes of the blow stands in `balance`; a softer contact takes longer steps.
 
         Args:
             duration: microseconds.
@@ -228,7 +236,7 @@ class DynamicProblem(StaticProblem):
         fem_petsc.assign(x, self.acceleration)
         self.acceleration.x.scatter_forward()
         self._set_loads(now)
-        self._first_energy = self._kinetic() + self._stored()
+        self._first_energy = self._kinetic() + self._stored() + self._integral(self._contact_form)
 
     def _update_all(self, time: float) -> None:
         self.time = time
@@ -247,7 +255,8 @@ class DynamicProblem(StaticProblem):
             return False
         change = (self.u.x.array - u) / (1 - f)
         self._step_reactions = super()._reactions()
-        self._step_work = self._work(change)
+        moved = self.amplitude(target) - self.amplitude(self.time)
+        self._step_work = self._work(change) + moved * self._integral(self._moving_form)
         self.u.x.array[:] = u + change
         if not self._evaluate(tangent=False):
             self._why = "det F <= 0 at the end of the step"
@@ -259,7 +268,7 @@ class DynamicProblem(StaticProblem):
         return True
 
     def _work(self, change: np.ndarray) -> float:
-        """Of all forces from outside, at the u where they balance, on this change of u.
+        """Of loads and prescribed motions, at the u where all forces balance, on this change of u.
 
         What is left of the residual there is what holds the prescribed displacements.
         """
@@ -271,8 +280,14 @@ class DynamicProblem(StaticProblem):
         values = forces.getArray()
         return self.comm.allreduce(float(values @ change[: len(values)]), op=MPI.SUM)
 
+    def _integral(self, form: fem.Form | None) -> float:
+        """Over all ranks; no form is 0."""
+        if form is None:
+            return 0.0
+        return self.comm.allreduce(float(fem.assemble_scalar(form)), op=MPI.SUM)
+
     def _kinetic(self) -> float:
-        return self.comm.allreduce(fem.assemble_scalar(self._kinetic_form), op=MPI.SUM)
+        return self._integral(self._kinetic_form)
 
     def _forces_of_state(self) -> PETSc.Vec:
         # The inertia in the residual is that of the step, not of the state at its end.
@@ -286,14 +301,16 @@ class DynamicProblem(StaticProblem):
 
     def _record(self, at: float, rejected: int) -> DynamicRecord:
         static = super()._record(self.amplitude(at), rejected)
-        kinetic = self._kinetic()
+        self._set_loads(static.load)
+        kinetic, contact = self._kinetic(), self._integral(self._contact_form)
         work = self._step_work + (self.history[-1].work if self.history else 0.0)
         return DynamicRecord(
             **vars(static),
             time=at,
             kinetic=kinetic,
+            contact=contact,
             work=work,
-            balance=kinetic + static.energy - work - self._first_energy,
+            balance=kinetic + static.energy + contact - work - self._first_energy,
         )
 
 

@@ -17,6 +17,7 @@ from dolfinx import mesh as dmesh
 from mpi4py import MPI
 
 from objstress.fem.grains import Grains, GrainsLaw
+from objstress.fem.meshes import check_cells
 from objstress.laws.base import MaterialLaw
 
 
@@ -72,6 +73,9 @@ class Material:
         volumes: reference volume that each of these points stands for, (n_points,).
         owned: how many of the points are this rank's own; they come first, ghosts' last.
         threads: that torch uses for the law on this rank, see `torch_threads`.
+
+    Raises:
+        InputError: a mesh with inverted cells.
     """
 
     energy: np.ndarray
@@ -92,11 +96,11 @@ class Material:
         self._gradient = fem.Expression(ufl.Identity(3) + gradient(u), self.points)
         self.F = np.tile(np.eye(3), (len(self.cells) * len(self.weights), 1, 1))
         self._evaluated: tuple[np.ndarray, bool] | None = None
+        jacobian = fem.Expression(ufl.JacobianDeterminant(mesh), self.points)
+        determinants = jacobian.eval(mesh, self.cells).reshape(-1, len(self.weights))
+        check_cells(mesh, determinants[: cells.size_local])
         # Physical weight of each point, for integrals over the reference body.
-        volume = fem.Expression(abs(ufl.JacobianDeterminant(mesh)), self.points)
-        self.volumes = (
-            volume.eval(mesh, self.cells).reshape(-1, len(self.weights)) * self.weights
-        ).ravel()
+        self.volumes = (np.abs(determinants) * self.weights).ravel()
 
     def update(self, tangent: bool) -> None:
         """Make ready for assembling at the present u, unless that is done; for the Jacobian, too,
@@ -139,6 +143,26 @@ class Material:
         width = int(np.prod(values.shape[1:]))  # named: a rank may hold no cell
         function.x.array.reshape(-1, width)[rows] = values.reshape(-1, width)
         return function
+
+    def worst_cells(self, number: int = 3) -> str:
+        """The cells whose det F was least at the last `update`, over all ranks, in words."""
+        mesh = self.u.function_space.mesh
+        dim = mesh.topology.dim
+        j = np.linalg.det(self.F[: self.owned]).reshape(-1, len(self.weights)).min(axis=1)
+        worst = np.argsort(j)[:number].astype(np.int32)
+        middle = dmesh.compute_midpoints(mesh, dim, worst)
+        own = mesh.topology.original_cell_index[worst]
+        found = sorted(
+            each
+            for rank in mesh.comm.allgather(
+                list(zip(j[worst].tolist(), own.tolist(), middle.tolist(), strict=True))
+            )
+            for each in rank
+        )
+        return "; ".join(
+            f"{cell} at ({', '.join(f'{x:.3g}' for x in at[:dim])}), det F = {least:.2g}"
+            for least, cell, at in found[:number]
+        )
 
     def cell_averages(self) -> dict[str, np.ndarray]:
         """Means over the points of each local cell.

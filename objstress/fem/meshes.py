@@ -7,6 +7,8 @@ from typing import Any
 
 import basix.ufl
 import numpy as np
+import ufl
+from dolfinx import fem
 from dolfinx import mesh as dmesh
 from mpi4py import MPI
 from scipy import ndimage
@@ -57,6 +59,42 @@ def bounding_box(mesh: dmesh.Mesh) -> tuple[np.ndarray, np.ndarray]:
     mesh.comm.Allreduce(x.min(axis=0, initial=np.inf), low, op=MPI.MIN)
     mesh.comm.Allreduce(x.max(axis=0, initial=-np.inf), high, op=MPI.MAX)
     return low, high
+
+
+def check_cells(mesh: dmesh.Mesh, determinants: np.ndarray) -> None:
+    """Refuse cells that are turned inside out, in part or as a whole.
+
+    Args:
+        determinants: of the map from the reference cell at points of this rank's own cells
+            (cells, points).
+
+    Raises:
+        InputError: on all ranks.
+    """
+    # Either orientation of the reference cell will do, but one sign within each cell.
+    least, most = determinants.min(axis=1), determinants.max(axis=1)
+    mixed = mesh.comm.allreduce(int((np.sign(least) * np.sign(most) <= 0).sum()), op=MPI.SUM)
+    if mixed:
+        raise InputError(f"the mesh has {mixed} inverted or degenerate cells")
+    # Cells that lie upon each other measure more in all than what their surface encloses:
+    # integral of 1 dX = 1/dim integral of X . N dS.
+    low, high = bounding_box(mesh)
+    dim = mesh.geometry.dim
+    rule = {"quadrature_degree": 3 * mesh.geometry.cmap.degree}
+    x = ufl.SpatialCoordinate(mesh) - fem.Constant(mesh, 0.5 * (low + high)[:dim])
+    enclosed = ufl.inner(x, ufl.FacetNormal(mesh)) / dim
+    one = fem.Constant(mesh, 1.0)
+    parts = (one * ufl.dx(metadata=rule), enclosed * ufl.ds(metadata=rule))
+    volume, inside = (
+        mesh.comm.allreduce(float(fem.assemble_scalar(fem.form(part))), op=MPI.SUM)
+        for part in parts
+    )
+    far = np.abs([low, high]).max() / np.ptp([low, high], axis=0).max()
+    if abs(volume - inside) > (1e-9 + 1e-14 * far) * volume:
+        raise InputError(
+            "the mesh has inverted cells: they lie upon others, and all cells together measure "
+            "more than their surface encloses"
+        )
 
 
 def rectangle(

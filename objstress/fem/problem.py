@@ -21,7 +21,7 @@ from petsc4py import PETSc
 from tqdm import tqdm
 
 from objstress.errors import ConvergenceError, InputError
-from objstress.fem.boundary import Displacement, marker
+from objstress.fem.boundary import Affine, Displacement, marker
 from objstress.fem.checkpoint import Checkpoint
 from objstress.fem.contact import Contact
 from objstress.fem.grains import Grains, GrainsLaw
@@ -201,7 +201,6 @@ class StaticProblem:
             raise InputError(f"assembly = {assembly!r}: give 'quadrature' or 'ufl'")
         self.material = kinds[assembly](self.u, law, quadrature_degree)
         self.law = self.material.law
-        self._check_cells()
         volumes = self.material.volumes[: self.material.owned]
         volume = self.comm.allreduce(float(volumes.sum()), op=MPI.SUM)
         self._edge = (volume / mesh.topology.index_map(dim).size_global) ** (1 / dim)
@@ -210,13 +209,12 @@ class StaticProblem:
         self._factor = ufl.variable(self._load)
         v, du = ufl.TestFunction(self.V), ufl.TrialFunction(self.V)
         self._contacts: dict[str, list[fem.Form]] = {}
-        dead, following = self._external_work(bcs, v)
-        self._works = dead + following
+        dead, following, contacts = self._external_work(bcs, v)
+        self._loads, self._works = dead + following, dead + following + contacts
         residual, jacobian = self._body(du, v)
-        for work in dead:
+        for work in self._works:
             residual = residual - work
-        for work in following:
-            residual = residual - work
+        for work in following + contacts:
             jacobian = jacobian - ufl.derivative(work, self.u, du)
         self._residual_form = fem.form(residual, jit_options=_JIT)
         self._jacobian_form = fem.form(jacobian, jit_options=_JIT)
@@ -233,36 +231,35 @@ class StaticProblem:
         """Forms of the forces of the body itself, and of their derivative."""
         return self.material.residual(v), self.material.jacobian(du, v)
 
-    def _check_cells(self) -> None:
-        jacobian = fem.Expression(ufl.JacobianDeterminant(self.mesh), self.material.points)
-        values = jacobian.eval(self.mesh, self.material.cells)
-        # Either orientation of the reference cell will do, but one sign within each cell.
-        mixed = int((np.sign(values.min(axis=1)) * np.sign(values.max(axis=1)) <= 0).sum())
-        mixed = self.comm.allreduce(mixed, op=MPI.SUM)
-        if mixed:
-            raise InputError(f"the mesh has {mixed} inverted or degenerate cells")
-
     def _over_ranks(self, values: np.ndarray, op: MPI.Op) -> np.ndarray:
         total = np.empty_like(values)
         self.comm.Allreduce(values, total, op=op)
         return total
 
-    def _external_work(self, bcs: Sequence[Condition], v: Any) -> tuple[list[Any], list[Any]]:
-        """Virtual work of forces and contacts: first what u does not change, then the rest."""
+    def _external_work(
+        self, bcs: Sequence[Condition], v: Any
+    ) -> tuple[list[Any], list[Any], list[Any]]:
+        """Virtual work of forces that u does not change, of those that it does, of contacts."""
         dead = [b.work(self.u, v, self._factor, ufl.dx) for b in bcs if isinstance(b, BodyForce)]
         following: list[Any] = []
+        contacts: list[Any] = []
+        self._potentials: list[Any] = []
         surfaces = [b for b in bcs if not isinstance(b, Displacement | BodyForce)]
         soft = [b for b in surfaces if isinstance(b, Contact) and b.stiffness is None]
         penalty = self._penalty() if soft else None
         for given, ds in zip(surfaces, self._facets(surfaces), strict=True):
             surface = Surface(self.u, v, self._factor, ds, penalty)
-            (following if given.follows else dead).append(given.work(surface))
-            if isinstance(given, Contact):
+            work = given.work(surface)
+            if not isinstance(given, Contact):
+                (following if given.follows else dead).append(work)
+            else:
+                contacts.append(work)
+                self._potentials.append(given.energy(surface))
                 name = given.name or f"contact {len(self._contacts)}"
                 if name in self._contacts:
                     raise InputError(f"two contacts are named {name!r}: name them apart")
                 self._contacts[name] = [fem.form(f) for f in given.forces(surface)]
-        return dead, following
+        return dead, following, contacts
 
     def _facets(self, surfaces: list[Any]) -> list[Any]:
         """A measure for each load; facets may belong to several."""
@@ -310,6 +307,8 @@ class StaticProblem:
             locate = self._locator(given.where)
             name = given.name or (given.where if isinstance(given.where, str) else f"bc{number}")
             value = given.value
+            if isinstance(value, Affine):
+                value.check(self.dim)
             if not callable(value) and (
                 len(value) < self.dim or any(v not in (None, 0) for v in value[self.dim :])
             ):
@@ -575,7 +574,7 @@ class StaticProblem:
         Raises:
             ConvergenceError: it was the last one to try.
         """
-        worst = self._worst_cells()
+        worst = self.material.worst_cells()
         self._take_back(saved, at)
         if self.comm.rank == 0:
             tqdm.write(f"step {step} rejected ({self._why}), next {shorter}", file=sys.stderr)
@@ -584,25 +583,6 @@ class StaticProblem:
                 f"no convergence beyond {self._pace} {at:.4f} ({self._why}); the last accepted "
                 f"state is kept; worst cells: {worst}"
             )
-
-    def _worst_cells(self, number: int = 3) -> str:
-        """The cells whose det F was least when a step failed, in words."""
-        j = np.linalg.det(self.material.F).reshape(-1, len(self.material.weights)).min(axis=1)
-        j = j[: self.mesh.topology.index_map(self.dim).size_local]
-        worst = np.argsort(j)[:number].astype(np.int32)
-        middle = dmesh.compute_midpoints(self.mesh, self.dim, worst)
-        own = self.mesh.topology.original_cell_index[worst]
-        found = sorted(
-            each
-            for rank in self.comm.allgather(
-                list(zip(j[worst].tolist(), own.tolist(), middle.tolist(), strict=True))
-            )
-            for each in rank
-        )
-        return "; ".join(
-            f"{cell} at ({', '.join(f'{x:.3g}' for x in at[: self.dim])}), det F = {least:.2g}"
-            for least, cell, at in found[:number]
-        )
 
     def _update_all(self, load: float) -> None:
         self._set_loads(load)
