@@ -1,0 +1,430 @@
+"""IR and Raman spectra of the harmonic oscillator: from second derivatives at a minimum."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+
+from objstress.errors import InputError
+from objstress.files import write_json, write_whole
+from objstress.spectra.curves import Curve, Shape, broaden, grid_for
+from objstress.spectra.minimum import evaluate, keeps_rotations
+from objstress.spectra.minimum import relax as relaxed
+from objstress.spectra.modes import NormalModes, normal_modes
+from objstress.spectra.units import DECADIC, INFRARED, KELVIN, QUANTUM, SCATTERING
+
+PARTS = {
+    "total": (45.0, 7.0),
+    "parallel": (45.0, 4.0),
+    "perpendicular": (0.0, 3.0),
+    "isotropic": (45.0, 0.0),
+    "anisotropic": (0.0, 7.0),
+}
+"""Weights of a'^2 and g'^2: both polarisations of the scattered light, that of the laser alone,
+that across it alone (the depolarised spectrum), and the two terms of the total."""
+
+
+@dataclass(frozen=True)
+class HarmonicSpectrum:
+    r"""Normal modes with their IR and Raman intensities.
+
+        A_k   = N_A pi/(3 c^2) (dmu/dQ_k)^2 / (4 pi eps0)          974.88 km/mol for each e^2/u
+        S_k   = 45 a'^2 + 7 g'^2                                   Angstrom^4/u
+        rho_k = 3 g'^2 / (45 a'^2 + 4 g'^2)                        0 to 3/4
+        a'    = tr(alpha')/3,   g'^2 = 3/2 |alpha' - a' 1|^2,   alpha' = dalpha/dQ_k
+
+    g'^2 is ((xx-yy)^2 + (yy-zz)^2 + (zz-xx)^2 + 6 (xy^2 + yz^2 + zx^2))/2 by components. In a set
+    of degenerate modes only sums of A and S mean anything. A crystal's modes are those at Gamma
+    without a macroscopic field (transverse), intensities for one cell.
+
+    Attributes:
+        atoms: the structure, at the minimum; its masses.
+        modes: m modes by ascending wavenumber.
+        dipole_gradient: dmu/dQ (m, 3), e/u^1/2; None without a dipole.
+        polarizability_gradient: dalpha/dQ (m, 3, 3), Angstrom^2/u^1/2; None without it.
+        largest_force: on any atom, eV/Angstrom; None where not known.
+    """
+
+    atoms: Atoms
+    modes: NormalModes
+    dipole_gradient: np.ndarray | None = None
+    polarizability_gradient: np.ndarray | None = None
+    largest_force: float | None = None
+
+    @property
+    def wavenumbers(self) -> np.ndarray:
+        """(m,) cm^-1, imaginary ones as negative numbers."""
+        return self.modes.wavenumbers
+
+    @property
+    def imaginary(self) -> int:
+        """How many modes have an imaginary wavenumber: none at a minimum, one at a saddle."""
+        return int((self.wavenumbers < 0).sum())
+
+    @property
+    def zero_point_energy(self) -> float:
+        """Sum of h c nu/2 over the real modes, eV."""
+        return float(QUANTUM / 2 * self.wavenumbers[self.wavenumbers > 0].sum())
+
+    @property
+    def infrared_intensities(self) -> np.ndarray | None:
+        """A_k (m,), km/mol."""
+        if self.dipole_gradient is None:
+            return None
+        return np.asarray(INFRARED * (self.dipole_gradient**2).sum(axis=1))
+
+    @property
+    def raman_invariants(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """a'^2 and g'^2, each (m,) Angstrom^4/u."""
+        if self.polarizability_gradient is None:
+            return None
+        mean = np.trace(self.polarizability_gradient, axis1=1, axis2=2) / 3
+        rest = self.polarizability_gradient - mean[:, None, None] * np.eye(3)
+        return mean**2, 1.5 * (rest**2).sum(axis=(1, 2))
+
+    def raman_activities(self, part: str = "total") -> np.ndarray | None:
+        """S_k (m,), Angstrom^4/u, or one of its `PARTS`."""
+        a, g = part_weights(part)
+        if self.raman_invariants is None:
+            return None
+        isotropic, anisotropic = self.raman_invariants
+        return np.asarray(a * isotropic + g * anisotropic)
+
+    @property
+    def depolarisation(self) -> np.ndarray | None:
+        """rho_k (m,) for polarised light, 3/4 where a' vanishes; NaN for modes without Raman."""
+        if self.raman_invariants is None:
+            return None
+        isotropic, anisotropic = self.raman_invariants
+        along = 45 * isotropic + 4 * anisotropic
+        # Squares of round-off have no ratio.
+        seen = along > 1e-12 * along.max(initial=0.0)
+        return np.divide(3 * anisotropic, along, out=np.full(len(along), np.nan), where=seen)
+
+    def infrared(
+        self,
+        fwhm: float = 10.0,
+        shape: Shape = "lorentzian",
+        wavenumbers: np.ndarray | None = None,
+        label: str = "harmonic",
+    ) -> Curve:
+        """Decadic molar absorption coefficient, L/(mol cm), of broadened lines.
+
+        epsilon(nu) = 43.43 sum over k of A_k L(nu - nu_k); its area times ln(10)/100 is in km/mol.
+        Imaginary modes are left out.
+
+        Args:
+            fwhm: full width at half maximum of each line, cm^-1.
+            wavenumbers: grid, cm^-1; chosen if None.
+
+        Raises:
+            InputError: no dipole.
+        """
+        strengths = self.infrared_intensities
+        if strengths is None:
+            raise InputError("no IR spectrum without a dipole: the model has no such head")
+        lines, grid, values = self._broadened(strengths, fwhm, shape, wavenumbers)
+        return Curve(
+            kind="infrared",
+            wavenumbers=grid,
+            values=DECADIC * values,
+            quantity="molar absorption coefficient",
+            unit="L mol^-1 cm^-1",
+            label=label,
+            width=fwhm,
+            area_unit="km/mol",
+            area_factor=1 / DECADIC,
+            sticks=lines,
+            facts={"shape": shape},
+        )
+
+    def raman(
+        self,
+        fwhm: float = 10.0,
+        shape: Shape = "lorentzian",
+        wavenumbers: np.ndarray | None = None,
+        *,
+        laser: float | None = None,
+        temperature: float = 300.0,
+        part: str = "total",
+        label: str = "harmonic",
+    ) -> Curve:
+        """Raman spectrum (Stokes side) of broadened lines: activity, or what a laser shows.
+
+        Without a laser sum over k of S_k L(nu - nu_k), Angstrom^4/u for each cm^-1. With one the
+        differential cross section of `cross_section` in place of S_k, 1e-30 cm^2/sr for each
+        cm^-1. Imaginary modes are left out.
+
+        Args:
+            laser: wavelength, nm.
+            temperature: K, of the molecules that scatter; of no account without a laser.
+            part: of the light, see `PARTS`.
+
+        Raises:
+            InputError: no polarizability; a laser whose quanta are smaller than a mode's.
+        """
+        strengths = self.raman_activities(part)
+        if strengths is None:
+            raise InputError(
+                "no Raman spectrum without a polarizability: the model has no such head"
+            )
+        if laser is not None:
+            real = np.where(self.wavenumbers > 0, self.wavenumbers, 1.0)
+            strengths = cross_section(strengths, real, laser, temperature)
+        lines, grid, values = self._broadened(strengths, fwhm, shape, wavenumbers)
+        return Curve(
+            kind="raman",
+            wavenumbers=grid,
+            values=values,
+            label=label,
+            width=fwhm,
+            sticks=lines,
+            facts={"shape": shape} | raman_facts(part, laser, temperature),
+            **raman_units(laser),
+        )
+
+    def _broadened(
+        self, strengths: np.ndarray, fwhm: float, shape: Shape, points: np.ndarray | None
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        real = self.wavenumbers > 0
+        lines = np.stack([self.wavenumbers[real], strengths[real]], axis=1)
+        grid = grid_for(lines[:, 0], fwhm, points)
+        return lines, grid, broaden(lines[:, 0], lines[:, 1], grid, fwhm, shape)
+
+    def table(self) -> str:
+        """The modes for people, one a line, units in the header."""
+        names, columns = (
+            ["mode", "cm^-1", "reduced mass, u"],
+            [
+                [str(k + 1) for k in range(len(self.wavenumbers))],
+                [f"{w:.1f}" if w >= 0 else f"{-w:.1f}i" for w in self.wavenumbers],
+                [f"{x:.3f}" for x in self.modes.reduced_masses],
+            ],
+        )
+        if self.infrared_intensities is not None:
+            names.append("IR, km/mol")
+            columns.append([f"{x:.2f}" for x in self.infrared_intensities])
+        activities, ratios = self.raman_activities(), self.depolarisation
+        if activities is not None and ratios is not None:
+            names += ["Raman, Å^4/u", "depolarisation"]
+            columns.append([f"{x:.2f}" for x in activities])
+            columns.append([f"{x:.3f}" if math.isfinite(x) else "-" for x in ratios])
+        widths = [
+            max(map(len, [name, *column])) for name, column in zip(names, columns, strict=True)
+        ]
+        rows = [names, *zip(*columns, strict=True)]
+        return "\n".join(
+            "  ".join(text.rjust(width) for text, width in zip(row, widths, strict=True))
+            for row in rows
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Numbers and texts for a JSON file; `None` for what the model does not know."""
+        ratios = self.depolarisation
+
+        def plain(array: np.ndarray | None) -> list[Any] | None:
+            return None if array is None else array.tolist()
+
+        return {
+            "symbols": self.atoms.get_chemical_symbols(),
+            "positions_angstrom": self.atoms.positions.tolist(),
+            "cell_angstrom": self.atoms.cell.array.tolist() if self.atoms.pbc.any() else None,
+            "masses_u": self.atoms.get_masses().tolist(),
+            "largest_force_eV_per_angstrom": self.largest_force,
+            "imaginary_modes": self.imaginary,
+            "zero_point_energy_eV": self.zero_point_energy,
+            "rigid_wavenumbers_per_cm": self.modes.rigid.tolist(),
+            "wavenumbers_per_cm": self.wavenumbers.tolist(),
+            "reduced_masses_u": self.modes.reduced_masses.tolist(),
+            "infrared_km_per_mol": plain(self.infrared_intensities),
+            "raman_activity_angstrom4_per_u": plain(self.raman_activities()),
+            "depolarisation": None
+            if ratios is None
+            else [float(x) if math.isfinite(x) else None for x in ratios],
+            "dipole_gradient_e_per_sqrt_u": plain(self.dipole_gradient),
+            "polarizability_gradient_angstrom2_per_sqrt_u": plain(self.polarizability_gradient),
+            "displacements_per_sqrt_u": self.modes.vectors.tolist(),
+        }
+
+    def to_json(self, path: str | Path) -> None:
+        """All of `to_dict` as a file; imaginary wavenumbers are negative."""
+        write_json(path, self.to_dict())
+
+    def to_csv(self, path: str | Path) -> None:
+        """One mode a line, units in the header; imaginary wavenumbers are negative."""
+        columns = {
+            "wavenumber (cm^-1)": self.wavenumbers,
+            "reduced mass (u)": self.modes.reduced_masses,
+            "IR intensity (km/mol)": self.infrared_intensities,
+            "Raman activity (A^4/u)": self.raman_activities(),
+            "depolarisation ratio": self.depolarisation,
+        }
+        known = {name: values for name, values in columns.items() if values is not None}
+        rows = [",".join(["mode", *known])]
+        for k, row in enumerate(zip(*known.values(), strict=True), start=1):
+            rows.append(",".join([str(k), *(f"{x:.8g}" if math.isfinite(x) else "" for x in row)]))
+        write_whole(path, "\n".join(rows) + "\n")
+
+
+def harmonic_analysis(
+    atoms: Atoms,
+    hessian: np.ndarray,
+    born_charges: np.ndarray | None = None,
+    polarizability_gradient: np.ndarray | None = None,
+    *,
+    rotations: bool | None = None,
+    largest_force: float | None = None,
+) -> HarmonicSpectrum:
+    """The spectrum of given derivatives, of whatever source: dmu/dQ_k = sum of Z dR/dQ_k, ...
+
+    Args:
+        atoms: at a stationary point. Isotopes are their masses (`atoms.set_masses`); ASE's own are
+            mean atomic weights.
+        hessian: (3 n, 3 n) eV/Angstrom^2.
+        born_charges: Z[k, i, j] = dmu_i/dR_kj, (n, 3, 3) e.
+        polarizability_gradient: dalpha_ij/dR_kl at [k, l, i, j], (n, 3, 3, 3) Angstrom^2.
+        rotations: see `normal_modes`; by default those of structures that are not periodic.
+
+    Raises:
+        InputError: see `normal_modes`; gradients of another shape or not finite.
+    """
+    free = not atoms.pbc.any() if rotations is None else rotations
+    modes = normal_modes(hessian, atoms.get_masses(), atoms.positions, free)
+    n = len(atoms)
+    dipole = _along(modes, "born_charges", born_charges, (n, 3, 3), "nij,knj->ki")
+    polarizability = _along(
+        modes, "polarizability_gradient", polarizability_gradient, (n, 3, 3, 3), "nlij,knl->kij"
+    )
+    return HarmonicSpectrum(atoms.copy(), modes, dipole, polarizability, largest_force)
+
+
+def _along(
+    modes: NormalModes, name: str, gradient: Any, shape: tuple[int, ...], product: str
+) -> np.ndarray | None:
+    """A gradient by atoms, as one by modes."""
+    if gradient is None:
+        return None
+    gradient = np.asarray(gradient, dtype=np.float64)
+    if gradient.shape != shape:
+        raise InputError(f"{name} of shape {gradient.shape}: give {shape}")
+    if not np.isfinite(gradient).all():
+        raise InputError(f"{name} is not finite (NaN or infinity)")
+    return np.asarray(np.einsum(product, gradient, modes.vectors))
+
+
+def harmonic_spectrum(
+    atoms: Atoms,
+    potential: Any,
+    *,
+    relax: bool = True,
+    force_tolerance: float = 1e-4,
+) -> HarmonicSpectrum:
+    """The spectrum of a potential at its minimum near the given atoms.
+
+    What it has no head for is left out: without a dipole no IR, without a polarizability no Raman.
+    A charged periodic cell has no dipole either.
+    Rotations are taken out of molecules whose potential has the symmetry O(3) or SO(3); under a
+    point group turning costs energy and the librations stay among the modes.
+
+    Args:
+        atoms: molecule or crystal; a crystal's cell stays as it is.
+        potential: `objstress.models.potential.Potential`, or what can be called as one.
+        relax: go to the minimum first, by `objstress.spectra.minimum.relax`.
+        force_tolerance: eV/Angstrom that no force may exceed.
+
+    Raises:
+        InputError: no energy head, forces above the tolerance without `relax`, atoms that the
+            potential does not know.
+        ConvergenceError: no minimum found.
+    """
+    heads = tuple(potential.settings.heads)
+    if "energy" not in heads:
+        raise InputError(f"no vibrations without an energy: the model has {', '.join(heads)} only")
+    if relax:
+        atoms = relaxed(atoms, potential, force_tolerance)
+    outputs = ["forces", "hessian"]
+    if "dipole" in heads and not (atoms.pbc.any() and atoms.info.get("charge", 0.0)):
+        outputs.append("born_charges")
+    if "polarizability" in heads:
+        outputs.append("polarizability_gradient")
+    found = evaluate(atoms, potential, outputs)
+    force = float(np.linalg.norm(found["forces"], axis=1).max())
+    if force > force_tolerance:
+        raise InputError(
+            f"a force of {force:.2g} eV/Angstrom: normal modes need a structure at rest "
+            f"(below {force_tolerance:g}); relax it first"
+        )
+    return harmonic_analysis(
+        atoms,
+        found["hessian"],
+        found.get("born_charges"),
+        found.get("polarizability_gradient"),
+        rotations=keeps_rotations(atoms, potential),
+        largest_force=force,
+    )
+
+
+def part_weights(part: str) -> tuple[float, float]:
+    """Weights of a'^2 and g'^2 of one of `PARTS`."""
+    if part not in PARTS:
+        raise InputError(f"part = {part!r}: give one of {', '.join(PARTS)}")
+    return PARTS[part]
+
+
+def cross_section(
+    activities: np.ndarray, wavenumbers: np.ndarray, laser: float, temperature: float
+) -> np.ndarray:
+    r"""Differential Stokes cross section of Raman activities, 1e-30 cm^2/sr:
+
+        dsigma/dOmega = (2 pi)^4 (nu_0 - nu)^4 h/(8 pi^2 c nu) / (1 - exp(-h c nu/kT)) S/45
+
+    (derived at `objstress.spectra.units.SCATTERING`); of an activity for each cm^-1, the cross
+    section for each cm^-1. Elements multiply, so grids of curves do as well as lines.
+
+    Args:
+        activities: S, Angstrom^4/u.
+        wavenumbers: nu, cm^-1, positive.
+        laser: wavelength 1/nu_0, nm.
+        temperature: K; 0 for molecules that are not excited.
+
+    Raises:
+        InputError: a temperature below 0, or light that cannot lose nu.
+    """
+    if not (laser > 0 and math.isfinite(laser)):
+        raise InputError(f"laser = {laser}: give a positive wavelength in nm")
+    if not (temperature >= 0 and math.isfinite(temperature)):
+        raise InputError(f"temperature = {temperature}: give K, 0 or more")
+    scattered = 1e7 / laser - wavenumbers
+    if (scattered <= 0).any():
+        raise InputError(
+            f"light of {laser:g} nm ({1e7 / laser:.0f} cm^-1) cannot lose {wavenumbers.max():.0f} "
+            "cm^-1: give a shorter wavelength"
+        )
+    cold = -np.expm1(-KELVIN * wavenumbers / temperature) if temperature > 0 else 1.0
+    return np.asarray(SCATTERING * scattered**4 / (wavenumbers * cold) * activities)
+
+
+def raman_units(laser: float | None) -> dict[str, Any]:
+    """Quantity and units of a Raman curve, with and without a laser."""
+    if laser is None:
+        return {
+            "quantity": "Raman activity",
+            "unit": "A^4 u^-1 / cm^-1",
+            "area_unit": "A^4/u",
+        }
+    return {
+        "quantity": "differential Raman cross section",
+        "unit": "10^-30 cm^2 sr^-1 / cm^-1",
+        "area_unit": "10^-30 cm^2/sr",
+    }
+
+
+def raman_facts(part: str, laser: float | None, temperature: float) -> dict[str, Any]:
+    """What a Raman curve was made with; the temperature only where it counts."""
+    facts: dict[str, Any] = {"part": part, "laser_nm": laser}
+    return facts if laser is None else facts | {"temperature_K": temperature}

@@ -1,0 +1,126 @@
+"""The minimum of a potential, by Newton steps that only go down."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+import numpy as np
+import torch
+from ase import Atoms
+
+from objstress.errors import ConvergenceError, InputError
+from objstress.graphs.atom_graph import atom_graph
+from objstress.spectra.modes import rigid_motions
+
+LONGEST = 0.3
+"""Angstrom that an atom moves at most in one step."""
+
+
+def evaluate(atoms: Atoms, potential: Any, outputs: Collection[str]) -> dict[str, np.ndarray]:
+    """Outputs of a potential for one structure, as float64 arrays.
+
+    Args:
+        potential: `objstress.models.potential.Potential`, or what can be called as one.
+        outputs: names: energy (1,) eV, forces (n, 3) eV/Angstrom, hessian (3 n, 3 n)
+            eV/Angstrom^2, ...
+
+    Raises:
+        InputError: atoms that the potential does not know or that lie on top of each other, an
+            output that is not finite.
+    """
+    settings, weights = potential.settings, potential.references
+    graph = atom_graph(atoms, settings.elements, settings.cutoff, dtype=weights.dtype)
+    found = potential(graph.to(weights.device), outputs)
+    arrays = {k: found[k].detach().to("cpu", torch.float64).numpy() for k in outputs}
+    for name, array in arrays.items():
+        if not np.isfinite(array).all():
+            raise InputError(f"the potential's {name} is not finite for this structure")
+    return arrays
+
+
+def keeps_rotations(atoms: Atoms, potential: Any) -> bool:
+    """Whether turning the atoms leaves the energy as it is: a molecule under O(3) or SO(3)."""
+    return not atoms.pbc.any() and str(potential.settings.group) in ("O(3)", "SO(3)")
+
+
+def relax(
+    atoms: Atoms,
+    potential: Any,
+    force_tolerance: float = 1e-4,
+    max_steps: int = 200,
+) -> Atoms:
+    r"""Positions where no force exceeds the tolerance; the cell stays.
+
+        step = - sum over k of v_k (v_k . g)/|lambda_k|,   H v_k = lambda_k v_k
+
+    with g the gradient and rigid motions left out, shortened to the trust radius. |lambda_k| turns
+    steps away from saddles, and from a saddle itself, where its own symmetry keeps g at 0 along
+    the way down, the steps do not leave: a negative wavenumber then tells.
+
+    Args:
+        potential: see `evaluate`.
+        force_tolerance: eV/Angstrom. The last step converges quadratically: the forces end far
+            below it.
+
+    Returns:
+        A copy of the atoms.
+
+    Raises:
+        ConvergenceError: forces above the tolerance after `max_steps`, or where no step goes down;
+            a potential that draws atoms into each other.
+    """
+    if not force_tolerance > 0:
+        raise InputError(f"force_tolerance = {force_tolerance}: give eV/Angstrom, positive")
+    atoms = atoms.copy()
+    rotations, radius, largest = keeps_rotations(atoms, potential), 0.1, np.inf
+    for _ in range(max_steps):
+        found = evaluate(atoms, potential, ("energy", "forces", "hessian"))
+        energy = found["energy"].item()
+        largest = float(np.linalg.norm(found["forces"], axis=1).max())
+        step = _newton_step(atoms, found, rotations)
+        length = np.linalg.norm(step, axis=1).max()
+        if largest < force_tolerance and length < 1e-3:
+            # A whole step from here is the better half of the quadratic convergence.
+            return _finished(atoms, potential, step, largest)
+        before = atoms.positions.copy()
+        while True:
+            atoms.positions = before + step * min(1.0, radius / length)
+            try:
+                rise = evaluate(atoms, potential, ("energy",))["energy"].item() - energy
+            except InputError as error:
+                raise ConvergenceError(f"on the way down {error}") from None
+            # Round-off of the energy is no way up.
+            if rise <= 1e-12 * max(1.0, abs(energy)):
+                radius = min(2 * radius, LONGEST)
+                break
+            radius = 0.25 * min(radius, length)
+            if radius < 1e-6:
+                if largest < force_tolerance:
+                    atoms.positions = before
+                    return atoms
+                raise ConvergenceError(
+                    f"no way down at a force of {largest:.2g} eV/Angstrom: the potential's energy "
+                    "and forces do not agree there, or its numbers are too coarse"
+                )
+    raise ConvergenceError(
+        f"forces of {largest:.2g} eV/Angstrom after {max_steps} steps: allow more, or begin nearer"
+    )
+
+
+def _finished(atoms: Atoms, potential: Any, step: np.ndarray, largest: float) -> Atoms:
+    refined = atoms.copy()
+    refined.positions += step
+    forces = evaluate(refined, potential, ("forces",))["forces"]
+    return refined if np.linalg.norm(forces, axis=1).max() < largest else atoms
+
+
+def _newton_step(atoms: Atoms, found: dict[str, np.ndarray], rotations: bool) -> np.ndarray:
+    rigid = rigid_motions(atoms.positions, np.ones(len(atoms)), rotations)
+    space = np.linalg.svd(rigid)[2][len(rigid) :]
+    if not len(space):
+        return np.zeros_like(atoms.positions)
+    curvatures, shapes = np.linalg.eigh(space @ found["hessian"] @ space.T)
+    along = shapes.T @ space @ found["forces"].ravel()
+    step = (along / np.maximum(np.abs(curvatures), 1e-3)) @ shapes.T @ space
+    return np.asarray(step.reshape(-1, 3))

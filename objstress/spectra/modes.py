@@ -1,0 +1,115 @@
+"""Normal modes of molecules, and of crystals at Gamma."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from objstress.errors import InputError
+from objstress.spectra.units import WAVENUMBER
+
+LINEAR = 1e-3
+"""A molecule is linear where its smallest radius of gyration is below this part of the largest."""
+
+
+@dataclass(frozen=True)
+class NormalModes:
+    """Modes by ascending wavenumber, without the motions of the rigid body.
+
+    Attributes:
+        wavenumbers: (m,) cm^-1, imaginary ones as negative numbers.
+        vectors: (m, n, 3) dR/dQ, u^-1/2: M^1/2 dR/dQ has length one. Signs are chosen such that
+            the largest component is positive; in a degenerate set any turned set does as well.
+        rigid: (k,) cm^-1 that the rigid motions had before they were taken out: 0 at a minimum of
+            an energy that does not feel them.
+    """
+
+    wavenumbers: np.ndarray
+    vectors: np.ndarray
+    rigid: np.ndarray
+
+    @property
+    def reduced_masses(self) -> np.ndarray:
+        """(m,) u: 1 / sum of |dR/dQ|^2, of a mode whose Cartesian displacement has length one.
+
+        Gaussian's definition (J. W. Ochterski, Vibrational Analysis in Gaussian, 1999); for a
+        diatomic molecule it is not m1 m2/(m1 + m2), which counts the bond's length instead.
+        """
+        return np.asarray(1 / (self.vectors**2).sum(axis=(1, 2)))
+
+
+def rigid_motions(positions: np.ndarray, masses: np.ndarray, rotations: bool = True) -> np.ndarray:
+    """Mass-weighted translations m_i^1/2 e_a and rotations m_i^1/2 e_a x (r_i - centre of mass).
+
+    Args:
+        positions: (n, 3) Angstrom.
+        masses: (n,) u.
+        rotations: False for crystals, which only translate.
+
+    Returns:
+        (k, 3 n) with orthonormal rows: k = 6, 5 for a linear molecule, 3 for an atom or a crystal.
+    """
+    root = np.sqrt(masses)
+    motions = root[None, :, None] * np.eye(3)[:, None, :] / np.sqrt(masses.sum())
+    motions = motions.reshape(3, -1)
+    if not rotations:
+        return motions
+    arms = root[:, None] * (positions - masses @ positions / masses.sum())
+    turns = np.cross(np.eye(3)[:, None, :], arms[None]).reshape(3, -1)
+    # Squares of the singular values are the principal moments of inertia.
+    _, sizes, axes = np.linalg.svd(turns, full_matrices=False)
+    kept = sizes > max(LINEAR * sizes[0], 1e-8)
+    return np.concatenate([motions, axes[kept]])
+
+
+def normal_modes(
+    hessian: np.ndarray, masses: np.ndarray, positions: np.ndarray, rotations: bool = True
+) -> NormalModes:
+    """Solutions of M^-1/2 H M^-1/2 e = omega^2 e, with e across all rigid motions.
+
+    The rigid motions are taken out exactly, by solving in the space that is left (Wilson, Decius
+    and Cross, Molecular Vibrations, 1955, chapter 2; Ochterski, 1999).
+
+    Args:
+        hessian: (3 n, 3 n) eV/Angstrom^2, at a stationary point.
+        masses: (n,) u.
+        positions: (n, 3) Angstrom.
+        rotations: whether the energy is free of rotation: True for a molecule, False for a
+            crystal at Gamma or a molecule in a field.
+
+    Raises:
+        InputError: shapes that do not fit, NaN, masses that are not positive, a matrix that is not
+            symmetric to a thousandth.
+    """
+    masses, positions = np.asarray(masses, dtype=float), np.asarray(positions, dtype=float)
+    hessian, n = np.asarray(hessian, dtype=float), len(masses)
+    if hessian.shape != (3 * n, 3 * n) or positions.shape != (n, 3):
+        raise InputError(
+            f"hessian {hessian.shape}, positions {positions.shape}: {n} masses need "
+            f"({3 * n}, {3 * n}) and ({n}, 3)"
+        )
+    if not (np.isfinite(hessian).all() and np.isfinite(positions).all()):
+        raise InputError("hessian or positions are not finite (NaN or infinity)")
+    if not (masses > 0).all():
+        raise InputError("masses must be positive, in u")
+    if np.abs(hessian - hessian.T).max() > 1e-3 * max(np.abs(hessian).max(), 1e-12):
+        raise InputError("the hessian is not symmetric: no second derivative of an energy is so")
+    root = np.sqrt(np.repeat(masses, 3))
+    dynamical = 0.5 * (hessian + hessian.T) / np.outer(root, root)
+    rigid = rigid_motions(positions, masses, rotations)
+    space = np.linalg.svd(rigid)[2][len(rigid) :]
+    squares, shapes = np.linalg.eigh(space @ dynamical @ space.T)
+    vectors = shapes.T @ space / root
+    largest = np.abs(vectors).argmax(axis=1)
+    vectors = vectors * np.sign(vectors[np.arange(len(vectors)), largest])[:, None]
+    return NormalModes(
+        wavenumbers=_wavenumbers(squares),
+        vectors=vectors.reshape(-1, n, 3),
+        rigid=_wavenumbers(np.linalg.eigvalsh(rigid @ dynamical @ rigid.T)),
+    )
+
+
+def _wavenumbers(squares: np.ndarray) -> np.ndarray:
+    """omega^2, eV/(Angstrom^2 u), as wavenumbers; negative where omega is imaginary."""
+    return np.sign(squares) * np.sqrt(np.abs(squares)) * WAVENUMBER
