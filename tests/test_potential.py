@@ -130,7 +130,7 @@ class TestSymmetry:
         for head in ("energy", "dipole", "polarizability"):
             before = ask(potential, ethanol(), head)
             after = ask(potential, turned(ethanol(), larger), head)
-            assert gap(after, expected(before, larger)) >= 1e-4
+            assert gap(after, expected(before, larger)) >= 1e-5
 
     @pytest.mark.parametrize("group", ["-43m", "32", "m"])
     def test_a_point_group_is_kept_exactly_and_nothing_beyond(self, group):

@@ -58,7 +58,9 @@ class PotentialSettings:
         channels: copies of each irrep.
         layers: messages passed.
         hidden_lmax: largest l of the features that atoms send.
-        edge_lmax: largest l of the harmonics and of what is multiplied.
+        edge_lmax: largest l of the harmonics and of what is multiplied in the first layer, whose
+            messages cost little.
+        later_lmax: the same of the layers after it, where it is less.
         correlation: factors of the highest product of one atom's neighbourhood (body order - 1).
         bessel: radial functions of the distance.
         radial: learned mixtures of them that messages use.
@@ -74,6 +76,7 @@ class PotentialSettings:
     layers: int = 2
     hidden_lmax: int = 1
     edge_lmax: int = 3
+    later_lmax: int = 2
     correlation: int = 3
     bessel: int = 8
     radial: int = 8
@@ -123,26 +126,28 @@ class Potential(nn.Module):
         group = symmetry_group(s.group)
         z = len(s.elements)
         both = "pseudoscalar" in s.heads
-        inner = feature_irreps(group, s.edge_lmax, both)
+        self.lmax = [s.edge_lmax] + [min(s.edge_lmax, s.later_lmax)] * (s.layers - 1)
         hidden = feature_irreps(group, s.hidden_lmax, both)
         # Without improper operations all irreps are called even (`feature_irreps`).
-        odd = -1 if (1, -1) in inner else 1
+        odd = -1 if (1, -1) in feature_irreps(group, 1) else 1
         self.vector, self.deviator, self.handed = (1, odd), (2, 1), (0, odd)
         ends = {
             "dipole": self.vector,
             "polarizability": self.deviator,
             "pseudoscalar": self.handed,
         }
-        last = [o for o in inner if o in [(0, 1), *(ends.get(head) for head in s.heads)]]
+        read = [(0, 1), *(ends.get(head) for head in s.heads)]
+        last = [o for o in feature_irreps(group, self.lmax[-1], both) if o in read]
         self.bessel = BesselBasis(s.bessel, s.cutoff, dtype)
         self.radials, self.layers = nn.ModuleList(), nn.ModuleList()
-        for k in range(s.layers):
+        for k, lmax in enumerate(self.lmax):
+            inner = feature_irreps(group, lmax, both)
             outgoing = hidden if k < s.layers - 1 else last
             message: nn.Module
             if k == 0:
-                message = SpeciesMessage(group, inner, s.edge_lmax, z, s.radial, s.channels, dtype)
+                message = SpeciesMessage(group, inner, lmax, z, s.radial, s.channels, dtype)
             else:
-                message = Message(group, hidden, inner, s.edge_lmax, s.radial, s.channels, dtype)
+                message = Message(group, hidden, inner, lmax, s.radial, s.channels, dtype)
             self.radials.append(RadialFunctions(s.bessel, 4 * s.radial, s.radial, dtype))
             self.layers.append(
                 Interaction(message, [] if k == 0 else hidden, inner, outgoing, s, dtype)
@@ -312,8 +317,9 @@ class Potential(nn.Module):
         harmonics = harmonics * (envelope / s.neighbours)
         one_hot = torch.nn.functional.one_hot(graph.species, len(s.elements)).to(vectors.dtype)
         layers: list[Tensor] = []
-        for radial, layer in zip(self.radials, self.layers, strict=True):
-            edges = (radial(bessel)[..., :, None] * harmonics[..., None, :]).flatten(2)
+        for radial, layer, lmax in zip(self.radials, self.layers, self.lmax, strict=True):
+            some = harmonics[..., : (lmax + 1) ** 2]
+            edges = (radial(bessel)[..., :, None] * some[..., None, :]).flatten(2)
             x = layers[-1] if layers else None
             layers.append(layer(x, one_hot, table.sender, edges))
         return layers
@@ -480,8 +486,10 @@ def _check(s: PotentialSettings) -> None:
     if not (s.cutoff > 0 and s.neighbours > 0):
         raise InputError("cutoff and neighbours must be positive")
     lowest = max({"dipole": 1, "polarizability": 2}.get(h, 0) for h in s.heads)
-    if s.edge_lmax < max(lowest, s.hidden_lmax) or s.hidden_lmax < 0:
+    lowest = max(lowest, s.hidden_lmax)
+    reached = s.edge_lmax if s.layers == 1 else min(s.edge_lmax, s.later_lmax)
+    if reached < lowest or s.hidden_lmax < 0:
         raise InputError(
-            f"edge_lmax = {s.edge_lmax}: heads {', '.join(s.heads)} and hidden_lmax "
-            f"{s.hidden_lmax} need at least {max(lowest, s.hidden_lmax)}"
+            f"edge_lmax = {s.edge_lmax}, later_lmax = {s.later_lmax}: heads "
+            f"{', '.join(s.heads)} and hidden_lmax {s.hidden_lmax} need at least {lowest}"
         )

@@ -207,9 +207,9 @@ class Message(nn.Module):
         """
         c, n, w = x.shape
         sent = x.transpose(0, 1).reshape(n, c * w)[sender]
-        total = (sent.transpose(1, 2) @ edges).view(n, c, -1).transpose(0, 1)
+        total = torch.bmm(sent.transpose(1, 2), edges).view(n, c, -1).transpose(0, 1)
         matrix = (self.weights @ self.constants).view(c, self.radial, w, -1, self.width_out)
-        return total @ matrix.transpose(1, 2).reshape(c, -1, self.width_out)
+        return torch.bmm(total, matrix.transpose(1, 2).reshape(c, -1, self.width_out))
 
 
 class ChannelProduct(nn.Module):
@@ -257,5 +257,52 @@ class ChannelProduct(nn.Module):
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         """(channels, n, width x) and (channels, n, width y) to (channels, n, width out)."""
-        pairs = (x[..., :, None] * y[..., None, :]).flatten(2)
-        return pairs @ (self.weights @ self.constants).view(len(x), -1, self.width_out)
+        matrix = (self.weights @ self.constants).view(len(x), -1, self.width_out)
+        return _Bilinear.apply(x, y, matrix)
+
+
+class _Bilinear(torch.autograd.Function):
+    """z_cno = sum_ab x_cna y_cnb m_(c, ab, o), without keeping the products x y for the gradient.
+
+    They are 16 times as large as x and y; made again where they are needed, a block of channels
+    at a time, they stay in the cache.
+    """
+
+    @staticmethod
+    def forward(ctx, x: Tensor, y: Tensor, m: Tensor) -> Tensor:
+        ctx.save_for_backward(x, y, m)
+        out = x.new_empty(*x.shape[:2], m.shape[2])
+        for block in _blocks(x, y):
+            torch.bmm(_pairs(x[block], y[block]), m[block], out=out[block])
+        return out
+
+    @staticmethod
+    def backward(ctx, g: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+        x, y, m = ctx.saved_tensors
+        if torch.is_grad_enabled():  # to be differentiated again
+            h = torch.bmm(g, m.transpose(1, 2)).unflatten(2, (x.shape[2], y.shape[2]))
+            gm = None
+            if ctx.needs_input_grad[2]:
+                gm = torch.bmm(_pairs(x, y).transpose(1, 2), g)
+            return (h * y[..., None, :]).sum(3), (h * x[..., :, None]).sum(2), gm
+        gx, gy = torch.empty_like(x), torch.empty_like(y)
+        gm = torch.empty_like(m) if ctx.needs_input_grad[2] else None
+        for block in _blocks(x, y):
+            u, v, w = x[block], y[block], g[block]
+            h = torch.bmm(w, m[block].transpose(1, 2)).unflatten(2, (x.shape[2], y.shape[2]))
+            torch.sum(h * v[..., None, :], 3, out=gx[block])
+            torch.sum(h.mul_(u[..., :, None]), 2, out=gy[block])
+            if gm is not None:
+                torch.bmm(_pairs(u, v).transpose(1, 2), w, out=gm[block])
+        return gx, gy, gm
+
+
+def _pairs(x: Tensor, y: Tensor) -> Tensor:
+    return (x[..., :, None] * y[..., None, :]).flatten(2)
+
+
+def _blocks(x: Tensor, y: Tensor) -> list[slice]:
+    """Slices of the channels whose products take about half a megabyte."""
+    size = x.shape[1] * x.shape[2] * y.shape[2] * x.element_size()
+    step = max(1, 500_000 // max(1, size)) if x.device.type == "cpu" else len(x)
+    return [slice(k, k + step) for k in range(0, len(x), step)]

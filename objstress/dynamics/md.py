@@ -1,0 +1,590 @@
+"""Molecular dynamics of one structure through ASE: stored as it goes, and taken up again."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from io import BytesIO, StringIO
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+from ase import Atoms, units
+from ase.calculators.calculator import Calculator
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.io import read, write
+from ase.md.md import MolecularDynamics
+from ase.md.verlet import VelocityVerlet
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+from tqdm import tqdm
+
+from objstress.dynamics.calculator import PotentialCalculator
+from objstress.dynamics.integrators import (
+    Langevin,
+    barostat,
+    degrees_of_freedom,
+    noise,
+    start_momenta,
+)
+from objstress.errors import ConvergenceError, InputError, check_seed
+from objstress.files import check_writable, write_whole
+from objstress.models.potential import Potential
+
+ENSEMBLES = ("nve", "nvt", "npt")
+RECORDS = ("dipole", "polarizability", "velocities")
+STATE, LOG, FRAMES, RAW = "state.safetensors", "log.csv", "trajectory.extxyz", "record.f64"
+RECORD, LAST_GOOD = "record.npz", "last-good.extxyz"
+SAME = 1e-4
+"""How far, relative to the largest, forces of the same potential differ at most (in float32)."""
+
+
+@dataclass(frozen=True)
+class MDRun:
+    """A finished run.
+
+    Attributes:
+        atoms: at its end, with momenta.
+        log: columns of log.csv: step, time_fs, potential_eV, kinetic_eV, total_eV, temperature_K,
+            conserved_eV and, of structures periodic along all axes, pressure_GPa (kinetic part
+            included) and volume_A3.
+        steps: of the whole run.
+        resumed: the step that an earlier run had left, 0 if none.
+        ensemble, out: as given.
+    """
+
+    atoms: Atoms
+    log: dict[str, np.ndarray]
+    steps: int
+    resumed: int
+    ensemble: str
+    out: Path
+
+    def summary(self) -> dict[str, Any]:
+        """The run in numbers: means over its second half, and how well it keeps what it should.
+
+        `drift` is the slope of the conserved energy over the whole run, meV / atom / ps.
+        """
+        time = self.log["time_fs"] / 1000
+        late = time >= time[-1] / 2
+        kept = 1000 * self.log["conserved_eV"] / len(self.atoms)
+        slope = float(np.polyfit(time, kept - kept[0], 1)[0]) if len(time) > 1 else 0.0
+        found: dict[str, Any] = {
+            "ensemble": self.ensemble,
+            "steps": self.steps,
+            "time_ps": float(time[-1]),
+            "resumed_from_step": self.resumed,
+            "temperature_K": float(self.log["temperature_K"][late].mean()),
+            "drift_meV_per_atom_ps": slope,
+        }
+        for name in ("pressure_GPa", "volume_A3"):
+            if name in self.log:
+                found[name] = float(self.log[name][late].mean())
+        names = (FRAMES, LOG, RECORD)
+        files = [str(self.out / name) for name in names if (self.out / name).is_file()]
+        return found | {"out": str(self.out), "files": files}
+
+
+def run_md(
+    atoms: Atoms | str | Path,
+    potential: Potential | Calculator | str | Path,
+    out: str | Path,
+    *,
+    ensemble: str = "nve",
+    time: float = 1.0,
+    timestep: float = 0.5,
+    temperature: float = 300.0,
+    pressure: float = 0.0,
+    cell: str = "shape",
+    thermostat_time: float = 100.0,
+    barostat_time: float = 1000.0,
+    seed: int = 0,
+    every: int = 20,
+    record: Sequence[str] = (),
+    record_every: int = 2,
+    limit: float | None = None,
+    fresh: bool = False,
+    progress: bool = True,
+) -> MDRun:
+    """Newton's equations, and what ASE or `Langevin` adds to them.
+
+    nve: velocity Verlet. nvt: `Langevin`. npt: Martyna, Tobias and Klein's barostat with
+    Nose-Hoover chains. All three sample their ensemble; the noise of nvt wipes out spectra of
+    motions slower than `thermostat_time`: record those at constant energy, after nvt.
+
+    A run stopped at any moment goes on from the last stored state and becomes, to the last bit,
+    what it would have been without the stop; asked for a longer time, a finished one goes on, too.
+    In `out`: log.csv, trajectory.extxyz (with momenta), state.safetensors and, with `record`,
+    record.npz (see Returns; while the run goes, its rows are appended to record.f64).
+
+    Args:
+        atoms: momenta that they have are kept, at constant pressure less their mean; without any
+            they are drawn at `temperature`, the centre of mass at rest, an isolated molecule
+            without rotation (nve). From a relaxed structure half of that becomes potential energy
+            at constant energy: draw at twice, or run nvt first.
+        potential: or its file, or another calculator of ASE.
+        out: folder.
+        time: ps, rounded up to whole frames. timestep: fs; 0.5 with hydrogen, 1 to 2 without.
+        temperature: K.
+        pressure: GPa, hydrostatic, positive in compression.
+        cell: at constant pressure "shape", all of the cell moves, or "volume", for liquids and
+            cubic crystals.
+        thermostat_time, barostat_time: fs in which temperature and pressure come back.
+        every: steps from one frame, row of the log and state to the next.
+        record: of "dipole", "polarizability" and "velocities", every `record_every` steps.
+        limit: K beyond which the run has blown up; 10 times the temperature, at least 5000 K.
+        fresh: begin anew although `out` has a state.
+
+    Returns:
+        The run. record.npz holds time_fs (t,) and what was asked for: dipole (t, 3) e Angstrom,
+        polarizability (t, 3, 3) Angstrom^3, velocities (t, n, 3) Angstrom / fs; besides
+        temperature_K (mean of the second half), timestep_fs, masses_u and, of structures periodic
+        along all axes, volume_A3 (at the end).
+
+    Raises:
+        InputError: see `atom_graph`; settings out of range; a state in `out` of another run.
+        ConvergenceError: the run blew up (atoms on top of each other, NaN, too hot); the last good
+            frame is in last-good.extxyz.
+    """
+    if isinstance(atoms, str | Path):
+        atoms = read_atoms(atoms)
+    if not isinstance(potential, Calculator):
+        potential = PotentialCalculator(potential)
+    settings = {
+        "ensemble": ensemble,
+        "timestep": timestep,
+        "temperature": temperature,
+        "pressure": pressure,
+        "cell": cell,
+        "thermostat_time": thermostat_time,
+        "barostat_time": barostat_time,
+        "seed": seed,
+        "every": every,
+        "record": sorted(record),
+        "record_every": record_every,
+    }
+    _check(atoms, time, settings)
+    run = _Run(atoms, potential, Path(out), settings, limit or max(10 * temperature, 5000.0), fresh)
+    steps = every * math.ceil(round(1000 * time / timestep, 6) / every)
+    try:
+        resumed = run.begin()
+        bar = tqdm(total=steps, initial=resumed, desc=ensemble, unit="step", disable=not progress)
+        with bar:
+            while run.step < steps:
+                run.advance()
+                bar.update()
+                if run.step % every == 0:
+                    bar.set_postfix_str(f"{run.temperature():.0f} K", refresh=False)
+                    run.store()
+    finally:
+        run.files.close()
+    return run.result(resumed)
+
+
+def read_atoms(path: str | Path) -> Atoms:
+    """The last structure in a file that ASE reads.
+
+    Raises:
+        InputError: no such file, or none in it.
+    """
+    if not Path(path).is_file():
+        raise InputError(f"{path}: no such structure file")
+    try:
+        found = read(path)
+    except Exception as error:  # whatever a parser trips over
+        text = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(f"{path}: not a readable structure ({text})") from None
+    assert isinstance(found, Atoms)
+    return found
+
+
+class _Run:
+    """A run between two steps."""
+
+    def __init__(
+        self,
+        atoms: Atoms,
+        calculator: Calculator,
+        out: Path,
+        settings: dict[str, Any],
+        limit: float,
+        fresh: bool,
+    ):
+        self.given, self.atoms = atoms, atoms.copy()
+        self.atoms.info = {k: v for k, v in atoms.info.items() if k == "charge"}
+        self.atoms.calc = calculator
+        self.settings, self.limit = settings, limit
+        self.random = noise(settings["seed"])
+        self.files = _Files(out, fresh)
+        self.step = 0
+
+    # -- the motion ---------------------------------------------------------------------------
+
+    def begin(self) -> int:
+        """At step 0, or where an earlier run was; the step."""
+        kept = self.files.read_state()
+        if kept is None:
+            ensemble = self.settings["ensemble"]
+            start_momenta(self.atoms, ensemble, self.settings["temperature"], self.random)
+            self.dof = degrees_of_freedom(self.atoms, thermostat=ensemble == "nvt")
+        else:
+            self._take_up(*kept)
+        needed = ("energy", "forces", *(["stress"] if self.settings["ensemble"] == "npt" else []))
+        if missing := [n for n in needed if n not in self.atoms.calc.implemented_properties]:
+            raise InputError(f"the potential has no {missing[0]}")
+        self.atoms.get_potential_energy()
+        available = {*self.atoms.calc.results, "velocities"}
+        if missing := [name for name in self.settings["record"] if name not in available]:
+            raise InputError(
+                f"record {missing[0]}: the potential does not give it for this structure"
+            )
+        self.dynamics = self._integrator()
+        if kept is None:
+            self._check_step()
+            self.files.begin_anew()
+            self._record()
+            self.store()
+        else:
+            self._restore(*kept)
+            self.files.open(kept[1]["sizes"])
+        self._keep_good()
+        return self.step
+
+    def _integrator(self) -> Any:
+        s, fs = self.settings, units.fs
+        step, damp = s["timestep"] * fs, s["thermostat_time"] * fs
+        if s["ensemble"] == "nve":
+            return VelocityVerlet(self.atoms, step)
+        if s["ensemble"] == "nvt":
+            return Langevin(self.atoms, step, s["temperature"], 1 / damp, self.random)
+        return barostat(
+            self.atoms,
+            step,
+            s["temperature"],
+            s["pressure"] * units.GPa,
+            damp,
+            s["barostat_time"] * fs,
+            shape=s["cell"] == "shape",
+        )
+
+    def advance(self) -> None:
+        """One time step.
+
+        Raises:
+            ConvergenceError: see `run_md`; the atoms are those of the last good step.
+        """
+        try:
+            self.dynamics.step()
+            self.step += 1
+            self._check_step()
+        except (InputError, np.linalg.LinAlgError) as error:
+            self._blown_up(str(error))
+        self._keep_good()
+        if self.step % self.settings["record_every"] == 0:
+            self._record()
+
+    def _check_step(self) -> None:
+        energy, hot = self.atoms.get_potential_energy(), self.temperature()
+        if not (math.isfinite(energy) and math.isfinite(hot)):
+            raise InputError("energies are not finite (NaN or infinity)")
+        if hot > self.limit:
+            raise InputError(f"{hot:.3g} K, beyond {self.limit:g} K")
+
+    def _keep_good(self) -> None:
+        a = self.atoms
+        self.good = self.step, a.get_positions(), a.get_momenta(), a.cell.array.copy()
+
+    def _blown_up(self, why: str) -> NoReturn:
+        step, positions, momenta, cell = self.good
+        self.step = step
+        self._place(positions, momenta, cell)
+        path = self.files.out / LAST_GOOD
+        write_whole(path, self._frame())
+        raise ConvergenceError(
+            f"blown up after {self._time():g} fs: {why}; the last good frame (step {step}) is in "
+            f"{path}; try a shorter timestep, or more labels of such places"
+        )
+
+    def _place(self, positions: np.ndarray, momenta: np.ndarray, cell: np.ndarray) -> None:
+        self.atoms.set_cell(cell)
+        self.atoms.set_positions(positions, apply_constraint=False)
+        self.atoms.set_momenta(momenta, apply_constraint=False)
+
+    def temperature(self) -> float:
+        """K, by the momenta that share the kinetic energy."""
+        return float(2 * self.atoms.get_kinetic_energy() / (self.dof * units.kB))
+
+    def _time(self) -> float:
+        return float(self.step * self.settings["timestep"])
+
+    # -- what is kept of it -------------------------------------------------------------------
+
+    def store(self) -> None:
+        """A frame, a row of the log and the state: what the files hold beyond it does not count."""
+        row = self._row()
+        if self.step == 0:
+            self.files.append(LOG, ",".join(row) + "\n")
+        self.files.append(LOG, ",".join(map(repr, row.values())) + "\n")
+        self.files.append(FRAMES, self._frame())
+        atoms, given = self.atoms, self.given
+        arrays = {
+            "positions": atoms.positions,
+            "momenta": atoms.get_momenta(),
+            "cell": atoms.cell.array,
+            "forces": atoms.get_forces(apply_constraint=False),
+            **{f"given {k}": v for k, v in _given(given).items()},
+            **{f"integrator {k}": v for k, v in _numbers(self.dynamics).items()},
+        }
+        facts = {
+            "settings": self.settings,
+            "step": self.step,
+            "dof": self.dof,
+            "sizes": self.files.sizes(),
+            "random": self.random.bit_generator.state,
+        }
+        self.files.write_state(arrays, facts)
+
+    def _row(self) -> dict[str, int | float]:
+        atoms = self.atoms
+        potential, kinetic = atoms.get_potential_energy(), float(atoms.get_kinetic_energy())
+        total = potential + kinetic
+        kept = getattr(self.dynamics, "get_conserved_energy", lambda: total)()
+        row: dict[str, int | float] = {
+            "step": self.step,
+            "time_fs": self._time(),
+            "potential_eV": potential,
+            "kinetic_eV": kinetic,
+            "total_eV": total,
+            "temperature_K": self.temperature(),
+            "conserved_eV": float(kept),
+        }
+        if atoms.pbc.all() and "stress" in atoms.calc.results:
+            volume = float(atoms.get_volume())
+            virial = -float(atoms.get_stress(apply_constraint=False)[:3].sum()) / 3
+            row["pressure_GPa"] = (virial + 2 * kinetic / (3 * volume)) / units.GPa
+            row["volume_A3"] = volume
+        return row
+
+    def _frame(self) -> str:
+        self.atoms.get_forces()
+        results = self.atoms.calc.results
+        frame = self.atoms.copy()
+        frame.info |= {"step": self.step, "time_fs": self._time()}
+        frame.calc = SinglePointCalculator(
+            frame, **{k: results[k] for k in ("energy", "forces", "stress") if k in results}
+        )
+        text = StringIO()
+        write(text, frame, format="extxyz")
+        return text.getvalue()
+
+    def _record(self) -> None:
+        if not self.settings["record"]:
+            return
+        values = [np.array([self._time()])]
+        for name in self.settings["record"]:
+            if name == "velocities":
+                values.append(self.atoms.get_velocities() * units.fs)
+            else:
+                values.append(self.atoms.calc.get_property(name, self.atoms))
+        self.files.append(RAW, np.concatenate([v.ravel() for v in values]).tobytes())
+
+    def _take_up(self, arrays: dict[str, np.ndarray], facts: dict[str, Any]) -> None:
+        """Go where an earlier run was, if it was asked the same."""
+        out = self.files.out
+        for name, value in self.settings.items():
+            if (before := facts["settings"].get(name)) != value:
+                raise InputError(
+                    f"{out}: the run there has {name} {before}, this one {value}; give another "
+                    "folder, or begin anew with fresh"
+                )
+        for name, array in _given(self.given).items():
+            if not np.array_equal(array, arrays.get(f"given {name}", np.nan)):
+                raise InputError(
+                    f"{out}: the run there began with other {name}; give another folder, or begin "
+                    "anew with fresh"
+                )
+        self.step, self.dof = facts["step"], facts["dof"]
+        self._place(arrays["positions"], arrays["momenta"], arrays["cell"])
+
+    def _restore(self, arrays: dict[str, np.ndarray], facts: dict[str, Any]) -> None:
+        forces = self.atoms.get_forces(apply_constraint=False)
+        if np.abs(forces - arrays["forces"]).max() > SAME * np.abs(arrays["forces"]).max():
+            raise InputError(
+                f"{self.files.out}: the run there has another potential; give another folder, or "
+                "begin anew with fresh"
+            )
+        begin = "integrator "
+        _set_numbers(
+            self.dynamics,
+            {k.removeprefix(begin): v for k, v in arrays.items() if k.startswith(begin)},
+        )
+        self.random.bit_generator.state = facts["random"]
+
+    def result(self, resumed: int) -> MDRun:
+        out, s = self.files.out, self.settings
+        table = np.genfromtxt(out / LOG, delimiter=",", names=True, ndmin=1)
+        log = {name: np.array(table[name]) for name in table.dtype.names or ()}
+        run = MDRun(self.atoms, log, self.step, resumed, s["ensemble"], out)
+        if s["record"]:
+            shapes = {
+                "dipole": (3,),
+                "polarizability": (3, 3),
+                "velocities": (len(self.atoms), 3),
+            }
+            widths = [1] + [math.prod(shapes[name]) for name in s["record"]]
+            rows = np.fromfile(out / RAW).reshape(-1, sum(widths))
+            time, *columns = np.split(rows, np.cumsum(widths)[:-1], axis=1)
+            arrays = {
+                name: column.reshape(-1, *shapes[name])
+                for name, column in zip(s["record"], columns, strict=True)
+            }
+            temperature = run.summary()["temperature_K"]
+            write_record(out / RECORD, self.atoms, time[:, 0], temperature, s["timestep"], arrays)
+        return run
+
+
+class _Files:
+    """The files of a run: some that grow, and the state that says how much of them counts."""
+
+    def __init__(self, out: Path, fresh: bool):
+        self.out = out
+        check_writable(out, folder=True)
+        out.mkdir(exist_ok=True)
+        self._fresh = fresh
+        self._known = [out / name for name in (STATE, LOG, FRAMES, RAW, RECORD, LAST_GOOD)]
+        left = [path for path in self._known if path.is_file()]
+        if left and not fresh and not self._known[0].is_file():
+            raise InputError(
+                f"{left[0]}: there, but no state to go on from; give another folder, or begin "
+                "anew with fresh"
+            )
+        self._open: dict[str, Any] = {}
+
+    def begin_anew(self) -> None:
+        for path in self._known:
+            path.unlink(missing_ok=True)
+        self.write_state({}, {"sizes": {}})
+        self.open({})
+
+    def open(self, sizes: dict[str, int]) -> None:
+        for name in (LOG, FRAMES, RAW):
+            size, path = sizes.get(name, 0), self.out / name
+            if size > (path.stat().st_size if path.is_file() else 0):
+                raise InputError(f"{path}: shorter than the state says; begin anew with fresh")
+            if size or name != RAW:
+                self._open[name] = path.open("ab")
+                self._open[name].truncate(size)
+
+    def append(self, name: str, content: str | bytes) -> None:
+        if name not in self._open:
+            self._open[name] = (self.out / name).open("wb")
+        self._open[name].write(content.encode() if isinstance(content, str) else content)
+
+    def sizes(self) -> dict[str, int]:
+        """Of what is on the disk."""
+        for file in self._open.values():
+            file.flush()
+        return {name: (self.out / name).stat().st_size for name in self._open}
+
+    def close(self) -> None:
+        for file in self._open.values():
+            file.close()
+
+    def write_state(self, arrays: dict[str, np.ndarray], facts: dict[str, Any]) -> None:
+        arrays = {k: np.array(v, order="C") for k, v in arrays.items()}
+        write_whole(self.out / STATE, save(arrays, metadata={"facts": json.dumps(facts)}))
+
+    def read_state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:
+        path = self.out / STATE
+        if self._fresh or not path.is_file():
+            return None
+        try:
+            with safe_open(path, framework="numpy") as file:
+                arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+                facts = json.loads(file.metadata()["facts"])
+                return (arrays, facts) if facts["sizes"] else None  # nothing but begun
+        except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+            raise InputError(f"{path}: not a state of a run ({error})") from None
+
+
+def write_record(
+    path: str | Path,
+    atoms: Atoms,
+    time: np.ndarray,
+    temperature: float,
+    timestep: float,
+    arrays: dict[str, np.ndarray],
+) -> None:
+    """What was recorded, with what spectra need besides, as npz: whole or not at all."""
+    found: dict[str, Any] = {
+        "time_fs": time,
+        "temperature_K": temperature,
+        "timestep_fs": timestep,
+        "masses_u": atoms.get_masses(),
+        **arrays,
+    }
+    if atoms.pbc.all():
+        found["volume_A3"] = atoms.get_volume()
+    content = BytesIO()
+    np.savez(content, **found)
+    write_whole(path, content.getvalue())
+
+
+def _given(atoms: Atoms) -> dict[str, np.ndarray]:
+    return {
+        "atoms": atoms.numbers,
+        "positions": atoms.positions,
+        "momenta": atoms.get_momenta(),
+        "cell": atoms.cell.array,
+        "periodic axes": atoms.pbc,
+    }
+
+
+def _owners(dynamics: MolecularDynamics) -> dict[str, Any]:
+    parts = {name: getattr(dynamics, name, None) for name in ("_thermostat", "_barostat")}
+    return {"": dynamics} | {name: part for name, part in parts.items() if part is not None}
+
+
+def _numbers(dynamics: MolecularDynamics) -> dict[str, np.ndarray]:
+    """All that an integrator carries from step to step, and what it was made with."""
+    return {
+        f"{owner}.{name}": np.asarray(value)
+        for owner, part in _owners(dynamics).items()
+        for name, value in vars(part).items()
+        if isinstance(value, float) or (isinstance(value, np.ndarray) and value.dtype.kind == "f")
+    }
+
+
+def _set_numbers(dynamics: MolecularDynamics, numbers: dict[str, np.ndarray]) -> None:
+    owners = _owners(dynamics)
+    for key, value in numbers.items():
+        owner, name = key.split(".")
+        setattr(owners[owner], name, float(value) if value.ndim == 0 else value.copy())
+
+
+def _check(atoms: Atoms, time: float, s: dict[str, Any]) -> None:
+    check_seed(s["seed"])
+    if s["ensemble"] not in ENSEMBLES:
+        raise InputError(f"ensemble {s['ensemble']!r}: choose one of {', '.join(ENSEMBLES)}")
+    for name, value in {"time": time, **s}.items():
+        positive = ("time", "timestep", "thermostat_time", "barostat_time")
+        if name in positive and not (math.isfinite(value) and value > 0):
+            raise InputError(f"{name} = {value}: give a positive number")
+        if name in ("every", "record_every") and value < 1:
+            raise InputError(f"{name} = {value}: give at least 1 step")
+    lowest = 0.0 if s["ensemble"] == "nve" else 1e-3
+    if not (math.isfinite(s["temperature"]) and s["temperature"] >= lowest):
+        raise InputError(f"temperature = {s['temperature']} K: give a positive number")
+    if not math.isfinite(s["pressure"]):
+        raise InputError(f"pressure = {s['pressure']} GPa: give a number")
+    if s["cell"] not in ("shape", "volume"):
+        raise InputError(f"cell = {s['cell']!r}: give 'shape' or 'volume'")
+    for name in s["record"]:
+        if name not in RECORDS:
+            raise InputError(f"record {name!r}: there are {', '.join(RECORDS)}")
+    if s["ensemble"] == "npt" and not (atoms.pbc.all() and len(atoms) > 1):
+        raise InputError("npt needs two atoms or more, periodic along all axes")
+    if s["ensemble"] == "npt" and atoms.constraints:
+        raise InputError("npt cannot hold atoms fixed")
