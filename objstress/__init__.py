@@ -25,11 +25,23 @@ _NAMES = {
     "SaintVenantKirchhoff": "objstress.laws.analytic",
     "NeoHooke": "objstress.laws.analytic",
     "orientation": "objstress.laws.rotated",
+    "Potential": "objstress.models.potential",
+    "PotentialSettings": "objstress.models.potential",
+    "load_potential": "objstress.models.potential_files",
+    "train_potential": "objstress.training.potential_fit",
+    "evaluate_potential": "objstress.training.potential_fit",
+    "PotentialCalculator": "objstress.dynamics.calculator",
+    "run_md": "objstress.dynamics.md",
+    "run_replicas": "objstress.dynamics.replicas",
+    "harmonic_spectrum": "objstress.spectra.harmonic",
 }
 __all__ = ["__version__", "fem", *_NAMES]
 
 if TYPE_CHECKING:
     from objstress import fem
+    from objstress.dynamics.calculator import PotentialCalculator
+    from objstress.dynamics.md import run_md
+    from objstress.dynamics.replicas import run_replicas
     from objstress.errors import InputError, OutsideDomainWarning
     from objstress.laws.adaptive import label_adaptively
     from objstress.laws.analytic import NeoHooke, SaintVenantKirchhoff
@@ -37,8 +49,12 @@ if TYPE_CHECKING:
     from objstress.laws.files import load_law
     from objstress.laws.fit import fit_law
     from objstress.laws.rotated import orientation
+    from objstress.models.potential import Potential, PotentialSettings
+    from objstress.models.potential_files import load_potential
+    from objstress.spectra.harmonic import harmonic_spectrum
     from objstress.symmetry.point_group import O3, SO3, PointGroup
     from objstress.teachers.label import label_strains
+    from objstress.training.potential_fit import evaluate_potential, train_potential
 
 
 def __getattr__(name: str) -> Any:

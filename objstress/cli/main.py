@@ -77,6 +77,30 @@ def demo(
 
 
 @app.command()
+def chain(
+    data: Annotated[Path, typer.Argument(help="Labelled structures (extxyz).")],
+    structure: Annotated[Path, typer.Argument(help="Structure file of the crystal wanted.")],
+    out: Annotated[Path, typer.Option(help="Folder for the potential, the law and the rest.")],
+    test: Annotated[
+        Path | None, typer.Option(help="Labelled structures that nobody trains on.")
+    ] = None,
+    minutes: Annotated[float, typer.Option(help="Of training.")] = 20.0,
+    samples: Annotated[int, typer.Option(help="Strained cells that the law learns from.")] = 150,
+    max_strain: Annotated[float, typer.Option(help="Largest |E|.")] = 0.06,
+    seed: int = 0,
+    as_json: Json = False,
+) -> None:
+    """DFT set, potential, strained cells, law, finite elements; an interrupted run goes on."""
+    from objstress.demo.chain import run_chain
+
+    common: dict[str, Any] = dict(samples=samples, max_strain=max_strain, seed=seed, say=_say)
+    report = run_chain(data, structure, out, test=test, minutes=minutes, **common)
+    _print(report, as_json, lambda r: f"report: {out}/report.md")
+    if not all(claim["ok"] for claim in report["claims"]):
+        raise typer.Exit(1)
+
+
+@app.command()
 def symmetry(structure: Path, as_json: Json = False) -> None:
     """The point group of a structure file, in its own frame."""
     from objstress.symmetry.point_group import PointGroup
@@ -324,3 +348,7 @@ def _fail(text: str, code: int) -> NoReturn:
         comm.Abort(code)
     _say(text)
     sys.exit(code)
+
+
+# Commands in files of their own use what stands above.
+from objstress.cli import md, potential, spectra  # noqa: E402, F401

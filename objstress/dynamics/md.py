@@ -14,7 +14,7 @@ import numpy as np
 from ase import Atoms, units
 from ase.calculators.calculator import Calculator
 from ase.calculators.singlepoint import SinglePointCalculator
-from ase.io import read, write
+from ase.io import write
 from ase.md.md import MolecularDynamics
 from ase.md.verlet import VelocityVerlet
 from safetensors import SafetensorError, safe_open
@@ -31,6 +31,7 @@ from objstress.dynamics.integrators import (
 )
 from objstress.errors import ConvergenceError, InputError, check_seed
 from objstress.files import check_writable, write_whole
+from objstress.graphs.reading import read_atoms
 from objstress.models.potential import Potential
 
 ENSEMBLES = ("nve", "nvt", "npt")
@@ -181,23 +182,6 @@ def run_md(
     finally:
         run.files.close()
     return run.result(resumed)
-
-
-def read_atoms(path: str | Path) -> Atoms:
-    """The last structure in a file that ASE reads.
-
-    Raises:
-        InputError: no such file, or none in it.
-    """
-    if not Path(path).is_file():
-        raise InputError(f"{path}: no such structure file")
-    try:
-        found = read(path)
-    except Exception as error:  # whatever a parser trips over
-        text = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"{path}: not a readable structure ({text})") from None
-    assert isinstance(found, Atoms)
-    return found
 
 
 class _Run:

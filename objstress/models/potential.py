@@ -79,7 +79,7 @@ class PotentialSettings:
     later_lmax: int = 2
     correlation: int = 3
     bessel: int = 8
-    radial: int = 8
+    radial: int = 4
     readout: int = 16
     neighbours: float = 20.0
 

@@ -8,10 +8,11 @@ from typing import Any
 
 import torch
 from ase import Atoms
-from ase.io import read, write
+from ase.io import write
 
 from objstress.errors import InputError
 from objstress.files import check_writable, write_whole
+from objstress.graphs.reading import read_atoms
 from objstress.models.potential_files import load_potential
 from objstress.spectra.correlations import (
     Correlation,
@@ -66,7 +67,7 @@ def write_spectra(
         raise InputError("nothing to do: give MODEL and STRUCTURE, or a record of dynamics")
     out = Path(out)
     check_writable(out, folder=True)
-    atoms = None if structure is None else _read_atoms(structure)
+    atoms = None if structure is None else read_atoms(structure)
     # Before the harmonic part, which may take long.
     recording = None if record is None else read_recording(record)
     curves: list[tuple[str, Curve]] = []
@@ -174,15 +175,3 @@ def _heading(spectrum: HarmonicSpectrum) -> str:
         f"{spectrum.largest_force or 0.0:.1e} eV/Å, zero-point energy "
         f"{spectrum.zero_point_energy:.4f} eV, rigid motions below {rigid:.2g} cm^-1\n"
     )
-
-
-def _read_atoms(path: str | Path) -> Atoms:
-    if not Path(path).is_file():
-        raise InputError(f"{path}: no such structure file")
-    try:
-        found = read(path)
-    except Exception as error:  # whatever a parser trips over
-        text = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"{path}: not a readable structure ({text})") from None
-    assert isinstance(found, Atoms)
-    return found

