@@ -7,57 +7,21 @@ import json
 import sys
 import traceback
 import warnings
-from collections.abc import Callable
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
 
+from objstress.cli import md, potential, spectra  # noqa: F401
+from objstress.cli.app import Json, app, print_answer, ranks, say
 from objstress.errors import ConvergenceError, InputError
 from objstress.files import all_arrive, check_writable
-
-app = typer.Typer(
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-    help="From a crystal structure to a finite-element simulation, with a learned stress law.",
-)
-
-Json = Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")]
-
-
-# Only answers go to standard output: what a calculator or a library prints while it works is
-# sent to standard error by `main`.
-_ANSWERS = sys.stdout
 
 
 class Ions(str, Enum):
     relaxed = "relaxed"
     clamped = "clamped"
-
-
-def _ranks() -> Any:
-    """The communicator of all ranks where a command uses MPI, else None."""
-    mpi = sys.modules.get("mpi4py.MPI")
-    return mpi.COMM_WORLD if mpi else None
-
-
-def _first_rank() -> bool:
-    comm = _ranks()
-    return comm is None or comm.rank == 0
-
-
-def _print(result: dict[str, Any], as_json: bool, text: Callable[[dict[str, Any]], str]) -> None:
-    answer = json.dumps(result, allow_nan=False) if as_json else text(result)
-    if _first_rank():
-        print(answer, file=_ANSWERS)
-
-
-def _say(line: str) -> None:
-    if _first_rank():
-        print(line, file=sys.stderr)
 
 
 @app.command()
@@ -70,8 +34,8 @@ def demo(
     """Silicon from its structure file to a plate with a hole, every claim measured."""
     from objstress.demo.silicon import run_demo
 
-    report = run_demo(out, say=_say)
-    _print(report, as_json, lambda r: f"report: {out}/report.md")
+    report = run_demo(out, say=say)
+    print_answer(report, as_json, lambda r: f"report: {out}/report.md")
     if not all(claim["ok"] for claim in report["claims"]):
         raise typer.Exit(1)
 
@@ -93,9 +57,9 @@ def chain(
     """DFT set, potential, strained cells, law, finite elements; an interrupted run goes on."""
     from objstress.demo.chain import run_chain
 
-    common: dict[str, Any] = dict(samples=samples, max_strain=max_strain, seed=seed, say=_say)
+    common: dict[str, Any] = dict(samples=samples, max_strain=max_strain, seed=seed, say=say)
     report = run_chain(data, structure, out, test=test, minutes=minutes, **common)
-    _print(report, as_json, lambda r: f"report: {out}/report.md")
+    print_answer(report, as_json, lambda r: f"report: {out}/report.md")
     if not all(claim["ok"] for claim in report["claims"]):
         raise typer.Exit(1)
 
@@ -115,7 +79,7 @@ def symmetry(structure: Path, as_json: Json = False) -> None:
         "centrosymmetric": group.centrosymmetric,
         "operations": group.operations.tolist(),
     }
-    _print(
+    print_answer(
         result,
         as_json,
         lambda r: (
@@ -169,10 +133,10 @@ def teach(
         scheduler=scheduler,
     )
     if adaptive:
-        result = label_adaptively(structure, calculator, target=target, say=_say, **common)
+        result = label_adaptively(structure, calculator, target=target, say=say, **common)
     else:
         result = label_strains(structure, calculator, **common)
-    _print(
+    print_answer(
         result,
         as_json,
         lambda r: (
@@ -181,7 +145,7 @@ def teach(
         ),
     )
     if not result.get("reached", True):
-        _say(f"the error bar is still {result['error_bars'][-1][1]:.2%}: allow more --samples")
+        say(f"the error bar is still {result['error_bars'][-1][1]:.2%}: allow more --samples")
 
 
 @app.command()
@@ -215,7 +179,7 @@ def fit(
         held_out=held_out,
         use_network=network,
         workdir=work,
-        say=_say,
+        say=say,
     )
     law: Any
     if members == 1:
@@ -231,7 +195,9 @@ def fit(
         "lattice": law.structure.lattice.matrix.tolist(),
         **law.metadata,
     }
-    _print(result, as_json, lambda r: f"law written to {r['law']}\n{_stiffness(law.stiffness())}")
+    print_answer(
+        result, as_json, lambda r: f"law written to {r['law']}\n{_stiffness(law.stiffness())}"
+    )
 
 
 class Kind(str, Enum):
@@ -264,7 +230,7 @@ def compile(
         result["constants_GPa"] = {
             str(order): compiled.elastic_constants(order) for order in range(2, compiled.degree + 1)
         }
-    _print(result, as_json, lambda r: f"law written to {r['law']}{table}")
+    print_answer(result, as_json, lambda r: f"law written to {r['law']}{table}")
 
 
 @app.command()
@@ -280,7 +246,9 @@ def check(law: Path, as_json: Json = False) -> None:
         "point_group": loaded.point_group.symbol,
         "stiffness_GPa": loaded.stiffness().tolist(),
     }
-    _print(result, as_json, lambda r: claims_table(claims) + "\n" + _stiffness(loaded.stiffness()))
+    print_answer(
+        result, as_json, lambda r: claims_table(claims) + "\n" + _stiffness(loaded.stiffness())
+    )
     if not all(c.ok for c in claims):
         raise typer.Exit(1)
 
@@ -302,8 +270,8 @@ def simulate(
 
     result = run(case, out, fresh=fresh)
     for warning in result["warnings"]:
-        _say(f"warning: {warning}")
-    _print(result, as_json, _steps)
+        say(f"warning: {warning}")
+    print_answer(result, as_json, _steps)
 
 
 def _stiffness(c: Any) -> str:
@@ -334,21 +302,17 @@ def main() -> None:
     except ConvergenceError as error:
         _fail(f"error: {error}", 3)
     except Exception:
-        if _ranks() is None or _ranks().size == 1:
+        if ranks() is None or ranks().size == 1:
             raise
         _fail(traceback.format_exc(), 1)
 
 
 def _fail(text: str, code: int) -> NoReturn:
     """End with one text, whatever the number of ranks that failed."""
-    comm = _ranks()
+    comm = ranks()
     if comm is not None and not all_arrive(comm):
         # The others wait for this one, which will never come.
         print(text, file=sys.stderr, flush=True)
         comm.Abort(code)
-    _say(text)
+    say(text)
     sys.exit(code)
-
-
-# Commands in files of their own use what stands above.
-from objstress.cli import md, potential, spectra  # noqa: E402, F401

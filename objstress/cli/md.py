@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from objstress.cli.main import Json, _print, app
+from objstress.cli.app import Json, app, print_answer
 
 
 class Ensemble(str, Enum):
@@ -65,7 +65,7 @@ def md(
         record_every=record_every,
         fresh=fresh,
     )
-    _print(run.summary(), as_json, _text)
+    print_answer(run.summary(), as_json, _text)
 
 
 def _text(r: dict[str, Any]) -> str:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from objstress.cli.main import _ANSWERS, Json, _print, _say, app
+from objstress.cli.app import ANSWERS, Json, app, print_answer, say
 from objstress.errors import InputError
 from objstress.files import check_writable
 
@@ -23,7 +23,7 @@ def settings(topic: Annotated[Topic, typer.Argument(help="What the settings are 
     """Print a commented file of settings, to be filled in: `objstress settings potential`."""
     from objstress.training.settings import settings_text
 
-    print(settings_text(), end="", file=_ANSWERS)
+    print(settings_text(), end="", file=ANSWERS)
 
 
 @app.command()
@@ -47,12 +47,12 @@ def train(
     work = out.with_name(out.name + ".train")
     if fresh and work.is_dir():
         shutil.rmtree(work)
-    potential = train_potential(given, work, say=_say)
+    potential = train_potential(given, work, say=say)
     potential.save(out)
     for leftover in (*work.glob("*.ckpt"), work / "fingerprint.txt"):
         leftover.unlink(missing_ok=True)  # the log stays
     result = {"potential": str(out), "log": str(work / "log.csv"), **potential.metadata}
-    _print(
+    print_answer(
         result,
         as_json,
         lambda r: (
@@ -82,7 +82,7 @@ def evaluate(
 
     result = evaluate_potential(load_potential(model), data, _keys(keys), group)
     kinds = {"all": result} | result.get("groups", {})
-    _print(result, as_json, lambda r: _table(kinds))
+    print_answer(result, as_json, lambda r: _table(kinds))
 
 
 def _keys(text: str | None) -> dict[str, str] | None:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from objstress.cli.main import Json, _print, _say, app
+from objstress.cli.app import Json, app, print_answer, say
 
 
 @app.command()
@@ -53,8 +53,8 @@ def spectra(
         verlet_step=verlet_step,
     )
     for warning in result["warnings"]:
-        _say(f"warning: {warning}")
-    _print(result, as_json, _text)
+        say(f"warning: {warning}")
+    print_answer(result, as_json, _text)
 
 
 def _text(result: dict[str, Any]) -> str:
