@@ -27,6 +27,13 @@ bench: $(VENV)/.ready
 	$(BIN)/python -m benchmarks.filters
 	$(BIN)/python -m benchmarks.labels_needed
 	$(BIN)/python -m benchmarks.finite_elements
+	$(BIN)/python -m benchmarks.potential_speed
+	$(BIN)/python -m benchmarks.replicas
+	$(BIN)/python -m benchmarks.balancing
+	$(BIN)/python -m benchmarks.molecules
+# Against other codes, each in an environment of its own:
+#   python -m benchmarks.potential_speed --mace PYTHON --nequip PYTHON
+#   python -m benchmarks.acac --mace PYTHON
 
 $(VENV)/.ready: pyproject.toml
 	@test -n "$(PYTHON)" || { echo "objstress needs Python >= 3.12: install it (or 'pyenv install 3.12') and run make again"; exit 1; }

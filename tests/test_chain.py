@@ -40,7 +40,7 @@ class TestRelaxedCrystal:
         assert np.abs(atoms.get_forces()).max() < 1e-4
 
 
-def test_a_trained_potential_teaches_a_law(tmp_path):
+def copper_frames():
     rng = np.random.default_rng(0)
     frames = []
     for k in range(40):
@@ -51,7 +51,11 @@ def test_a_trained_potential_teaches_a_law(tmp_path):
         atoms.get_stress()
         atoms.get_forces()
         frames.append(atoms)
-    write(tmp_path / "train.extxyz", frames)
+    return frames
+
+
+def test_a_trained_potential_teaches_a_law(tmp_path):
+    write(tmp_path / "train.extxyz", copper_frames())
     potential = train_potential(
         settings_from(
             {
@@ -77,3 +81,48 @@ def test_a_trained_potential_teaches_a_law(tmp_path):
     assert np.abs(law.stiffness() - differences).max() <= 0.01 * np.abs(differences).max()
     # And both are copper's by the method that taught the potential, roughly: 12 epochs.
     assert differences[0, 0] == pytest.approx(172, rel=0.3)
+
+
+class TestChain:
+    @pytest.fixture
+    def inputs(self, tmp_path):
+        write(tmp_path / "train.extxyz", copper_frames())
+        write(tmp_path / "copper.cif", bulk("Cu", a=3.59, cubic=True))
+        return tmp_path / "train.extxyz", tmp_path / "copper.cif", tmp_path / "out"
+
+    def test_from_labelled_structures_to_a_pulled_plate_and_it_goes_on(self, inputs):
+        pytest.importorskip("objstress.fem")
+        from objstress.demo.chain import run_chain
+
+        data, structure, out = inputs
+        common = dict(minutes=0.15, samples=40, max_strain=0.03, say=lambda text: None)
+        report = run_chain(data, structure, out, test=data, **common)
+        for name in ("model.potential", "crystal.cif", "labels.extxyz", "crystal.law", "plate.bp"):
+            assert (out / name).exists()
+        assert report["point_group"] == "m-3m"
+        assert report["plate"][-1]["load"] == 1.0
+        assert set(report["errors_of_the_potential"]["targets"]) == {"energy", "forces", "stress"}
+        (out / "crystal.law").unlink()
+        trained = (out / "model.potential").stat().st_mtime_ns
+        again = run_chain(data, structure, out, **common)
+        assert (out / "model.potential").stat().st_mtime_ns == trained
+        assert np.allclose(again["stiffness_GPa"], report["stiffness_GPa"], rtol=1e-9)
+        with pytest.raises(InputError, match="another samples"):
+            run_chain(data, structure, out, **(common | {"samples": 41}))
+
+    def test_bad_input_is_refused_before_the_training(self, inputs):
+        from objstress.demo.chain import run_chain
+
+        data, structure, out = inputs
+        silicon = structure.with_name("silicon.cif")
+        write(silicon, bulk("Si"))
+        for arguments, options in (
+            ((data, out / "none.cif", out), {}),
+            ((data, silicon, out), {}),
+            ((out / "none.extxyz", structure, out), {}),
+            ((data, structure, out), {"test": out / "none.extxyz"}),
+            ((data, structure, out), {"samples": -5}),
+        ):
+            with pytest.raises(InputError):
+                run_chain(*arguments, say=lambda text: None, **options)
+        assert not (out / "training").exists()

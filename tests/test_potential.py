@@ -301,7 +301,9 @@ class TestLimits:
         # Beyond the cutoff nothing changes; before it changes die out, and nowhere is a jump.
         assert steps[31:].max() <= 1e-12 < 1e-9 < steps[0]
         assert steps[:31].max() <= 2 * steps[:5].max()
-        assert steps[29] <= 1e-3 * steps[0]
+        # The envelope has two continuous derivatives: near the cutoff changes of what is no
+        # derivative fall with the square of the distance to it, those of forces linearly.
+        assert steps[29] <= (0.1 if name == "forces" else 0.01) * steps[0]
 
     def test_a_skin_changes_nothing(self):
         potential = make()

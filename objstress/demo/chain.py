@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,14 +13,18 @@ import numpy as np
 
 from objstress.claims import Claim, claims_table
 from objstress.demo.silicon import environment, miller
+from objstress.errors import InputError
 from objstress.files import write_json, write_whole
 from objstress.laws.elasticity import elastic_differences, elastic_strains
 from objstress.laws.fit import fit_law
 from objstress.models.potential_files import load_potential
+from objstress.symmetry.crystal import read_structure
 from objstress.symmetry.point_group import PointGroup
 from objstress.teachers.label import label_strains
 from objstress.teachers.labels import read_labels
 from objstress.teachers.relaxation import relaxed_crystal
+from objstress.teachers.strains import sample_strains
+from objstress.training.frames import read_frames
 from objstress.training.potential_fit import evaluate_potential, train_potential
 from objstress.training.settings import settings_from
 
@@ -58,7 +64,7 @@ def run_chain(
         the report, which is also in report.json and report.md.
 
     Raises:
-        InputError: see the functions of each step.
+        InputError: see the functions of each step; `out` holds a chain of other inputs.
     """
     from objstress.demo.pictures import deformed
     from objstress.fem.verification import pulled_plate
@@ -72,6 +78,26 @@ def run_chain(
         say(f"[{seconds[name]:5.0f} s] {text}")
 
     keys = {"energy": "energy", "forces": "forces", "stress": "stress"}
+    # What only later steps would refuse, before the long training.
+    group = PointGroup.from_structure(structure)
+    sample_strains(samples, max_strain, seed, group)
+    if test is not None:
+        read_frames(test, keys)
+    known = {z for frame in read_frames(data, keys) for z in frame.atoms.numbers}
+    strange = {s.symbol for s in read_structure(structure).elements if s.Z not in known}
+    if strange:
+        raise InputError(f"{data}: holds no {', '.join(sorted(strange))}, which {structure} is of")
+    _check_same(
+        out / "inputs.json",
+        {
+            "data": _digest(data),
+            "structure": _digest(structure),
+            "minutes": minutes,
+            "samples": samples,
+            "max_strain": max_strain,
+            "seed": seed,
+        },
+    )
     model, teacher = out / "model.potential", "potential"
     arguments = {"potential": str(model)}
     stage("training", "training the potential")
@@ -137,12 +163,27 @@ def run_chain(
         "environment": environment(),
     }
     if test is not None:
-        report["errors_of_the_potential"] = evaluate_potential(
-            load_potential(model), test, keys, group="group"
-        )
+        report["errors_of_the_potential"] = evaluate_potential(load_potential(model), test, keys)
     write_json(out / "report.json", report)
     write_whole(out / "report.md", _markdown(report, claims))
     return report
+
+
+def _digest(path: str | Path) -> str:
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+
+
+def _check_same(path: Path, inputs: dict[str, Any]) -> None:
+    """Steps done before are used again only where they began from the same."""
+    if path.is_file():
+        before = json.loads(path.read_text())
+        other = [name for name in inputs if before.get(name) != inputs[name]]
+        if other:
+            raise InputError(
+                f"{path.parent}: begun with another {', '.join(other)}; give another --out, or "
+                "remove it"
+            )
+    write_json(path, inputs)
 
 
 def _markdown(report: dict[str, Any], claims: list[Claim]) -> str:
