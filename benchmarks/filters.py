@@ -558,12 +558,12 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
                     end = b * (1.25 if row["bound"] == "at least" else 0.8)
                     arrow = {"arrowstyle": "->", "color": colour, "lw": 1.2}
                     axes.annotate("", (a, end), (a, b), arrowprops=arrow)
-        names = [f"{c}\n{s}" for c, s in CRYSTALS.items()]
+        names = [f"{c.replace('-', chr(10))}\n{s}" for c, s in CRYSTALS.items()]
         axes.set_xticks(range(len(CRYSTALS)), names, fontsize=8)
         axes.set(yscale="log", title=graph if graph == LONE else "graph of the atoms")
-        axes.set_yticks(SIZES, [str(n) for n in SIZES])
+        axes.set_yticks((*SIZES, MORE), [str(n) for n in (*SIZES, MORE)])
         axes.set_yticks([], minor=True)
-        axes.set_ylim(7, 350)
+        axes.set_ylim(7, 1000)
         axes.grid(axis="y", alpha=0.25)
     panels[0].set_ylabel(f"labels for {TARGET:.0%} held-out stress error")
     panels[0].legend(frameon=False, fontsize=8, ncols=2)
