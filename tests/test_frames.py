@@ -279,6 +279,9 @@ BAD = {
     "unknown element": (lambda: Atoms("X", info={"e": 1.0}), "frame 1 .*unknown element"),
     "shape": (lambda: water(1, e=np.array([1.0, 2.0])), r"frame 1: energy .*shape \(2,\)"),
     "text": (lambda: water(1, e="much"), "frame 1: energy .* not numeric"),
+    "charge": (lambda: water(1, e=1.0, charge="plus"), "frame 1: .*'plus'.*one finite number"),
+    "charges": (lambda: water(1, e=1.0, charge=[1.0, 0.0]), "frame 1: .*one finite number"),
+    "nan charge": (lambda: water(1, e=1.0, charge=np.nan), "frame 1: .*one finite number"),
 }
 
 
@@ -337,6 +340,20 @@ def test_an_element_the_model_does_not_know_is_named():
     frames = [Frame(water(), {}, "", "data: frame 7")]
     with pytest.raises(InputError, match=r"data: frame 7: element H is unknown.*which knows O"):
         labelled_graphs(frames, (8,), 3.0, ())
+
+
+def test_only_a_label_of_a_charged_cells_dipole_is_refused():
+    cell, ion = water(charge=1), water(charge=1)
+    cell.set_cell([6, 6, 6])
+    cell.pbc = True
+    frames = [Frame(a, {"energy": np.array(1.0)}, "", "data: frame 7") for a in (cell, ion)]
+    graphs = labelled_graphs(frames, (1, 8), 3.0, ("energy", "dipole"))
+    assert [float(g.charge) for g in graphs] == [0.0, 1.0]
+    for name, shape in (("dipole", (3,)), ("charges", (3,))):
+        labels = {name: np.zeros(shape)}
+        assert labelled_graphs([replace(frames[1], labels=labels)], (1, 8), 3.0, (name,))
+        with pytest.raises(InputError, match=f"data: frame 7: a charged .* no {name}"):
+            labelled_graphs([replace(frames[0], labels=labels)], (1, 8), 3.0, (name,))
 
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason="reference data not here")

@@ -386,11 +386,20 @@ class TestBadInput:
             (Atoms("O", [[0, np.nan, 0]]), "not finite"),
             (Atoms(), "without atoms"),
             (Atoms("O", cell=[4, 4, 0], pbc=True), "no volume"),
+            *(
+                (Atoms("O", info={"charge": q}), "charge.*one finite number")
+                for q in ("plus", None, [1], np.ones(2), True, np.nan, np.inf)
+            ),
         ],
     )
     def test_structures_that_cannot_be(self, atoms, words):
         with pytest.raises(InputError, match=words):
             graph(atoms, make())
+
+    def test_charges_of_any_kind_of_number(self):
+        for q in (1, 1.0, np.int64(1), np.float32(1), np.array(1)):
+            assert float(graph(Atoms("O", info={"charge": q}), make()).charge) == 1.0
+        assert float(graph(Atoms("O"), make()).charge) == 0.0
 
     def test_outputs_that_are_not_there(self):
         potential = make(heads=("energy",))
@@ -408,11 +417,22 @@ class TestBadInput:
             ask(make(), atoms, "dipole")
 
     @pytest.mark.parametrize(
-        "changes", [{"heads": ("enrgy",)}, {"elements": (1, 1)}, {"cutoff": 0.0}, {"edge_lmax": 0}]
+        "changes",
+        [
+            {"heads": ("enrgy",)},
+            {"elements": (1, 1)},
+            {"cutoff": 0.0},
+            {"cutoff": np.inf},
+            {"cutoff": np.nan},
+            {"neighbours": np.inf},
+            {"edge_lmax": 0},
+            {"edge_lmax": 7},
+        ],
     )
     def test_settings_that_make_no_sense(self, changes):
-        with pytest.raises(InputError):
-            make(**changes)
+        # Already of the settings: what comes before the potential relies on them.
+        with pytest.raises(InputError, match=next(iter(changes))):
+            PotentialSettings(**{"elements": ELEMENTS, "heads": EVERY} | changes)
 
     def test_every_output_is_documented(self):
         for name in OUTPUTS:

@@ -24,6 +24,7 @@ from objstress.training.potential_fit import (
     EpochBatches,
     PotentialFit,
     _fit,
+    _resume_from,
     evaluate_potential,
     prepare,
     train_potential,
@@ -256,15 +257,63 @@ def test_an_interrupted_run_goes_on_bit_for_bit(water, tmp_path, monkeypatch, me
 
 
 def test_other_labels_or_settings_begin_anew(water, tmp_path):
-    train_potential(settings(water), tmp_path, progress=False)
-    train_potential(settings(water, training={"seed": 2}), tmp_path, progress=False)
+    said = []
+    train_potential(settings(water), tmp_path, progress=False, say=said.append)
+    assert not any("begun anew" in line for line in said)
+    other = settings(water, training={"seed": 2})
+    train_potential(other, tmp_path, progress=False, say=said.append)
     assert [row["epoch"] for row in rows(tmp_path)] == [0, 1, 2]
+    assert ["begun anew" in line for line in said] == [False, False, True]
     # More epochs of the same go on.
     first = rows(tmp_path)
     longer = settings(water, training={"seed": 2, "epochs": 4})
-    train_potential(longer, tmp_path, progress=False)
+    train_potential(longer, tmp_path, progress=False, say=said.append)
     assert rows(tmp_path)[:3] == first
     assert len(rows(tmp_path)) == 4
+    assert len(said) == 4
+
+
+def test_charges_and_periodic_axes_are_data_too(water, tmp_path):
+    given = settings(water)
+    data = prepare(given)
+    _resume_from(tmp_path, data, given, print)
+    (tmp_path / "last.ckpt").touch()
+    assert _resume_from(tmp_path, data, given, print) == tmp_path / "last.ckpt"
+    data.train[0].atoms.info["charge"] = 1
+    assert _resume_from(tmp_path, data, given, print) is None
+    (tmp_path / "last.ckpt").touch()
+    data.train[0].atoms.pbc = [True, False, False]
+    assert _resume_from(tmp_path, data, given, print) is None
+
+
+def test_a_charged_cell_without_dipole_trains_and_tests_with_the_others(water, tmp_path):
+    frames = read(water, ":")
+    for atoms in frames[2::3]:  # those that have no dipole
+        atoms.set_cell([8, 8, 8])
+        atoms.pbc = True
+        atoms.info["charge"] = 1
+    path = tmp_path / "cells.extxyz"
+    write(path, frames)
+    potential = train_potential(settings(path, training={"epochs": 1}), progress=False)
+    found = evaluate_potential(potential, path)["targets"]
+    assert (found["energy"]["labels"], found["dipole"]["labels"]) == (24, 16)
+
+
+@pytest.mark.parametrize("there", [0, 1])
+def test_gpus_that_are_not_there_are_refused(water, tmp_path, monkeypatch, there):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: there > 0)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: there)
+    given = settings(water, training={"accelerator": "gpu", "processes": 1 + there})
+    with pytest.raises(InputError, match=f"finds {there}; set training.accelerator to cpu"):
+        train_potential(given, tmp_path, progress=False)
+    # What lies in the folder is left alone.
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("cutoff", [0.0, -1.0, np.nan, np.inf])
+def test_a_cutoff_is_checked_before_neighbours_are_counted(water, cutoff):
+    with pytest.raises(InputError, match=r"cutoff = .*positive, finite"):
+        prepare(settings(water, model={"cutoff": cutoff}))
 
 
 def test_two_processes_do_what_one_does(water, tmp_path):
@@ -572,8 +621,8 @@ def shell(monkeypatch, capsys):
 
     def run(*arguments):
         monkeypatch.setattr(sys, "argv", ["objstress", *map(str, arguments)])
-        for module in ("main", "potential"):
-            monkeypatch.setattr(f"objstress.cli.{module}._ANSWERS", sys.stdout)
+        for module in ("app", "potential"):
+            monkeypatch.setattr(f"objstress.cli.{module}.ANSWERS", sys.stdout)
         with pytest.raises(SystemExit) as end:
             cli.main()
         return end.value.code or 0, *capsys.readouterr()

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+import textwrap
 from collections.abc import Sequence
+from numbers import Real
 
 import numpy as np
 import torch
@@ -41,7 +44,7 @@ def atom_graph(
 
     Raises:
         InputError: no atoms, positions or a cell that are not finite, a periodic cell without
-            volume, an element not in the list, atoms on top of each other.
+            volume, an element not in the list, atoms on top of each other, see `total_charge`.
     """
     if len(atoms) == 0:
         raise InputError("a structure without atoms")
@@ -63,11 +66,29 @@ def atom_graph(
         species=torch.tensor([known[int(z)] for z in atoms.numbers]),
         edge_index=torch.from_numpy(np.stack([j, i])),
         shift=torch.tensor(shift, dtype=dtype),
-        charge=torch.tensor([float(atoms.info.get("charge", 0.0))], dtype=dtype),
+        charge=torch.tensor([total_charge(atoms)], dtype=dtype),
         masses=torch.tensor(atoms.get_masses(), dtype=dtype),
         periodic=torch.tensor([bool(atoms.pbc.any())]),
         volume=torch.tensor([atoms.cell.volume if atoms.pbc.all() else 0.0], dtype=dtype),
     )
+
+
+def total_charge(atoms: Atoms) -> float:
+    """`info["charge"]` in e, 0 if missing.
+
+    Raises:
+        InputError: it is not one finite number.
+    """
+    given = atoms.info.get("charge", 0.0)
+    if isinstance(given, np.ndarray) and given.ndim == 0:
+        given = given.item()
+    if not isinstance(given, Real) or isinstance(given, bool) or not math.isfinite(given):
+        shown = textwrap.shorten(repr(given), 60, placeholder=" ...")
+        raise InputError(
+            f'info["charge"] = {shown}: give the total charge in e, one finite number, or leave it '
+            "out"
+        )
+    return float(given)
 
 
 def _full_cell(atoms: Atoms) -> np.ndarray:

@@ -43,6 +43,8 @@ OUTPUTS = {
     "pseudoscalar": "pseudoscalar",
 }
 """What `Potential` can be asked for, and the head that it needs."""
+EDGE_LMAX = 6
+"""Of products beyond it the tables take gigabytes; e3nn's harmonics end at 11."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ class PotentialSettings:
         layers: messages passed.
         hidden_lmax: largest l of the features that atoms send.
         edge_lmax: largest l of the harmonics and of what is multiplied in the first layer, whose
-            messages cost little.
+            messages cost little; at most 6.
         later_lmax: the same of the layers after it, where it is less.
         correlation: factors of the highest product of one atom's neighbourhood (body order - 1).
         bessel: radial functions of the distance.
@@ -82,6 +84,10 @@ class PotentialSettings:
     radial: int = 4
     readout: int = 16
     neighbours: float = 20.0
+
+    def __post_init__(self):
+        # Here, not where a potential is built: neighbours are counted with the cutoff before.
+        _check(self)
 
 
 class Potential(nn.Module):
@@ -121,7 +127,6 @@ class Potential(nn.Module):
     def __init__(self, settings: PotentialSettings, dtype: torch.dtype = torch.float64):
         super().__init__()
         self.settings = s = settings
-        _check(s)
         self.metadata: dict[str, Any] = {}
         group = symmetry_group(s.group)
         z = len(s.elements)
@@ -483,8 +488,11 @@ def _check(s: PotentialSettings) -> None:
     for name in ("channels", "layers", "correlation", "bessel", "radial", "readout"):
         if getattr(s, name) < 1:
             raise InputError(f"{name} = {getattr(s, name)}: give a positive number")
-    if not (s.cutoff > 0 and s.neighbours > 0):
-        raise InputError("cutoff and neighbours must be positive")
+    for name in ("cutoff", "neighbours"):
+        if not 0 < getattr(s, name) < math.inf:
+            raise InputError(f"{name} = {getattr(s, name)}: give a positive, finite number")
+    if s.edge_lmax > EDGE_LMAX:
+        raise InputError(f"edge_lmax = {s.edge_lmax}: give at most {EDGE_LMAX}")
     lowest = max({"dipole": 1, "polarizability": 2}.get(h, 0) for h in s.heads)
     lowest = max(lowest, s.hidden_lmax)
     reached = s.edge_lmax if s.layers == 1 else min(s.edge_lmax, s.later_lmax)

@@ -7,6 +7,7 @@ forces and polarizabilities are derivatives of the energy as it is computed, qua
 from __future__ import annotations
 
 import warnings
+from numbers import Real
 from typing import Any, cast
 
 import numpy as np
@@ -17,6 +18,7 @@ from ase.data import atomic_numbers, ground_state_magnetic_moments
 from ase.units import Bohr, Hartree
 
 from objstress.errors import InputError
+from objstress.graphs.atom_graph import total_charge
 
 CLOSEST = 0.25
 """Angstrom: nuclei closer than this are a mistake (H2: 0.74)."""
@@ -49,7 +51,8 @@ class PySCF(Calculator):
     Args:
         xc: functional, any name that PySCF knows.
         basis: likewise; with a def2 basis elements beyond Kr get its effective core potential.
-        charge: of the molecule, e.
+        charge: of the molecule, e; None takes `atoms.info["charge"]` (0 if missing), as the
+            potential does.
         grid: PySCF's level of the integration grid, 0 to 9; at 4 turning a molecule changes its
             forces by 0.05 meV/Angstrom, at 3 by 1.
         coarse_grid: level for the response and for the first iterations.
@@ -59,7 +62,8 @@ class PySCF(Calculator):
     Raises:
         InputError: PySCF is not installed, an unknown functional or basis, a periodic cell,
             overlapping atoms, an open shell (odd number of electrons, magnetic moments, no gap, no
-            convergence).
+            convergence), no electrons or no empty orbitals, a charge that is not whole or not that
+            of the atoms.
     """
 
     implemented_properties = ["energy", "free_energy", "forces", "dipole", "polarizability"]
@@ -69,7 +73,7 @@ class PySCF(Calculator):
         *,
         xc: str = "PBE",
         basis: str = "def2-SVPD",
-        charge: int = 0,
+        charge: int | None = None,
         grid: int = 4,
         coarse_grid: int = 1,
         tolerance: float = 1e-10,
@@ -78,7 +82,8 @@ class PySCF(Calculator):
         super().__init__()
         self.version = _pyscf().__version__
         _check(xc, basis, charge, grid, coarse_grid, tolerance)
-        self.xc, self.basis, self.charge = xc, basis, charge
+        self.xc, self.basis = xc, basis
+        self.charge = None if charge is None else int(charge)
         self.grid, self.coarse_grid, self.tolerance = grid, coarse_grid, tolerance
         self.memory = memory
         self._state: Any = None
@@ -91,6 +96,14 @@ class PySCF(Calculator):
             f"level {self.grid} (response {self.coarse_grid}), "
             f"converged to {self.tolerance:g} Hartree"
         )
+
+    def check_state(self, atoms, tol=1e-15):
+        changes = super().check_state(atoms, tol)
+        # ASE does not look into info.
+        state = self._state
+        if not changes and state is not None and self._charge(atoms) != state.mol.charge:
+            changes.append("charge")
+        return changes
 
     def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
         super().calculate(atoms, properties, system_changes)
@@ -126,6 +139,11 @@ class PySCF(Calculator):
                 f"too far stretched; {closed}"
             )
         occupied = state.mo_occ > 0
+        if occupied.all():
+            raise InputError(
+                f"{name}: {self.basis} has no empty orbitals to tell a closed shell by; give a "
+                "larger basis"
+            )
         gap = (state.mo_energy[~occupied].min() - state.mo_energy[occupied].max()) * Hartree
         if gap < GAP:
             raise InputError(
@@ -143,21 +161,25 @@ class PySCF(Calculator):
         distances = atoms.get_all_distances() + np.diag(np.full(len(atoms), np.inf))
         if distances.min() < CLOSEST:
             raise InputError(f"{name}: two atoms overlap, {distances.min():.2g} Angstrom apart")
-        electrons = int(atoms.numbers.sum()) - self.charge
+        charge = self._charge(atoms)
+        electrons = int(atoms.numbers.sum()) - charge
+        bare = InputError(f"{name} with charge {charge} has no electrons outside its cores")
+        if electrons < 1:
+            raise bare
         if spin == 0 and (electrons % 2 or atoms.get_initial_magnetic_moments().any()):
             what = "has magnetic moments"
             if electrons % 2:
-                what = f"with charge {self.charge} has {electrons} electrons, an odd number"
+                what = f"with charge {charge} has {electrons} electrons, an odd number"
             raise InputError(f"{name} {what}: this teacher takes closed shells only")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # where else to look for a basis
             try:
-                return _pyscf().gto.M(
+                molecule = _pyscf().gto.M(
                     atom=list(zip(atoms.symbols, atoms.positions / Bohr, strict=True)),
                     unit="Bohr",
                     basis=self.basis,
                     ecp=_core_potentials(atoms, self.basis),
-                    charge=self.charge,
+                    charge=charge,
                     spin=spin,
                     max_memory=self.memory,
                     verbose=0,
@@ -166,6 +188,24 @@ class PySCF(Calculator):
             except (RuntimeError, KeyError) as error:
                 reason = " ".join(str(error).split())
                 raise InputError(f"PySCF has no basis {self.basis} for {name}: {reason}") from None
+            except AssertionError:  # fewer than none
+                raise bare from None
+        if molecule.nelectron < 1:
+            raise bare
+        return molecule
+
+    def _charge(self, atoms: Atoms) -> int:
+        if self.charge is not None and "charge" not in atoms.info:
+            return self.charge
+        charge, name = total_charge(atoms), atoms.get_chemical_formula()
+        if charge != int(charge):
+            raise InputError(f'{name}: info["charge"] = {charge}: give a whole number')
+        if self.charge is not None and charge != self.charge:
+            raise InputError(
+                f'{name}: info["charge"] = {charge:g}, but this teacher\'s charge is '
+                f"{self.charge}; give one of them, or the same"
+            )
+        return int(charge)
 
     def _kohn_sham(self, molecule: Any, grid: int, tolerance: float) -> Any:
         state = molecule.KS(xc=self.xc)  # restricted or not as the molecule's spin says
@@ -177,7 +217,7 @@ class PySCF(Calculator):
 
     def _centre(self) -> np.ndarray:
         # Where the dipole does not depend on it, the origin adds no rounding.
-        if not self.charge:
+        if not self._state.mol.charge:
             return np.zeros(3)
         return cast(Atoms, self.atoms).get_center_of_mass() / Bohr
 
@@ -265,8 +305,8 @@ def _check(xc, basis, charge, grid, coarse_grid, tolerance) -> None:
         raise InputError(f"PySCF knows no functional {xc!r}: {error}") from None
     if not isinstance(basis, str) or not basis:
         raise InputError(f"basis = {basis!r}: give the name of a basis set")
-    if charge != int(charge):
-        raise InputError(f"charge = {charge}: give a whole number")
+    if charge is not None and not (isinstance(charge, Real) and float(charge).is_integer()):
+        raise InputError(f"charge = {charge!r}: give a whole number, or none for that of the atoms")
     for name, level in (("grid", grid), ("coarse_grid", coarse_grid)):
         if level not in range(10):
             raise InputError(f"{name} = {level}: give a level from 0 to 9")

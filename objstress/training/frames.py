@@ -18,7 +18,7 @@ from torch_geometric.data import Data
 from vesin import NeighborList
 
 from objstress.errors import InputError
-from objstress.graphs.atom_graph import atom_graph
+from objstress.graphs.atom_graph import atom_graph, total_charge
 
 CLOSEST = 0.3
 """Angstrom; two nuclei of a labelled frame closer than this are a mistake (H2: 0.74)."""
@@ -95,7 +95,7 @@ def read_frames(
             nearest in the file is named); with the frame's number: a label of the wrong shape or
             not finite, a tensor that is not symmetric, no atoms, an unknown element, positions or
             a cell that are not finite, a periodic cell without volume, overlapping atoms, a
-            stress without a periodic cell.
+            stress without a periodic cell, a charge that is not one finite number.
     """
     path = Path(path)
     check_keys(keys)
@@ -166,7 +166,8 @@ def labelled_graphs(
             thousands of eV leave no digits to learn from in float32.
 
     Raises:
-        InputError: with the frame's number, see `atom_graph`.
+        InputError: with the frame's number, see `atom_graph`; a dipole or charges of a charged
+            periodic structure.
     """
     graphs = []
     for frame in frames:
@@ -176,6 +177,15 @@ def labelled_graphs(
             raise InputError(f"{frame.place}: {error}") from None
         # Stress is wanted of the whole batch; of a molecule it has no label, but must be a number.
         graph.volume = torch.where(graph.volume > 0, graph.volume, torch.ones_like(graph.volume))
+        if graph.periodic and graph.charge:
+            for name in ("dipole", "charges"):
+                if name in frame.labels:
+                    raise InputError(
+                        f"{frame.place}: a charged periodic cell has no {name}; leave the label "
+                        "out, or make the cell neutral"
+                    )
+            # The whole batch is asked for dipoles; here none is compared with a label.
+            graph.charge = torch.zeros_like(graph.charge)
         for name in targets:
             target = TARGETS[name]
             shape = (len(frame.atoms) if target.per_atom else 1, *target.shape)
@@ -308,6 +318,10 @@ def _check_atoms(atoms: Atoms, place: str) -> None:
         raise InputError(f"{place} has an atom of an unknown element ('X')")
     if not (np.isfinite(atoms.positions).all() and np.isfinite(atoms.cell.array).all()):
         raise InputError(f"{place}: positions or cell are not finite")
+    try:
+        total_charge(atoms)
+    except InputError as error:
+        raise InputError(f"{place}: {error}") from None
     edges = atoms.cell.array[atoms.pbc]
     if len(edges) and np.linalg.svd(edges, compute_uv=False).min() < 1e-3:
         raise InputError(f"{place}: the periodic cell has no volume")

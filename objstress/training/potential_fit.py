@@ -30,7 +30,7 @@ from tqdm import tqdm
 
 from objstress.errors import ConvergenceError, InputError
 from objstress.files import write_whole
-from objstress.graphs.atom_graph import atom_graph
+from objstress.graphs.atom_graph import atom_graph, total_charge
 from objstress.models.potential import Potential, PotentialSettings
 from objstress.training.frames import (
     TARGETS,
@@ -43,7 +43,7 @@ from objstress.training.frames import (
     root_mean_square,
 )
 from objstress.training.plausibility import unit_warnings
-from objstress.training.settings import FitSettings, read_settings
+from objstress.training.settings import FitSettings, OptimiserSettings, read_settings
 
 ROUNDING = 1e-3
 """Difference of float32 and float64, relative to the labels, beyond which a warning is due."""
@@ -98,7 +98,7 @@ def train_potential(
         The potential in float64; `metadata` holds the facts of its training.
 
     Raises:
-        InputError: see `read_frames`, `read_settings`.
+        InputError: see `read_frames`, `read_settings`; GPUs that are not there.
         ConvergenceError: the loss is no longer finite.
     """
     if not isinstance(settings, FitSettings):
@@ -109,7 +109,7 @@ def train_potential(
     folder = Path(workdir)
     data = prepare(settings, say)
     seconds = time.monotonic()
-    _fit(data, settings, folder, progress)
+    _fit(data, settings, folder, progress, say)
     seconds = time.monotonic() - seconds
     checkpoint = torch.load(folder / "best.ckpt", weights_only=True, map_location="cpu")
     potential = _new_potential(data, settings, torch.float64)
@@ -555,10 +555,17 @@ class _Bar(Callback):
             self.bar.close()
 
 
-def _fit(data: FitData, settings: FitSettings, folder: Path, progress: bool) -> None:
+def _fit(
+    data: FitData,
+    settings: FitSettings,
+    folder: Path,
+    progress: bool,
+    say: Callable[[str], None] = lambda text: None,
+) -> None:
     """Train, and leave `best.ckpt`, `last.ckpt` and `log.csv` in the folder."""
     training = settings.training
-    resume = _resume_from(folder, data, settings)
+    gpu = _on_gpu(training)
+    resume = _resume_from(folder, data, settings, say)
     if resume is not None and training.max_minutes is not None:
         spent = torch.load(resume, weights_only=True, map_location="cpu")["minutes"]
         if spent >= training.max_minutes:
@@ -576,9 +583,6 @@ def _fit(data: FitData, settings: FitSettings, folder: Path, progress: bool) -> 
         callbacks.append(EarlyStopping("valid_loss", patience=training.patience))
     if progress:
         callbacks.append(_Bar())
-    gpu = training.accelerator == "gpu" or (
-        training.accelerator == "auto" and torch.cuda.is_available()
-    )
     module = PotentialFit(data, settings, folder / "log.csv")
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     with warnings.catch_warnings():
@@ -602,19 +606,38 @@ def _fit(data: FitData, settings: FitSettings, folder: Path, progress: bool) -> 
         except ProcessRaisedException as error:
             # The last line of another process's traceback.
             kind, _, text = str(error).strip().splitlines()[-1].partition(": ")
-            if kind.endswith(ConvergenceError.__name__):
-                raise ConvergenceError(text) from None
+            for known in (ConvergenceError, InputError):
+                if kind.endswith(known.__name__):
+                    raise known(text) from None
             raise
     if trainer.interrupted:
         raise KeyboardInterrupt
 
 
-def _resume_from(folder: Path, data: FitData, settings: FitSettings) -> Path | None:
+def _on_gpu(training: OptimiserSettings) -> bool:
+    """Whether to train there; refused where there are too few."""
+    there = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if training.accelerator == "cpu" or (training.accelerator == "auto" and not there):
+        return False
+    if there < training.processes:
+        raise InputError(
+            f"training.accelerator = {training.accelerator}, training.processes = "
+            f"{training.processes}: each needs a GPU, and PyTorch finds {there}; set "
+            "training.accelerator to cpu" + (f" or training.processes to {there}" if there else "")
+        )
+    return True
+
+
+def _resume_from(
+    folder: Path, data: FitData, settings: FitSettings, say: Callable[[str], None]
+) -> Path | None:
     # A checkpoint counts only for the same labels and settings; a longer run may go on from it.
     digest = hashlib.sha256()
     for part in (data.train, data.valid):
         for frame in part:
-            arrays = [frame.atoms.numbers, frame.atoms.positions, frame.atoms.cell.array]
+            atoms = frame.atoms
+            arrays = [atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc]
+            arrays.append(np.array(total_charge(atoms)))
             for array in (*arrays, *(frame.labels[t] for t in sorted(frame.labels))):
                 digest.update(np.ascontiguousarray(array).tobytes())
     free = {"epochs", "max_minutes", "processes", "accelerator", "patience"}
@@ -624,6 +647,8 @@ def _resume_from(folder: Path, data: FitData, settings: FitSettings) -> Path | N
     mark, last = folder / "fingerprint.txt", folder / "last.ckpt"
     same = mark.exists() and mark.read_text() == digest.hexdigest()
     if not same:
+        if last.exists():
+            say(f"{folder}: a training of other data or settings lay here; it is begun anew")
         for old in (last, folder / "best.ckpt", folder / "log.csv"):
             old.unlink(missing_ok=True)
         write_whole(mark, digest.hexdigest())
