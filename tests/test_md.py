@@ -22,7 +22,7 @@ from torch import nn
 from objstress.dynamics.calculator import PotentialCalculator
 from objstress.dynamics.integrators import Langevin, draw_momenta, noise, without_drift
 from objstress.dynamics.md import run_md
-from objstress.dynamics.replicas import run_replicas
+from objstress.dynamics.replicas import ReplicasBlownUp, run_replicas
 from objstress.dynamics.verlet_list import VerletList
 from objstress.errors import ConvergenceError, InputError
 from objstress.graphs.atom_graph import atom_graph
@@ -305,6 +305,35 @@ def test_graphs_of_the_list_have_the_pairs_of_a_new_one():
         assert got.volume[0] == pytest.approx(float(want.volume[0]))
 
 
+def test_list_that_could_not_be_made_is_not_trusted():
+    """Back from places without a list, the pairs are those of a fresh calculator."""
+    atoms = Atoms("OH", [[0, 0, 0], [10, 0, 0]])
+    atoms.calc = PotentialCalculator(WATER)
+    assert atoms.get_potential_energy() == 0.0
+    atoms.positions[1, 0] = 0.1
+    with pytest.raises(InputError, match="on top of each other"):
+        atoms.get_potential_energy()
+    for x in (0.3, 1.0, 10.0):
+        atoms.positions[1, 0] = x
+        fresh = atoms.copy()
+        fresh.calc = PotentialCalculator(WATER)
+        assert atoms.get_potential_energy() == fresh.get_potential_energy()
+        assert (atoms.get_potential_energy() == 0.0) == (x == 10.0)
+
+
+def test_one_list_that_fails_leaves_those_of_all():
+    pair = [Atoms("OH", [[0, 0, 0], [x, 0, 0]]) for x in (10.0, 10.0)]
+    lists = VerletList(pair, (1, 8), 4.0)
+    places = torch.zeros(4, 3, dtype=torch.float64)
+    places[1, 0], places[3, 0] = 1.0, 0.1  # the first has a pair now, the second fails
+    with pytest.raises(InputError, match="structure 1: atoms 0 and 1"):
+        lists(places)
+    places[3, 0] = 0.3
+    assert lists(places).edge_index.shape == (2, 4)
+    places[1, 0] = places[3, 0] = 10.0
+    assert lists(places).edge_index.shape == (2, 0)
+
+
 # -- single runs -------------------------------------------------------------------------------
 
 
@@ -350,6 +379,50 @@ def test_drawn_momenta_do_not_move_or_turn_the_whole(tmp_path, water):
     carbon_dioxide.set_momenta(p)
     assert np.abs(p).max() > 0.1
     assert np.abs(carbon_dioxide.get_angular_momentum()).max() < 1e-12
+
+
+def free():
+    """So soft that the kinetic energy stays what it is."""
+    potential = Pairs((1, 8), 4.0)
+    potential.table[0] *= 1e-12
+    return potential
+
+
+def test_constant_energy_goes_on_at_the_temperature_of_the_thermostat(tmp_path, water):
+    """Momenta after nvt move and turn the whole, and the kinetic energy says so."""
+    options = dict(time=0.005, progress=False)
+    hot = run_replicas(water, free(), 3, ensemble="nvt", thermostat_time=1.0, **options)
+    after = run_replicas(hot.atoms, free(), **options)
+    for run in (hot, after):
+        want = 2 * run.kinetic.mean() / (9 * units.kB)
+        assert run.temperature_K == pytest.approx(want, rel=1e-12)
+    np.testing.assert_allclose(after.kinetic.T, hot.kinetic[:, -1] * np.ones((6, 1)), rtol=1e-9)
+    for name, n, atoms in (("a", 9, hot.atoms[0]), ("b", 3, Atoms("O", momenta=[[1, 2, 3]]))):
+        single = run_md(atoms, free(), tmp_path / name, every=5, **options)
+        want = 2 * atoms.get_kinetic_energy() / (n * units.kB)
+        np.testing.assert_allclose(single.log["temperature_K"], want, rtol=1e-9)
+
+
+def test_momenta_are_counted_replica_by_replica(water):
+    """One molecule at rest as a whole, one that turns, one that moves and turns."""
+    p = draw_momenta(water.get_masses(), 300.0, noise(5))
+    turns = without_drift(water.positions, p, water.get_masses())
+    rests = without_drift(water.positions, p, water.get_masses(), rotation=True)
+    structures = [water.copy() for _ in range(3)]
+    for atoms, momenta in zip(structures, (rests, turns, p), strict=True):
+        atoms.set_momenta(momenta)
+    found = run_replicas(structures, free(), time=0.002, progress=False)
+    each = 2 * found.kinetic.mean(1) / (np.array([3, 6, 9]) * units.kB)
+    assert found.temperature_K == pytest.approx(each.mean(), rel=1e-12)
+
+
+def test_momenta_from_files_rest_as_well(tmp_path, water):
+    """Rounded to the digits of a trajectory, the whole still is at rest."""
+    first = run_md(water, WATER, tmp_path / "a", time=0.01, progress=False)
+    frame = read(tmp_path / "a" / "trajectory.extxyz", index=-1)
+    second = run_md(frame, WATER, tmp_path / "b", time=0.01, progress=False)
+    hot = first.log["temperature_K"][-1], second.log["temperature_K"][0]
+    assert hot[0] == pytest.approx(hot[1], rel=1e-5)
 
 
 def blocks(values, parts=20):
@@ -509,6 +582,32 @@ def test_states_of_another_run_are_refused(tmp_path, water):
         run_md(water, WATER, out, time=0.01, progress=False)
 
 
+def _heavy(atoms):
+    atoms.set_masses([15.999, 2.014, 2.014])
+
+
+def _charged(atoms):
+    atoms.info["charge"] = 1
+
+
+def _held(atoms):
+    atoms.set_constraint(FixAtoms([1]))
+
+
+@pytest.mark.parametrize(
+    ("change", "what"), [(_heavy, "masses"), (_charged, "charge"), (_held, "constraints")]
+)
+def test_states_of_other_atoms_are_refused(tmp_path, water, change, what):
+    water.set_constraint(FixAtoms([0]))
+    options = dict(ensemble="nvt", progress=False)
+    run_md(water, WATER, tmp_path, time=0.01, **options)
+    other = water.copy()
+    change(other)
+    with pytest.raises(InputError, match=f"the run there began with other {what}; give another"):
+        run_md(other, WATER, tmp_path, time=0.02, **options)
+    assert run_md(water.copy(), WATER, tmp_path, time=0.02, **options).resumed == 20
+
+
 def test_longer_time_goes_on_from_the_end(tmp_path, water):
     run_md(water, WATER, tmp_path / "a", time=0.02, progress=False)
     same = run_md(water, WATER, tmp_path / "a", time=0.01, progress=False)
@@ -583,12 +682,38 @@ def test_atoms_held_fixed_stay(tmp_path):
         ({"record": ["magnetisation"]}, "there are dipole, polarizability, velocities"),
         ({"seed": -1}, "seed = -1"),
         ({"every": 0}, "every = 0"),
+        ({"every": 2.5}, r"every = 2\.5: give a whole number of steps"),
+        ({"record_every": 2.5}, r"record_every = 2\.5: give a whole number of steps"),
+        ({"limit": -1}, "limit = -1 K"),
+        ({"limit": 0}, "limit = 0 K"),
+        ({"limit": np.nan}, "limit = nan K"),
     ],
 )
 def test_settings_out_of_range(tmp_path, water, options, message):
     with pytest.raises(InputError, match=message):
         run_md(water, WATER, tmp_path / "run", **options, progress=False)
     assert not (tmp_path / "run").exists()
+
+
+def test_settings_may_be_numbers_of_numpy(tmp_path, water):
+    options = dict(every=np.int64(5), record_every=np.int32(5), timestep=np.float32(0.5))
+    for resumed in (0, 20):
+        run = run_md(water, WATER, tmp_path / "run", time=0.01, **options, progress=False)
+        assert run.resumed == resumed
+
+
+def test_records_hold_the_mean_volume(tmp_path):
+    run = run_md(
+        copper(1), COPPER, tmp_path / "run", ensemble="npt", time=0.2, timestep=2.0, every=5,
+        barostat_time=50.0, record=["velocities"], progress=False,
+    )  # fmt: skip
+    assert np.ptp(run.log["volume_A3"]) > 0.1
+    with np.load(tmp_path / "run" / "record.npz") as found:
+        assert float(found["volume_A3"]) == run.summary()["volume_A3"]
+    again = run_replicas(copper(1), COPPER, 2, time=0.002, record=["velocities"], progress=False)
+    again.save(tmp_path / "r.npz")
+    with np.load(tmp_path / "r.npz") as found:
+        assert float(found["volume_A3"]) == pytest.approx(3.7**3)
 
 
 # -- replicas ----------------------------------------------------------------------------------
@@ -663,8 +788,42 @@ def test_replicas_that_cannot_be(water):
     broken.positions[0] = broken.positions[1]
     with pytest.raises(InputError, match="structure 1: atoms 0 and 1"):
         run_replicas([water, broken], WATER, progress=False)
-    with pytest.raises(ConvergenceError, match="replica 0 blew up"):
-        run_replicas(water, WATER, 2, timestep=8.0, temperature=2000.0, progress=False)
+    for change, info in (({"masses": [16, 2, 2]}, {}), ({}, {"charge": 1})):
+        other = Atoms(water.symbols, water.positions, info=info, **change)
+        with pytest.raises(InputError, match="structure 1 has other masses or another charge"):
+            run_replicas([water, other], WATER, progress=False)
+    for options, message in (
+        ({"record_every": 2.5}, r"record_every = 2\.5: give a whole number of steps"),
+        ({"limit": -1.0}, r"limit = -1\.0 K"),
+        ({"replicas": 2.5}, r"replicas = 2\.5: give a whole number"),
+    ):
+        with pytest.raises(InputError, match=message):
+            run_replicas(water, WATER, **{"replicas": 2} | options, progress=False)
+
+
+@pytest.mark.parametrize("how", ["hot", "overlap"])
+def test_replicas_that_blow_up_leave_what_was_good(tmp_path, water, how):
+    potential = Pairs((1, 8), 4.0)
+    if how == "overlap":
+        potential.table[0] *= -1  # pairs that fall into each other
+    options = dict(timestep=8.0 if how == "hot" else 0.5, temperature=2000.0, record=["dipole"])
+    limit = None if how == "hot" else 1e9
+    message = r"replica \d blew up" if how == "hot" else "blown up at .* on top of each other"
+    with pytest.raises(ConvergenceError, match=message) as caught:
+        run_replicas(water, potential, 2, limit=limit, record_every=1, **options, progress=False)
+    assert isinstance(caught.value, ReplicasBlownUp)
+    good = caught.value.so_far
+    assert good.potential.shape == good.kinetic.shape == (2, len(good.time_fs))
+    assert good.records["dipole"].shape == (2, len(good.time_fs), 3)
+    assert f"at {good.time_fs[-1] + good.timestep_fs:g} fs" in str(caught.value)
+    for k, atoms in enumerate(good.atoms):  # with every step recorded, the last of the records
+        atoms.calc = PotentialCalculator(potential)
+        assert atoms.get_potential_energy() == pytest.approx(good.potential[k, -1], rel=1e-9)
+        assert atoms.get_kinetic_energy() == pytest.approx(good.kinetic[k, -1], rel=1e-9)
+        np.testing.assert_allclose(atoms.get_dipole_moment(), good.records["dipole"][k, -1])
+    good.save(tmp_path / "r.npz")
+    with np.load(tmp_path / "r.npz") as found:
+        assert np.isfinite(found["dipole"]).all()
 
 
 # -- the shell ---------------------------------------------------------------------------------

@@ -851,10 +851,18 @@ def test_recordings_are_read_and_checked(tmp_path):
         ({"dipole": np.zeros((49, 3))}, "for 50 times"),
         ({"temperature_K": None}, "no temperature_K"),
         ({"dipole": None}, "none of dipole"),
+        ({"dipole": np.full((50, 3), "a")}, "dipole of <U1: give real numbers"),
+        ({"dipole": np.zeros((50, 3), complex)}, "dipole of complex128"),
+        ({"time_fs": times.astype(str)}, "time_fs of <U"),
+        ({"temperature_K": "warm"}, "temperature_K of <U4"),
+        ({"masses_u": np.array(["H"])}, "masses_u of <U1"),
+        ({"volume_A3": "big"}, "volume_A3 of <U3"),
     ):
         np.savez(path, **{k: v for k, v in (good | changes).items() if v is not None})
         with pytest.raises(InputError, match=text):
             read_recording(path)
+    np.savez(path, **good | {"dipole": np.zeros((50, 3), int)}, note="may be words")
+    assert read_recording(path).arrays["dipole"].dtype == float
     path.write_bytes(b"no zip")
     with pytest.raises(InputError, match="readable"):
         read_recording(path)

@@ -13,6 +13,7 @@ from ase.calculators.calculator import Calculator, all_changes
 from ase.stress import full_3x3_to_voigt_6_stress
 
 from objstress.dynamics.verlet_list import VerletList
+from objstress.graphs.atom_graph import total_charge
 from objstress.models.potential import Potential
 from objstress.models.potential_files import load_potential
 
@@ -67,7 +68,7 @@ class PotentialCalculator(Calculator):
         """What changed, to the last bit; ASE's own comparison also costs more than a small step."""
         if self.atoms is None:
             return list(all_changes)
-        old, new = _lasting(self.atoms), _lasting(atoms)
+        old, new = lasting(self.atoms), lasting(atoms)
         changes = ["numbers"] if old != new else []
         for name in ("positions", "cell"):
             if not np.array_equal(getattr(self.atoms, name), getattr(atoms, name)):
@@ -88,7 +89,7 @@ class PotentialCalculator(Calculator):
         names = set(self._names)
         if not atoms.pbc.all():
             names.discard("stress")
-        if atoms.pbc.any() and _charge(atoms):
+        if atoms.pbc.any() and total_charge(atoms):
             names -= {"dipole", "charges"}
         with torch.no_grad():
             found = {k: v.cpu().double().numpy() for k, v in self.potential(graph, names).items()}
@@ -103,25 +104,21 @@ class PotentialCalculator(Calculator):
             self.results["pseudoscalar"] = float(found["pseudoscalar"][0])
 
     def _graph(self, atoms: Atoms) -> Any:
-        lasting = _lasting(atoms)
-        if self._list is None or self._of != lasting:
+        of = lasting(atoms)
+        if self._list is None or self._of != of:
             self._list = None  # where making one fails
             self._list = list_of([atoms], self.potential, self.skin)
-            self._of = lasting
+            self._of = of
         return self._list(torch.tensor(atoms.positions), torch.tensor(atoms.cell.array)[None])
 
 
-def _charge(atoms: Atoms) -> float:
-    return float(atoms.info.get("charge", 0.0))
-
-
-def _lasting(atoms: Atoms) -> tuple[bytes, bytes, bytes, float]:
+def lasting(atoms: Atoms) -> tuple[bytes, bytes, bytes, float]:
     """What stays while atoms move."""
     return (
         atoms.numbers.tobytes(),
         atoms.pbc.tobytes(),
         atoms.get_masses().tobytes(),
-        _charge(atoms),
+        total_charge(atoms),
     )
 
 

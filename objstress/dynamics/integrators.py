@@ -9,6 +9,10 @@ from ase import Atoms, units
 from ase.md.nose_hoover_chain import MTKNPT, IsotropicMTKNPT
 from ase.md.verlet import VelocityVerlet
 
+RESTS = 1e-5
+"""Relative momenta below which a whole rests: above what files and float32 forces round off, far
+below what heat gives even to a million atoms."""
+
 
 def noise(seed: int, replica: int = 0) -> np.random.Generator:
     """The random numbers of one replica; a single run is replica 0."""
@@ -71,20 +75,24 @@ def start_momenta(
 def degrees_of_freedom(atoms: Atoms, thermostat: bool) -> int:
     """How many momenta share the kinetic energy: 3 n, less those that the dynamics keeps.
 
-    With noise on every atom none is kept. Otherwise the centre of mass keeps its velocity, and
-    an isolated molecule that does not turn goes on so (3, or 2 if it is linear).
+    With noise on every atom none is kept. Otherwise a centre of mass at rest stays so (3), and an
+    isolated molecule that does not turn goes on so (3, or 2 if it is linear). A whole that moves
+    or turns, as after nvt, has these motions in its kinetic energy: they count.
     """
     n = atoms.get_number_of_degrees_of_freedom()
     if thermostat or atoms.constraints:
         return n
+    p = atoms.get_momenta()
+    least = RESTS * np.abs(p).max()
+    still = without_drift(atoms.positions, p, atoms.get_masses())
     if not atoms.pbc.any() and len(atoms) > 1:
-        p, scale = atoms.get_momenta(), np.abs(atoms.get_momenta()).max()
-        turning = without_drift(atoms.positions, p, atoms.get_masses(), rotation=True)
-        still = without_drift(atoms.positions, p, atoms.get_masses())
-        if np.abs(turning - still).max() <= 1e-8 * scale:
+        unturned = without_drift(atoms.positions, p, atoms.get_masses(), rotation=True)
+        if np.abs(unturned - still).max() <= least:
             moments = atoms.get_moments_of_inertia()
             n -= 3 if moments.min() > 1e-8 * moments.max() else 2
-    return max(n - 3, 1)
+    if np.abs(p - still).max() <= least:
+        n -= 3
+    return max(n, 1)
 
 
 class Langevin(VelocityVerlet):

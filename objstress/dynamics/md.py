@@ -15,6 +15,7 @@ from ase import Atoms, units
 from ase.calculators.calculator import Calculator
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
+from ase.io.jsonio import encode
 from ase.md.md import MolecularDynamics
 from ase.md.verlet import VelocityVerlet
 from safetensors import SafetensorError, safe_open
@@ -31,6 +32,7 @@ from objstress.dynamics.integrators import (
 )
 from objstress.errors import ConvergenceError, InputError, check_seed
 from objstress.files import check_writable, write_whole
+from objstress.graphs.atom_graph import total_charge
 from objstress.graphs.reading import read_atoms
 from objstress.models.potential import Potential
 
@@ -135,14 +137,15 @@ def run_md(
         thermostat_time, barostat_time: fs in which temperature and pressure come back.
         every: steps from one frame, row of the log and state to the next.
         record: of "dipole", "polarizability" and "velocities", every `record_every` steps.
-        limit: K beyond which the run has blown up; 10 times the temperature, at least 5000 K.
+        limit: K beyond which the run has blown up; None is 10 times the temperature, at least
+            5000 K.
         fresh: begin anew although `out` has a state.
 
     Returns:
         The run. record.npz holds time_fs (t,) and what was asked for: dipole (t, 3) e Angstrom,
         polarizability (t, 3, 3) Angstrom^3, velocities (t, n, 3) Angstrom / fs; besides
         temperature_K (mean of the second half), timestep_fs, masses_u and, of structures periodic
-        along all axes, volume_A3 (at the end).
+        along all axes, volume_A3 (mean of the second half, too).
 
     Raises:
         InputError: see `atom_graph`; settings out of range; a state in `out` of another run.
@@ -167,7 +170,8 @@ def run_md(
         "record_every": record_every,
     }
     _check(atoms, time, settings)
-    run = _Run(atoms, potential, Path(out), settings, limit or max(10 * temperature, 5000.0), fresh)
+    limit = highest(limit, temperature)
+    run = _Run(atoms, potential, Path(out), settings, limit, fresh)
     steps = every * math.ceil(round(1000 * time / timestep, 6) / every)
     try:
         resumed = run.begin()
@@ -424,8 +428,16 @@ class _Run:
                 name: column.reshape(-1, *shapes[name])
                 for name, column in zip(s["record"], columns, strict=True)
             }
-            temperature = run.summary()["temperature_K"]
-            write_record(out / RECORD, self.atoms, time[:, 0], temperature, s["timestep"], arrays)
+            means = run.summary()
+            write_record(
+                out / RECORD,
+                self.atoms,
+                time[:, 0],
+                means["temperature_K"],
+                s["timestep"],
+                arrays,
+                means.get("volume_A3"),
+            )
         return run
 
 
@@ -478,7 +490,8 @@ class _Files:
 
     def write_state(self, arrays: dict[str, np.ndarray], facts: dict[str, Any]) -> None:
         arrays = {k: np.array(v, order="C") for k, v in arrays.items()}
-        write_whole(self.out / STATE, save(arrays, metadata={"facts": json.dumps(facts)}))
+        text = json.dumps(facts, default=np.generic.item)  # settings may be numbers of NumPy
+        write_whole(self.out / STATE, save(arrays, metadata={"facts": text}))
 
     def read_state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:
         path = self.out / STATE
@@ -500,8 +513,13 @@ def write_record(
     temperature: float,
     timestep: float,
     arrays: dict[str, np.ndarray],
+    volume: float | None = None,
 ) -> None:
-    """What was recorded, with what spectra need besides, as npz: whole or not at all."""
+    """What was recorded, with what spectra need besides, as npz: whole or not at all.
+
+    Args:
+        volume: mean over the run, Angstrom^3; None is that of the atoms, if periodic.
+    """
     found: dict[str, Any] = {
         "time_fs": time,
         "temperature_K": temperature,
@@ -510,7 +528,7 @@ def write_record(
         **arrays,
     }
     if atoms.pbc.all():
-        found["volume_A3"] = atoms.get_volume()
+        found["volume_A3"] = atoms.get_volume() if volume is None else volume
     content = BytesIO()
     np.savez(content, **found)
     write_whole(path, content.getvalue())
@@ -519,11 +537,25 @@ def write_record(
 def _given(atoms: Atoms) -> dict[str, np.ndarray]:
     return {
         "atoms": atoms.numbers,
+        "masses": atoms.get_masses(),
+        "charge": np.array([total_charge(atoms)]),
+        "constraints": np.frombuffer(encode(_constraints(atoms)).encode(), dtype=np.uint8),
         "positions": atoms.positions,
         "momenta": atoms.get_momenta(),
         "cell": atoms.cell.array,
         "periodic axes": atoms.pbc,
     }
+
+
+def _constraints(atoms: Atoms) -> list[Any]:
+    """All that can be told of them; some of ASE's have no more than a name."""
+    found = []
+    for constraint in atoms.constraints:
+        try:
+            found.append(constraint.todict())
+        except (AttributeError, NotImplementedError):
+            found.append(type(constraint).__name__)
+    return found
 
 
 def _owners(dynamics: MolecularDynamics) -> dict[str, Any]:
@@ -548,6 +580,21 @@ def _set_numbers(dynamics: MolecularDynamics, numbers: dict[str, np.ndarray]) ->
         setattr(owners[owner], name, float(value) if value.ndim == 0 else value.copy())
 
 
+def check_steps(name: str, value: int) -> None:
+    """Refuse what is no number of steps."""
+    if not isinstance(value, int | np.integer) or value < 1:
+        raise InputError(f"{name} = {value}: give a whole number of steps, at least 1")
+
+
+def highest(limit: float | None, temperature: float) -> float:
+    """K beyond which a run has blown up, see `run_md`; both as given."""
+    if limit is None:
+        return max(10 * temperature, 5000.0)
+    if not limit > 0:  # NaN, too
+        raise InputError(f"limit = {limit} K: give a positive number, or None")
+    return limit
+
+
 def _check(atoms: Atoms, time: float, s: dict[str, Any]) -> None:
     check_seed(s["seed"])
     if s["ensemble"] not in ENSEMBLES:
@@ -556,8 +603,8 @@ def _check(atoms: Atoms, time: float, s: dict[str, Any]) -> None:
         positive = ("time", "timestep", "thermostat_time", "barostat_time")
         if name in positive and not (math.isfinite(value) and value > 0):
             raise InputError(f"{name} = {value}: give a positive number")
-        if name in ("every", "record_every") and value < 1:
-            raise InputError(f"{name} = {value}: give at least 1 step")
+        if name in ("every", "record_every"):
+            check_steps(name, value)
     lowest = 0.0 if s["ensemble"] == "nve" else 1e-3
     if not (math.isfinite(s["temperature"]) and s["temperature"] >= lowest):
         raise InputError(f"temperature = {s['temperature']} K: give a positive number")

@@ -13,13 +13,13 @@ from ase import Atoms, units
 from torch import Tensor
 from tqdm import tqdm
 
-from objstress.dynamics.calculator import frozen, list_of
+from objstress.dynamics.calculator import frozen, lasting, list_of
 from objstress.dynamics.integrators import (
     degrees_of_freedom,
     noise,
     start_momenta,
 )
-from objstress.dynamics.md import RECORDS, write_record
+from objstress.dynamics.md import RECORDS, check_steps, highest, write_record
 from objstress.errors import ConvergenceError, InputError, check_seed
 from objstress.models.potential import Potential
 
@@ -53,6 +53,17 @@ class Replicas:
         )
 
 
+class ReplicasBlownUp(ConvergenceError):
+    """A replica blew up.
+
+    Attributes:
+        so_far: the run until then, to be saved or gone on from: records of the steps that were
+            good, `atoms` at the last of them, all replicas at the same.
+    """
+
+    so_far: Replicas
+
+
 def run_replicas(
     atoms: Atoms | Sequence[Atoms],
     potential: Potential | str | Path,
@@ -76,8 +87,9 @@ def run_replicas(
     replica k are those of `noise(seed, k)`, however many replicas there are.
 
     Args:
-        atoms: one structure, or one for each replica (the same atoms and cell; places and momenta
-            may differ, so that a run goes on where another ended). Momenta: see `run_md`.
+        atoms: one structure, or one for each replica (the same atoms, masses, charge and cell;
+            places and momenta may differ, so that a run goes on where another ended). Momenta:
+            see `run_md`.
         potential: or its file.
         replicas: how many, of one structure.
         ensemble: "nve" or "nvt".
@@ -87,21 +99,23 @@ def run_replicas(
 
     Raises:
         InputError: see `run_md`; replicas that are not of one structure.
-        ConvergenceError: a replica blew up; its number is named.
+        ReplicasBlownUp: a replica did, its number is named. A `ConvergenceError` whose `so_far`
+            holds the records and the last good structures, which nothing else keeps.
     """
     structures = _structures(atoms, replicas)
     _check(ensemble, time, timestep, temperature, thermostat_time, record, record_every, seed)
     first, n, number = structures[0], len(structures[0]), len(structures)
-    limit = limit or max(10 * temperature, 5000.0)
+    limit = highest(limit, temperature)
     model = frozen(potential)
     graphs = list_of(structures, model, skin)
     random = [noise(seed, k) for k in range(number)]
     thermal = ensemble == "nvt"
     for structure, numbers in zip(structures, random, strict=True):
         start_momenta(structure, ensemble, temperature, numbers)
-    dof = degrees_of_freedom(first, thermal)
+    each = np.array([degrees_of_freedom(structure, thermal) for structure in structures])
 
     device = graphs.device
+    dof = torch.tensor(each, device=device)
     pos = torch.tensor(np.array([s.positions for s in structures]), device=device)
     p = torch.tensor(np.array([s.get_momenta() for s in structures]), device=device)
     m = torch.tensor(first.get_masses(), device=device)[:, None]
@@ -132,12 +146,30 @@ def run_replicas(
             rows.append(values[name].cpu().numpy())
 
     found = evaluate(wanted)
-    _check_all(found["energy"], p, m, dof, limit, 0.0, InputError)
+    if blown := _blown(found["energy"], p, m, dof, limit, 0.0):
+        raise InputError(blown)
     keep(found)
+
+    def result(pos: Tensor, p: Tensor) -> Replicas:
+        for structure, place, momenta in zip(structures, pos.cpu(), p.cpu(), strict=True):
+            structure.positions = place.numpy()
+            structure.set_momenta(momenta.numpy())
+        arrays = {name: np.stack(rows, axis=1) for name, rows in kept.items()}
+        kinetic = arrays.pop("kinetic")
+        return Replicas(
+            structures,
+            record_every * timestep * np.arange(kinetic.shape[1]),
+            arrays.pop("potential"),
+            kinetic,
+            timestep,
+            float((2 * kinetic.mean(1) / (each * units.kB)).mean()),
+            arrays,
+        )
+
     steps = record_every * math.ceil(round(1000 * time / timestep, 6) / record_every)
     bar = tqdm(range(1, steps + 1), desc=f"{number} x {ensemble}", disable=not progress)
     for step in bar:
-        recorded = step % record_every == 0
+        recorded, good = step % record_every == 0, (pos, p)
         if thermal:
             p = bath(p)
         p = p + 0.5 * dt * found["forces"].view(number, n, 3)
@@ -145,33 +177,25 @@ def run_replicas(
         try:
             found = evaluate(wanted if recorded else ())
         except InputError as error:
-            raise ConvergenceError(f"blown up at {step * timestep:g} fs: {error}") from None
-        p = p + 0.5 * dt * found["forces"].view(number, n, 3)
-        if thermal:
-            p = bath(p)
-        _check_all(found["energy"], p, m, dof, limit, step * timestep, ConvergenceError)
+            blown = f"blown up at {step * timestep:g} fs: {error}"
+        else:
+            p = p + 0.5 * dt * found["forces"].view(number, n, 3)
+            if thermal:
+                p = bath(p)
+            blown = _blown(found["energy"], p, m, dof, limit, step * timestep)
+        if blown:
+            failure = ReplicasBlownUp(blown)
+            failure.so_far = result(*good)
+            raise failure
         if recorded:
             keep(found)
-    for structure, place, momenta in zip(structures, pos.cpu(), p.cpu(), strict=True):
-        structure.positions = place.numpy()
-        structure.set_momenta(momenta.numpy())
-    arrays = {name: np.stack(rows, axis=1) for name, rows in kept.items()}
-    kinetic = arrays.pop("kinetic")
-    return Replicas(
-        structures,
-        record_every * timestep * np.arange(steps // record_every + 1),
-        arrays.pop("potential"),
-        kinetic,
-        timestep,
-        float(2 * kinetic.mean() / (dof * units.kB)),
-        arrays,
-    )
+    return result(pos, p)
 
 
 def _structures(atoms: Atoms | Sequence[Atoms], replicas: int | None) -> list[Atoms]:
     if isinstance(atoms, Atoms):
-        if replicas is None or replicas < 1:
-            raise InputError(f"replicas = {replicas}: give at least 1")
+        if not isinstance(replicas, int | np.integer) or replicas < 1:
+            raise InputError(f"replicas = {replicas}: give a whole number, at least 1")
         given = [atoms] * replicas
     else:
         given = list(atoms)
@@ -187,6 +211,11 @@ def _structures(atoms: Atoms | Sequence[Atoms], replicas: int | None) -> list[At
         )
         if not same:
             raise InputError(f"structure {k} has other atoms or another cell than the first")
+        if lasting(other) != lasting(first):
+            raise InputError(
+                f"structure {k} has other masses or another charge than the first; give it a run "
+                "of its own"
+            )
         if other.constraints:
             raise InputError("replicas cannot hold atoms fixed")
     return [structure.copy() for structure in given]
@@ -209,10 +238,10 @@ def _check(
         ("time", time),
         ("timestep", timestep),
         ("thermostat_time", thermostat_time),
-        ("record_every", record_every),
     ):
         if not (math.isfinite(value) and value > 0):
             raise InputError(f"{name} = {value}: give a positive number")
+    check_steps("record_every", record_every)
     if not (math.isfinite(temperature) and temperature >= 0):
         raise InputError(f"temperature = {temperature} K: give a positive number")
     for name in record:
@@ -220,20 +249,14 @@ def _check(
             raise InputError(f"record {name!r}: there are {', '.join(RECORDS)}")
 
 
-def _check_all(
-    energy: Tensor,
-    p: Tensor,
-    m: Tensor,
-    dof: int,
-    limit: float,
-    at: float,
-    error: type[Exception],
-) -> None:
+def _blown(energy: Tensor, p: Tensor, m: Tensor, dof: Tensor, limit: float, at: float) -> str:
+    """Which replica blew up, and how; nothing if none did."""
     hot = (p**2 / m).sum((1, 2)) / (dof * units.kB)
     bad = ~(torch.isfinite(energy) & (hot <= limit))
-    if bad.any():
-        k = int(bad.nonzero()[0])
-        raise error(
-            f"replica {k} blew up at {at:g} fs: energy {float(energy[k]):g} eV, temperature "
-            f"{float(hot[k]):.3g} K (limit {limit:g} K)"
-        )
+    if not bad.any():
+        return ""
+    k = int(bad.nonzero()[0])
+    return (
+        f"replica {k} blew up at {at:g} fs: energy {float(energy[k]):g} eV, temperature "
+        f"{float(hot[k]):.3g} K (limit {limit:g} K)"
+    )

@@ -61,12 +61,12 @@ class VerletList:
         self._first = torch.cat([sizes.new_zeros(1), sizes.cumsum(0)])
         self._batch = torch.repeat_interleave(torch.arange(len(sizes)), sizes).to(self.device)
         self._periodic = torch.tensor(np.array([atoms.pbc for atoms in structures]))
-        self._lists: list[tuple[Tensor, Tensor]] = [None] * len(structures)  # type: ignore[list-item]
         self.builds = 0
         pos = torch.tensor(np.concatenate([atoms.positions for atoms in structures]))
         cell = torch.tensor(np.array([atoms.cell.array for atoms in structures]))
         self._pos, self._cell = pos.to(self.device), self._masked(cell)
-        graphs = [self._build(k) for k in range(len(structures))]
+        found = [self._build(k, self._pos, self._cell) for k in range(len(structures))]
+        graphs, self._lists = [graph for graph, _ in found], [pairs for _, pairs in found]
         self._template = Batch.from_data_list(graphs).to(self.device)
         self._template.charge = self._template.charge.to(dtype)
         self._template.masses = self._template.masses.to(dtype)
@@ -135,6 +135,8 @@ class VerletList:
         stale = torch.nonzero(~holds).flatten().tolist()  # also where a position is NaN
         if not stale:
             return
+        # All are made before any is kept: where one fails, the old ones and their places stay.
+        made = [self._build(k, pos, cell)[1] for k in stale]
         if len(stale) == len(cell):
             self._pos, self._cell = pos.clone(), cell.clone()
         else:
@@ -142,17 +144,18 @@ class VerletList:
             old[stale] = False
             self._pos = torch.where(old[self._batch, None], self._pos, pos)
             self._cell = torch.where(old[:, None, None], self._cell, cell)
-        for k in stale:
-            self._build(k)
+        for k, pairs in zip(stale, made, strict=True):
+            self._lists[k] = pairs
         self._join()
 
     def _name(self, k: int) -> str:
         return f"structure {k}: " if len(self._structures) > 1 else ""
 
-    def _build(self, k: int) -> Data:
+    def _build(self, k: int, pos: Tensor, cell: Tensor) -> tuple[Data, tuple[Tensor, Tensor]]:
+        """The graph of structure k, and its pairs (edges, shifts) for the list."""
         atoms, periodic = self._structures[k], self._periodic[k].numpy()
-        atoms.positions = self._pos[self._first[k] : self._first[k + 1]].cpu().numpy()
-        atoms.cell[periodic] = self._cell[k].cpu().numpy()[periodic]
+        atoms.positions = pos[self._first[k] : self._first[k + 1]].cpu().numpy()
+        atoms.cell[periodic] = cell[k].cpu().numpy()[periodic]
         try:
             graph = atom_graph(atoms, self.elements, self.cutoff, torch.float64, self.skin)
         except InputError as error:
@@ -160,9 +163,8 @@ class VerletList:
         (j, i), shift = graph.edge_index.numpy(), graph.shift.numpy()
         order = np.lexsort((shift[:, 2], shift[:, 1], shift[:, 0], j, i))
         edges = graph.edge_index[:, order] + self._first[k]
-        self._lists[k] = edges.to(self.device), graph.shift[order].to(self.device)
         self.builds += 1
-        return graph
+        return graph, (edges.to(self.device), graph.shift[order].to(self.device))
 
     def _join(self) -> None:
         self._edges = torch.cat([edges for edges, _ in self._lists], dim=1)

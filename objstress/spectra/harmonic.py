@@ -12,6 +12,7 @@ from ase import Atoms
 
 from objstress.errors import InputError
 from objstress.files import write_json, write_whole
+from objstress.graphs.atom_graph import total_charge
 from objstress.spectra.curves import Curve, Shape, broaden, grid_for
 from objstress.spectra.minimum import evaluate, keeps_rotations
 from objstress.spectra.minimum import relax as relaxed
@@ -348,7 +349,7 @@ def harmonic_spectrum(
     if relax:
         atoms = relaxed(atoms, potential, force_tolerance)
     outputs = ["forces", "hessian"]
-    if "dipole" in heads and not (atoms.pbc.any() and atoms.info.get("charge", 0.0)):
+    if "dipole" in heads and not (atoms.pbc.any() and total_charge(atoms)):
         outputs.append("born_charges")
     if "polarizability" in heads:
         outputs.append("polarizability_gradient")

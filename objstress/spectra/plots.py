@@ -72,8 +72,9 @@ def plot_spectra(
         axes.plot(x, y, color=colour, ls=style, lw=1.2, label=text)
         if curve.errors is not None:
             axes.fill_between(x, y - curve.errors, y + curve.errors, color=colour, alpha=0.25, lw=0)
-        seen = y[(x >= low) & (x <= high)]
-        top, bottom = max(top, *seen, 0.0), min(bottom, *seen, 0.0)
+        inside = (x >= low) & (x <= high)
+        upper = y if curve.errors is None else y + curve.errors
+        top, bottom = max(top, *upper[inside], 0.0), min(bottom, *y[inside], 0.0)
     top = top if top > 0 else 1.0
     axes.set(
         ylabel=f"{first.quantity},\n{_typeset(first.unit)}",

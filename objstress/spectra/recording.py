@@ -12,6 +12,7 @@ import numpy as np
 from objstress.errors import InputError
 
 ARRAYS = ("dipole", "polarizability", "velocities")
+NUMBERS = (*ARRAYS, "time_fs", "temperature_K", "masses_u", "volume_A3", "timestep_fs")
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ def read_recording(path: str | Path) -> Recording:
 
     Raises:
         InputError: no such file, damaged, a missing key (all that are there are named), times that
-            are not equal steps.
+            are not equal steps, what is not real numbers.
     """
     path = Path(path)
     if not path.is_file():
@@ -53,6 +54,12 @@ def read_recording(path: str | Path) -> Recording:
             found: dict[str, Any] = {name: file[name] for name in file.files}
     except (OSError, ValueError, zipfile.BadZipFile, EOFError, AttributeError, TypeError) as error:
         raise InputError(f"{path}: not a readable .npz file ({error})") from None
+    for name in (name for name in NUMBERS if name in found):
+        array = np.asarray(found[name])
+        try:
+            found[name] = array.astype(float, casting="same_kind", copy=False)
+        except TypeError:
+            raise InputError(f"{path}: {name} of {array.dtype}: give real numbers") from None
     there = ", ".join(found) or "nothing"
     for name in ("time_fs", "temperature_K"):
         if name not in found:

@@ -55,7 +55,8 @@ class BalancingSettings(_Strict):
     Attributes:
         method: fixed, two-stage, softadapt or gradnorm.
         weights: of the losses, which have no units; a target not named has 1. They are normalised
-            to sum to the number of targets, and are where softadapt and gradnorm start.
+            to sum to the number of targets, and are where softadapt and gradnorm start. Energies
+            per atom are measured by the RMS force: 100 for a barrier that must be right.
         later: weights of the second of two stages.
         switch: part of the training after which the second stage begins.
         beta: sharpness of softadapt.
