@@ -193,7 +193,7 @@ def test_harmonic_reference_of_hydrogen_fluoride_by_hand():
     stiffness = -slope["forces"][1, 2] * constants.e * 1e20  # N/m
     rate = np.sqrt(stiffness / (reduced * constants.atomic_mass)) / (2 * np.pi)
     assert found["wavenumbers_per_cm"] == pytest.approx([rate / constants.c / 100], rel=2e-3)
-    # PySCF's Hessian leaves out that the grid moves: 2 cm^-1 on this coarse one, 0.1 on level 4.
+    # PySCF's Hessian leaves out that the grid moves: 2 cm^-1 here, up to 3 (water) on level 4.
     assert found["wavenumbers_by_differences_per_cm"] == pytest.approx(
         found["wavenumbers_per_cm"], abs=3
     )
