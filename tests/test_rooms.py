@@ -13,12 +13,13 @@ BELOW = {
     "files": {"errors"},
     "claims": set(),
     "tensor_files": {"errors", "files"},
+    "yaml_files": {"errors"},
     "symmetry": {"errors"},
     "graphs": {"errors", "symmetry"},
     "nn": {"graphs", "symmetry"},
     "models": {"errors", "graphs", "nn", "symmetry", "tensor_files"},
     "teachers": {"errors", "files", "graphs", "symmetry"},
-    "training": {"errors", "files", "graphs", "models", "symmetry", "teachers"},
+    "training": {"errors", "files", "graphs", "models", "symmetry", "teachers", "yaml_files"},
     "laws": {
         "claims",
         "errors",
@@ -29,7 +30,7 @@ BELOW = {
         "tensor_files",
         "training",
     },
-    "fem": {"errors", "files", "laws", "symmetry"},
+    "fem": {"errors", "files", "laws", "symmetry", "yaml_files"},
     "dynamics": {"claims", "errors", "files", "graphs", "models", "symmetry"},
     "spectra": {"errors", "files", "graphs", "models", "symmetry"},
 }

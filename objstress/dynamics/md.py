@@ -580,12 +580,6 @@ def _set_numbers(dynamics: MolecularDynamics, numbers: dict[str, np.ndarray]) ->
         setattr(owners[owner], name, float(value) if value.ndim == 0 else value.copy())
 
 
-def check_steps(name: str, value: int) -> None:
-    """Refuse what is no number of steps."""
-    if not isinstance(value, int | np.integer) or value < 1:
-        raise InputError(f"{name} = {value}: give a whole number of steps, at least 1")
-
-
 def highest(limit: float | None, temperature: float) -> float:
     """K beyond which a run has blown up, see `run_md`; both as given."""
     if limit is None:
@@ -595,16 +589,24 @@ def highest(limit: float | None, temperature: float) -> float:
     return limit
 
 
-def _check(atoms: Atoms, time: float, s: dict[str, Any]) -> None:
+def check_numbers(s: dict[str, Any]) -> None:
+    """Refuse a seed, times, numbers of steps and records that cannot be; of those given."""
     check_seed(s["seed"])
+    for name in ("time", "timestep", "thermostat_time", "barostat_time"):
+        if name in s and not (math.isfinite(s[name]) and s[name] > 0):
+            raise InputError(f"{name} = {s[name]}: give a positive number")
+    for name in ("every", "record_every"):
+        if name in s and not (isinstance(s[name], int | np.integer) and s[name] >= 1):
+            raise InputError(f"{name} = {s[name]}: give a whole number of steps, at least 1")
+    for name in s["record"]:
+        if name not in RECORDS:
+            raise InputError(f"record {name!r}: there are {', '.join(RECORDS)}")
+
+
+def _check(atoms: Atoms, time: float, s: dict[str, Any]) -> None:
+    check_numbers({"time": time, **s})
     if s["ensemble"] not in ENSEMBLES:
         raise InputError(f"ensemble {s['ensemble']!r}: choose one of {', '.join(ENSEMBLES)}")
-    for name, value in {"time": time, **s}.items():
-        positive = ("time", "timestep", "thermostat_time", "barostat_time")
-        if name in positive and not (math.isfinite(value) and value > 0):
-            raise InputError(f"{name} = {value}: give a positive number")
-        if name in ("every", "record_every"):
-            check_steps(name, value)
     lowest = 0.0 if s["ensemble"] == "nve" else 1e-3
     if not (math.isfinite(s["temperature"]) and s["temperature"] >= lowest):
         raise InputError(f"temperature = {s['temperature']} K: give a positive number")
@@ -612,9 +614,6 @@ def _check(atoms: Atoms, time: float, s: dict[str, Any]) -> None:
         raise InputError(f"pressure = {s['pressure']} GPa: give a number")
     if s["cell"] not in ("shape", "volume"):
         raise InputError(f"cell = {s['cell']!r}: give 'shape' or 'volume'")
-    for name in s["record"]:
-        if name not in RECORDS:
-            raise InputError(f"record {name!r}: there are {', '.join(RECORDS)}")
     if s["ensemble"] == "npt" and not (atoms.pbc.all() and len(atoms) > 1):
         raise InputError("npt needs two atoms or more, periodic along all axes")
     if s["ensemble"] == "npt" and atoms.constraints:

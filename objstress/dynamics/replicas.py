@@ -19,8 +19,8 @@ from objstress.dynamics.integrators import (
     noise,
     start_momenta,
 )
-from objstress.dynamics.md import RECORDS, check_steps, highest, write_record
-from objstress.errors import ConvergenceError, InputError, check_seed
+from objstress.dynamics.md import check_numbers, highest, write_record
+from objstress.errors import ConvergenceError, InputError
 from objstress.models.potential import Potential
 
 
@@ -103,7 +103,20 @@ def run_replicas(
             holds the records and the last good structures, which nothing else keeps.
     """
     structures = _structures(atoms, replicas)
-    _check(ensemble, time, timestep, temperature, thermostat_time, record, record_every, seed)
+    if ensemble not in ("nve", "nvt"):
+        raise InputError(f"ensemble {ensemble!r}: replicas run at 'nve' or 'nvt'")
+    if not (math.isfinite(temperature) and temperature >= 0):
+        raise InputError(f"temperature = {temperature} K: give a positive number")
+    check_numbers(
+        {
+            "seed": seed,
+            "time": time,
+            "timestep": timestep,
+            "thermostat_time": thermostat_time,
+            "record": record,
+            "record_every": record_every,
+        }
+    )
     first, n, number = structures[0], len(structures[0]), len(structures)
     limit = highest(limit, temperature)
     model = frozen(potential)
@@ -219,34 +232,6 @@ def _structures(atoms: Atoms | Sequence[Atoms], replicas: int | None) -> list[At
         if other.constraints:
             raise InputError("replicas cannot hold atoms fixed")
     return [structure.copy() for structure in given]
-
-
-def _check(
-    ensemble: str,
-    time: float,
-    timestep: float,
-    temperature: float,
-    thermostat_time: float,
-    record: Sequence[str],
-    record_every: int,
-    seed: int,
-) -> None:
-    check_seed(seed)
-    if ensemble not in ("nve", "nvt"):
-        raise InputError(f"ensemble {ensemble!r}: replicas run at 'nve' or 'nvt'")
-    for name, value in (
-        ("time", time),
-        ("timestep", timestep),
-        ("thermostat_time", thermostat_time),
-    ):
-        if not (math.isfinite(value) and value > 0):
-            raise InputError(f"{name} = {value}: give a positive number")
-    check_steps("record_every", record_every)
-    if not (math.isfinite(temperature) and temperature >= 0):
-        raise InputError(f"temperature = {temperature} K: give a positive number")
-    for name in record:
-        if name not in RECORDS:
-            raise InputError(f"record {name!r}: there are {', '.join(RECORDS)}")
 
 
 def _blown(energy: Tensor, p: Tensor, m: Tensor, dof: Tensor, limit: float, at: float) -> str:

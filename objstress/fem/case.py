@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 import shutil
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 import numpy as np
-import yaml
 from dolfinx import mesh as dmesh
 from dolfinx.io import XDMFFile
 from mpi4py import MPI
@@ -41,6 +39,7 @@ from objstress.laws.texture import (
     read_orientations,
     textured_orientations,
 )
+from objstress.yaml_files import explain, read_mapping
 
 Vector = tuple[FiniteFloat, FiniteFloat, FiniteFloat]
 Matrix = tuple[Vector, Vector, Vector]
@@ -351,55 +350,12 @@ def read_case(path: str | Path) -> Case:
         InputError: unreadable, or a key or value that does not belong there (the nearest known
             key is named).
     """
-    path = Path(path)
-    if not path.is_file():
-        raise InputError(f"{path}: no such case file")
-    try:
-        data = yaml.safe_load(path.read_text())
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not YAML ({' '.join(str(error).split())})") from None
-    if not isinstance(data, dict):
-        raise InputError(f"{path}: a case is a mapping of keys; see README.md for an example")
+    otherwise = "a case is a mapping of keys; see README.md for an example"
+    data = read_mapping(path, "case file", otherwise)
     try:
         return Case.model_validate(data)
     except ValidationError as error:
-        raise InputError(f"{path}: {_explain(error)}") from None
-
-
-def _explain(error: ValidationError) -> str:
-    errors = error.errors()
-    # A misspelt required key is also a missing one: the unknown key says more.
-    unknown = [e for e in errors if e["type"] == "extra_forbidden"]
-    first = (unknown or errors)[0]
-    models: list[type[BaseModel]] = [Case]
-    *parts, last = first["loc"]
-    place: list[str] = []
-    for part in parts if unknown else first["loc"]:
-        tagged = [m for m in models if _tag(m) == part]
-        inside = [m.model_fields[part] for m in models if part in m.model_fields]
-        if tagged and len(models) > 1:
-            models = tagged  # a shape, which is no key of its own
-        elif inside or isinstance(part, int):
-            place.append(str(part))
-            models = [m for field in inside for m in _models(field.annotation)] or models
-    if not unknown:
-        return f"{'.'.join(place)}: {first['msg'].lower()}"
-    keys = [key for m in models for key in m.model_fields]
-    near = difflib.get_close_matches(str(last), keys, n=1, cutoff=0.0)
-    return f"unknown key {'.'.join([*place, str(last)])!r}; did you mean {near[0]!r}?"
-
-
-def _tag(model: type[BaseModel]) -> Any:
-    """The `shape` that a model stands for."""
-    shape = model.model_fields.get("shape")
-    return get_args(shape.annotation)[0] if shape else None
-
-
-def _models(annotation: Any) -> list[type[BaseModel]]:
-    """The models in a type."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation]
-    return [m for part in get_args(annotation) for m in _models(part)]
+        raise InputError(f"{path}: {explain(error, Case)}") from None
 
 
 def simulate(

@@ -15,7 +15,7 @@ from objstress.nn.convolution import ChannelLinear, Features, Gate, GroupConvolu
 from objstress.nn.filters import GroupFilter
 from objstress.nn.radial import BesselBasis, smooth_cutoff
 from objstress.nn.readout import EnergyReadout
-from objstress.symmetry.irreps import Irrep, symmetric_basis
+from objstress.symmetry.irreps import Irrep, couples, symmetric_basis
 from objstress.symmetry.point_group import SymmetryGroup
 from objstress.symmetry.tensors import MANDEL
 
@@ -124,7 +124,7 @@ class ConstitutiveNetwork(nn.Module):
             reachable = [
                 o
                 for o in outgoing
-                if any(_connects(a, f, o) for a in incoming for f in filters.sizes)
+                if any(couples(a, f, o) for a in incoming for f in filters.sizes)
             ]
             gate = Gate(reachable, s.channels)
             widths = {o: s.channels for o in reachable} | {(0, 1): gate.scalar_channels}
@@ -173,7 +173,3 @@ class ConstitutiveNetwork(nn.Module):
 def _mandel_squares(vectors: Tensor) -> Tensor:
     basis = torch.tensor(MANDEL, dtype=vectors.dtype)
     return torch.einsum("aij,pmi,pmj->pma", basis, vectors, vectors)
-
-
-def _connects(a: Irrep, f: Irrep, o: Irrep) -> bool:
-    return o[1] == a[1] * f[1] and abs(a[0] - f[0]) <= o[0] <= a[0] + f[0]

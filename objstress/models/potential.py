@@ -24,7 +24,8 @@ from objstress.nn.products import (
     feature_irreps,
     places,
 )
-from objstress.nn.radial import BesselBasis, smooth_cutoff
+from objstress.nn.radial import BesselBasis, RadialFunctions, smooth_cutoff
+from objstress.nn.readout import ScalarReadout, TensorReadout
 from objstress.symmetry.irreps import Irrep, symmetric_basis
 from objstress.symmetry.point_group import symmetry_group
 
@@ -209,7 +210,7 @@ class Potential(nn.Module):
         """
         self._check_outputs(graph, outputs)
         wanted = set(outputs)
-        batch = graph.batch if getattr(graph, "batch", None) is not None else None
+        batch = getattr(graph, "batch", None)
         size = int(graph.num_graphs) if batch is not None else 1
         if batch is None:
             batch = torch.zeros_like(graph.species)
@@ -358,19 +359,6 @@ class Potential(nn.Module):
         save_potential(self, path)
 
 
-class RadialFunctions(nn.Module):
-    """R_k(r) = sum_n W_kn SiLU(sum_m V_nm b_m(r)), bias in the hidden layer, no envelope."""
-
-    def __init__(self, size: int, hidden: int, out: int, dtype: torch.dtype):
-        super().__init__()
-        self.inner = nn.Parameter(torch.randn(size, hidden, dtype=dtype) / math.sqrt(size))
-        self.bias = nn.Parameter(torch.zeros(hidden, dtype=dtype))
-        self.outer = nn.Parameter(torch.randn(hidden, out, dtype=dtype) * (2 / math.sqrt(hidden)))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return torch.nn.functional.silu(x @ self.inner + self.bias) @ self.outer
-
-
 class Interaction(nn.Module):
     """x' = W [A, A (x) A, A (x) A (x) A, ...] + W' x,  each times a factor of the atom's species.
 
@@ -411,13 +399,13 @@ class Interaction(nn.Module):
         kept = [torch.arange(of[o].start, of[o].stop) for o in outgoing]
         self.register_buffer("kept", torch.cat(kept), persistent=False)
         # What the atom was before, as far as it still is wanted.
-        self.common = [o for o in outgoing if o in before]
+        common = [o for o in outgoing if o in before]
         was, now = places(before), places(outgoing)
-        self.skip = ComponentLinear(self.common, c, c, dtype) if self.common else None
-        if self.common:
+        self.skip = ComponentLinear(common, c, c, dtype) if common else None
+        if common:
             self.skip_species = nn.Parameter(1 + 0.3 * torch.randn(len(s.elements), c, dtype=dtype))
             for name, place in (("was", was), ("now", now)):
-                index = [torch.arange(place[o].start, place[o].stop) for o in self.common]
+                index = [torch.arange(place[o].start, place[o].stop) for o in common]
                 self.register_buffer(name, torch.cat(index), persistent=False)
 
     def forward(self, x: Tensor | None, one_hot: Tensor, sender: Tensor, edges: Tensor) -> Tensor:
@@ -438,34 +426,6 @@ class Interaction(nn.Module):
             kept = self.skip(x[..., self.was]) * (one_hot @ self.skip_species).T[..., None]
             out = out.index_add(2, self.now, kept)
         return out
-
-
-class ScalarReadout(nn.Module):
-    """sum_h w_h SiLU(sum_c W_hc x_c) + sum_c v_c x_c: zero where the features are."""
-
-    def __init__(self, channels: int, hidden: int, out: int, dtype: torch.dtype):
-        super().__init__()
-        self.inner = nn.Parameter(torch.randn(channels, hidden, dtype=dtype) / math.sqrt(channels))
-        self.outer = nn.Parameter(torch.randn(hidden, out, dtype=dtype) / math.sqrt(hidden))
-        self.linear = nn.Parameter(torch.randn(channels, out, dtype=dtype) / math.sqrt(channels))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(n, channels) to (n, out)."""
-        return torch.nn.functional.silu(x @ self.inner) @ self.outer + x @ self.linear
-
-
-class TensorReadout(nn.Module):
-    """sum_c (w_c + [MLP of the scalars]_c) x_c."""
-
-    def __init__(self, channels: int, dtype: torch.dtype):
-        super().__init__()
-        self.gate = ScalarReadout(channels, channels, channels, dtype)
-        self.linear = nn.Parameter(torch.randn(channels, dtype=dtype) / math.sqrt(channels))
-
-    def forward(self, scalars: Tensor, x: Tensor) -> Tensor:
-        """(n, channels) and (channels, n, width) to (n, width)."""
-        weight = self.linear + self.gate(scalars) / math.sqrt(x.shape[0])
-        return torch.einsum("nc,cnm->nm", weight, x)
 
 
 def _rows(values: Tensor, pos: Tensor, create: bool) -> Tensor:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from objstress.graphs.pairs import EdgePairs
-from objstress.symmetry.irreps import Irrep, coupling
+from objstress.symmetry.irreps import Irrep, couples, coupling
 
 Features = dict[Irrep, Tensor]
 
@@ -58,9 +58,7 @@ class GroupConvolution(nn.Module):
         used: set[Irrep] = set()
         for a in irreps_in:
             for f in filter_sizes:
-                outs = [
-                    (l, p) for l, p in irreps_out if p == a[1] * f[1] and l in _range(a[0], f[0])
-                ]
+                outs = [o for o in irreps_out if couples(a, f, o)]
                 if not outs:
                     continue
                 used.add(f)
@@ -186,7 +184,3 @@ class Gate(nn.Module):
         for o, gate in zip(self.gated, gates, strict=True):
             out[o] = torch.sigmoid(gate) * x[o]
         return out
-
-
-def _range(l1: int, l2: int) -> range:
-    return range(abs(l1 - l2), l1 + l2 + 1)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from objstress.nn.convolution import key
 from objstress.nn.filters import GroupFilter
-from objstress.symmetry.irreps import Irrep, coupling
+from objstress.symmetry.irreps import Irrep, couples, coupling
 from objstress.symmetry.point_group import SymmetryGroup
 
 
@@ -42,11 +42,6 @@ def feature_irreps(group: SymmetryGroup, lmax: int, both: bool = False) -> list[
         return [(l, 1) for l in range(lmax + 1)]
     parities = [1, -1] if both else [1]
     return [(l, q * (-1) ** l) for q in parities for l in range(lmax + 1)]
-
-
-def couples(a: Irrep, b: Irrep, o: Irrep) -> bool:
-    """Whether o is contained in a (x) b."""
-    return o[1] == a[1] * b[1] and abs(a[0] - b[0]) <= o[0] <= a[0] + b[0]
 
 
 class ComponentLinear(nn.Module):
@@ -193,7 +188,7 @@ class Message(nn.Module):
         self.weights = nn.Parameter(
             torch.randn(channels, radial, len(ends), dtype=dtype) / torch.tensor(scale, dtype=dtype)
         )
-        self.width_in, self.width_out = width(irreps_in), width(irreps_out)
+        self.width_out = width(irreps_out)
 
     def forward(self, x: Tensor, sender: Tensor, edges: Tensor) -> Tensor:
         """

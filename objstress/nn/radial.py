@@ -42,3 +42,16 @@ class BesselBasis(nn.Module):
         """Lengths (...) in Angstrom, all positive, to values (..., size); no envelope."""
         x = length[..., None]
         return math.sqrt(2 / self.cutoff) * torch.sin(self.n * (math.pi / self.cutoff) * x) / x
+
+
+class RadialFunctions(nn.Module):
+    """R_k(r) = sum_n W_kn SiLU(sum_m V_nm b_m(r)), bias in the hidden layer, no envelope."""
+
+    def __init__(self, size: int, hidden: int, out: int, dtype: torch.dtype):
+        super().__init__()
+        self.inner = nn.Parameter(torch.randn(size, hidden, dtype=dtype) / math.sqrt(size))
+        self.bias = nn.Parameter(torch.zeros(hidden, dtype=dtype))
+        self.outer = nn.Parameter(torch.randn(hidden, out, dtype=dtype) * (2 / math.sqrt(hidden)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.nn.functional.silu(x @ self.inner + self.bias) @ self.outer

@@ -28,3 +28,31 @@ class EnergyReadout(nn.Module):
         """{0e: (nodes, batch, channels, 1)} to (batch,)."""
         scalars = x[(0, 1)].squeeze(-1)
         return (torch.nn.functional.silu(scalars @ self.inner + self.bias) @ self.outer).sum(dim=0)
+
+
+class ScalarReadout(nn.Module):
+    """sum_h w_h SiLU(sum_c W_hc x_c) + sum_c v_c x_c: zero where the features are."""
+
+    def __init__(self, channels: int, hidden: int, out: int, dtype: torch.dtype):
+        super().__init__()
+        self.inner = nn.Parameter(torch.randn(channels, hidden, dtype=dtype) / math.sqrt(channels))
+        self.outer = nn.Parameter(torch.randn(hidden, out, dtype=dtype) / math.sqrt(hidden))
+        self.linear = nn.Parameter(torch.randn(channels, out, dtype=dtype) / math.sqrt(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(n, channels) to (n, out)."""
+        return torch.nn.functional.silu(x @ self.inner) @ self.outer + x @ self.linear
+
+
+class TensorReadout(nn.Module):
+    """sum_c (w_c + [MLP of the scalars]_c) x_c."""
+
+    def __init__(self, channels: int, dtype: torch.dtype):
+        super().__init__()
+        self.gate = ScalarReadout(channels, channels, channels, dtype)
+        self.linear = nn.Parameter(torch.randn(channels, dtype=dtype) / math.sqrt(channels))
+
+    def forward(self, scalars: Tensor, x: Tensor) -> Tensor:
+        """(n, channels) and (channels, n, width) to (n, width)."""
+        weight = self.linear + self.gate(scalars) / math.sqrt(x.shape[0])
+        return torch.einsum("nc,cnm->nm", weight, x)

@@ -67,6 +67,11 @@ def character(irrep: Irrep, operations: np.ndarray) -> np.ndarray:
     return np.where(sign > 0, 1.0, float(p)) * total
 
 
+def couples(a: Irrep, b: Irrep, o: Irrep) -> bool:
+    """Whether o is contained in a (x) b."""
+    return o[1] == a[1] * b[1] and abs(a[0] - b[0]) <= o[0] <= a[0] + b[0]
+
+
 @cache
 def coupling(l1: int, l2: int, l3: int) -> np.ndarray:
     """Clebsch-Gordan coupling w of e3nn, sum of squares one, shape (2l1+1, 2l2+1, 2l3+1)."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import inspect
 import re
 import textwrap
@@ -27,6 +26,7 @@ from objstress.errors import InputError
 from objstress.models.potential import PotentialSettings
 from objstress.training.balancing import Balancer, GradNorm, SoftAdapt, TwoStage
 from objstress.training.frames import TARGETS, check_keys
+from objstress.yaml_files import explain, read_mapping
 
 
 class _Strict(BaseModel):
@@ -191,14 +191,8 @@ def read_settings(path: str | Path) -> FitSettings:
             key is named).
     """
     path = Path(path)
-    if not path.is_file():
-        raise InputError(f"{path}: no such file of settings")
-    try:
-        content = yaml.safe_load(path.read_text())
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not YAML ({' '.join(str(error).split())})") from None
-    if not isinstance(content, dict):
-        raise InputError(f"{path}: settings are a mapping; see `objstress settings potential`")
+    otherwise = "settings are a mapping; see `objstress settings potential`"
+    content = read_mapping(path, "file of settings", otherwise)
     try:
         found = settings_from(content)
     except InputError as error:
@@ -220,27 +214,12 @@ def settings_from(content: dict[str, Any]) -> FitSettings:
     try:
         found = FitSettings.model_validate(content)
     except ValidationError as error:
-        raise InputError(_explain(error)) from None
+        raise InputError(explain(error, FitSettings)) from None
     check_keys(found.keys)
     if isinstance(found.validation, float) and not 0 < found.validation < 1:
         raise InputError(f"validation: {found.validation:g} is no part between 0 and 1, nor a file")
     found.balancing.build(found.tasks)
     return found
-
-
-def _explain(error: ValidationError) -> str:
-    # A misspelt required key is also a missing one: the unknown key says more.
-    unknown = [e for e in error.errors() if e["type"] == "extra_forbidden"]
-    first = (unknown or error.errors())[0]
-    place = ".".join(str(part) for part in first["loc"])
-    if not unknown:
-        return f"{place}: {first['msg'].lower()}"
-    model: Any = FitSettings
-    for part in first["loc"][:-1]:
-        model = model.model_fields[part].annotation
-    known = list(model.model_fields)
-    near = difflib.get_close_matches(str(first["loc"][-1]), known, n=1, cutoff=0.0)
-    return f"unknown key {place!r}; did you mean {near[0]!r}?"
 
 
 def settings_text(data: str = "train.extxyz") -> str:
