@@ -9,9 +9,6 @@ arXiv:2205.06643, in the folder `--data`.
 from __future__ import annotations
 
 import argparse
-import os
-import subprocess
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +16,7 @@ import numpy as np
 import torch
 from ase.io import read
 
+from benchmarks import mace_runs
 from objstress.claims import Claim, claims_table
 from objstress.demo.silicon import environment
 from objstress.files import write_json
@@ -30,58 +28,10 @@ CHANNELS, CUTOFF, BATCH = 32, 5.0, 5
 KEYS = {"energy": "energy", "forces": "forces"}
 
 
-def start_mace(python: str, data: Path, epochs: int, folder: Path) -> subprocess.Popen:
-    """mace-torch in a process of its own: 0e + 1o features, correlation 3, its stage two."""
-    command = [
-        str(Path(python).with_name("mace_run_train")),
-        "--name=acac",
-        f"--train_file={data / 'train_300K.xyz'}",
-        "--valid_fraction=0.05",
-        "--E0s=average",
-        "--energy_key=energy",
-        "--forces_key=forces",
-        "--model=MACE",
-        f"--num_channels={CHANNELS}",
-        "--max_L=1",
-        "--correlation=3",
-        f"--r_max={CUTOFF}",
-        "--max_ell=3",
-        "--num_interactions=2",
-        f"--batch_size={BATCH}",
-        "--valid_batch_size=25",
-        f"--max_num_epochs={epochs}",
-        "--swa",
-        f"--start_swa={int(0.75 * epochs)}",
-        "--swa_energy_weight=1000",
-        "--swa_forces_weight=100",
-        "--forces_weight=1000",
-        "--energy_weight=40",
-        "--ema",
-        "--ema_decay=0.99",
-        "--amsgrad",
-        "--lr=0.01",
-        "--default_dtype=float32",
-        "--device=cpu",
-        "--seed=1",
-        f"--work_dir={folder}",
-    ]
-    variables = os.environ | {
-        "OMP_NUM_THREADS": "1",
-        "MKL_NUM_THREADS": "1",
-        "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD": "1",
-    }
-    with open(folder / "log.txt", "w") as log:
-        # A session of its own: schedulers that share the cores by session treat both alike.
-        return subprocess.Popen(
-            command, stdout=log, stderr=log, env=variables, start_new_session=True
-        )
-
-
 def test_mace(python: str, data: Path, folder: Path) -> dict[str, Any]:
     """Errors on the test set of the model that mace-torch has left, and how many weights it has."""
-    model = next(folder.rglob("acac_stagetwo.model"), None) or next(folder.rglob("acac.model"))
-    out = folder / "predicted.xyz"
-    subprocess.run(
+    model, out = mace_runs.trained_model(folder), folder / "predicted.xyz"
+    mace_runs.run(
         [
             str(Path(python).with_name("mace_eval_configs")),
             f"--configs={data / 'test_MD_300K.xyz'}",
@@ -90,40 +40,18 @@ def test_mace(python: str, data: Path, folder: Path) -> dict[str, Any]:
             "--device=cpu",
             "--default_dtype=float32",
             "--batch_size=25",
-        ],
-        check=True,
-        env=os.environ | {"TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD": "1"},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+        ]
     )
     energy, forces = [], []
     for found, label in zip(read(out, ":"), read(data / "test_MD_300K.xyz", ":"), strict=True):
         gap = found.info["MACE_energy"] - label.get_potential_energy()
         energy.append(gap / len(label))
         forces.append(found.arrays["MACE_forces"] - label.get_forces())
-    count = "import sys, torch; print(sum(p.numel() for p in torch.load(sys.argv[1], "
-    count += "map_location='cpu', weights_only=False).parameters()))"
-    weights = subprocess.run(
-        [python, "-W", "ignore", "-c", count, str(model)],
-        check=True,
-        capture_output=True,
-        text=True,
-    )
     return {
         "energy_meV_per_atom": 1e3 * float(np.sqrt(np.mean(np.square(energy)))),
         "forces_meV_per_A": 1e3 * float(np.sqrt(np.mean(np.square(forces)))),
-        "weights": int(weights.stdout.split()[-1]),
+        "weights": mace_runs.number_of_weights(python, model),
     }
-
-
-def minutes_of(log: Path) -> float:
-    """From the start of the training to its end, by the times in mace-torch's log."""
-    times = [
-        datetime.strptime(line[:23], "%Y-%m-%d %H:%M:%S.%f")
-        for line in log.read_text().splitlines()
-        if "Started training" in line or "Training complete" in line
-    ]
-    return (times[-1] - times[0]).total_seconds() / 60
 
 
 def train_ours(data: Path, minutes: float, file: Path) -> None:
@@ -172,13 +100,21 @@ def main() -> None:
     data = arguments.data.resolve()
     file = folder / "acac.potential"
     if not file.is_file():
-        other = start_mace(arguments.mace, data, arguments.epochs, folder)
+        other = mace_runs.start_training(
+            arguments.mace,
+            data / "train_300K.xyz",
+            folder,
+            channels=CHANNELS,
+            cutoff=CUTOFF,
+            batch_size=BATCH,
+            epochs=arguments.epochs,
+        )
         train_ours(data, arguments.minutes, file)
         if other.wait() != 0:
             raise SystemExit(f"mace-torch failed, see {folder / 'log.txt'}")
     ours = test_ours(data, file)
     theirs = test_mace(arguments.mace, data, folder) | {
-        "minutes": minutes_of(folder / "log.txt"),
+        "minutes": mace_runs.minutes_of(folder),
         "epochs": arguments.epochs,
     }
     name = (

@@ -16,6 +16,7 @@ from objstress.teachers.labels import read_labels
 from objstress.teachers.relaxation import relaxed_crystal
 from objstress.training.potential_fit import train_potential
 from objstress.training.settings import settings_from
+from tests.conftest import DATA, SHARED
 
 
 class TestRelaxedCrystal:
@@ -38,6 +39,9 @@ class TestRelaxedCrystal:
         atoms = found.to_ase_atoms()
         atoms.calc = LennardJones(rc=4.0, smooth=True)
         assert np.abs(atoms.get_forces()).max() < 1e-4
+
+
+SILICON = SHARED / "dft-solids"
 
 
 def copper_frames():
@@ -109,6 +113,29 @@ class TestChain:
         assert np.allclose(again["stiffness_GPa"], report["stiffness_GPa"], rtol=1e-9)
         with pytest.raises(InputError, match="another samples"):
             run_chain(data, structure, out, **(common | {"samples": 41}))
+
+    @pytest.mark.skipif(not SILICON.exists(), reason="the DFT set is not there")
+    def test_from_a_dft_set_of_silicon(self, tmp_path):
+        pytest.importorskip("objstress.fem")
+        from objstress.demo.chain import run_chain
+
+        report = run_chain(
+            SILICON / "Si-train.extxyz",
+            DATA / "silicon.cif",
+            tmp_path / "out",
+            test=SILICON / "Si-test.extxyz",
+            minutes=0.7,
+            samples=40,
+            max_strain=0.03,
+            say=lambda text: None,
+        )
+        assert report["point_group"] == "m-3m"
+        assert report["plate"][-1]["load"] == 1.0
+        # Of DFT roughly: PBE's lattice, 5.468 Angstrom in the set; a minute's training.
+        volume = np.linalg.det(report["lattice_A"])
+        assert abs(4 * volume) ** (1 / 3) == pytest.approx(5.468, rel=0.01)
+        assert report["errors_of_the_potential"]["targets"]["energy"]["rmse"] < 0.1
+        assert report["stiffness_GPa"][0][0] == pytest.approx(156, rel=0.3)
 
     def test_bad_input_is_refused_before_the_training(self, inputs):
         from objstress.demo.chain import run_chain

@@ -32,6 +32,7 @@ BELOW = {
     },
     "fem": {"errors", "files", "laws", "symmetry", "yaml_files"},
     "dynamics": {"claims", "errors", "files", "graphs", "models", "symmetry"},
+    "properties": {"errors", "laws", "symmetry", "teachers"},
     "spectra": {"errors", "files", "graphs", "models", "symmetry"},
 }
 

@@ -1,0 +1,256 @@
+"""What the elastic constants of a crystal are, and what follows from them, from one structure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from ase import Atoms
+from pymatgen.core import Structure
+from pymatgen.io.ase import AseAtomsAdaptor
+from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
+
+from objstress.errors import InputError
+from objstress.laws.base import MaterialLaw, StrainEnergyLaw
+from objstress.laws.elasticity import third_order_stiffness
+from objstress.laws.files import load_law
+from objstress.properties.averages import (
+    Averages,
+    Stability,
+    Thermal,
+    as_tensor,
+    as_voigt,
+    averages,
+    born_stability,
+    cauchy_pressures,
+    thermal,
+    to_dict,
+    zener_ratio,
+)
+from objstress.properties.directions import Extremes, extremes
+from objstress.properties.frames import ieee_rotation, turned_structure, turned_tensor
+from objstress.properties.response import harmonic_response
+from objstress.properties.waves import SoundWaves, sound_waves
+from objstress.symmetry.crystal import primitive_cell, read_structure
+from objstress.symmetry.point_group import PointGroup
+from objstress.symmetry.tensor_forms import TensorForm
+from objstress.teachers.calculators import CALCULATORS, make_calculator
+from objstress.teachers.deformation import find_deformation
+from objstress.teachers.relaxation import relaxed_crystal
+
+Ions = Literal["relaxed", "clamped"]
+FORCES = 1e-7
+"""eV/Angstrom, left in the relaxed crystal."""
+
+
+@dataclass(frozen=True)
+class CrystalProperties:
+    """Elastic constants of a crystal, in GPa, and what follows from them.
+
+    Attributes:
+        structure: the primitive cell free of stress under the model, in the frame it came in.
+        point_group: in that frame.
+        space_group: symbol and number.
+        model: what was asked.
+        ions: relaxed, or clamped (the ions only follow the cell).
+        stiffness: 6 x 6 Voigt in the structure's own frame, of exactly the crystal's form.
+        to_ieee: Q, v_IEEE = Q v.
+        stiffness_ieee: 6 x 6 Voigt in the standard frame.
+        asymmetry: largest part that the point group forbids, of the largest constant, before it
+            was taken out: the noise of the model.
+        least_ion_stiffness: smallest eigenvalue of the force constants at fixed cell,
+            eV/Angstrom^2; negative where the ions leave their places; None for one atom or a law.
+        third_order: Brugger's constants (6, 6, 6) in the structure's own frame, of a law.
+    """
+
+    structure: Structure
+    point_group: PointGroup
+    space_group: tuple[str, int]
+    model: str
+    ions: str
+    stiffness: np.ndarray
+    to_ieee: np.ndarray
+    stiffness_ieee: np.ndarray
+    asymmetry: float
+    least_ion_stiffness: float | None = None
+    third_order: np.ndarray | None = None
+
+    @property
+    def stability(self) -> Stability:
+        """Born's condition; unstable crystals have no averages, extremes or waves."""
+        return born_stability(self.stiffness)
+
+    @property
+    def averages(self) -> Averages | None:
+        """Voigt, Reuss and Hill; None of an unstable crystal, as are the next ones."""
+        return averages(self.stiffness) if self.stability.stable else None
+
+    @property
+    def thermal(self) -> Thermal | None:
+        """Sound speeds of the polycrystal, Debye temperature, limits of heat conduction."""
+        return thermal(self.stiffness, self.structure) if self.stability.stable else None
+
+    @property
+    def extremes(self) -> dict[str, Extremes] | None:
+        """Of E, G, nu and the linear compressibility; directions in the structure's frame."""
+        return extremes(self.stiffness) if self.stability.stable else None
+
+    def sound_waves(self, directions: np.ndarray) -> SoundWaves:
+        """See `sound_waves`; directions in the structure's own frame."""
+        return sound_waves(self.stiffness, float(self.structure.density), directions)
+
+    def form(self) -> list[list[str]]:
+        """Zeros and equalities of C in the standard frame: rows of "c11", "0", "(c11 - c12)/2"."""
+        return TensorForm(self.point_group.rotated(self.to_ieee), "elastic").table("c")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything as numbers, lists and texts; keys name their units."""
+        stability = self.stability
+        result: dict[str, Any] = {
+            "formula": self.structure.composition.reduced_formula,
+            "point_group": self.point_group.symbol,
+            "crystal_system": self.point_group.crystal_system,
+            "space_group": {"symbol": self.space_group[0], "number": self.space_group[1]},
+            "model": self.model,
+            "ions": self.ions,
+            "atoms": len(self.structure),
+            "lattice_A": self.structure.lattice.matrix.tolist(),
+            "density_g_per_cm3": float(self.structure.density),
+            "stiffness_GPa": self.stiffness.tolist(),
+            "to_ieee": self.to_ieee.tolist(),
+            "stiffness_ieee_GPa": self.stiffness_ieee.tolist(),
+            "form_ieee": self.form(),
+            "asymmetry": self.asymmetry,
+            "least_ion_stiffness_eV_per_A2": self.least_ion_stiffness,
+            "stable": stability.stable and (self.least_ion_stiffness or 0.0) >= 0,
+            "stability": to_dict(stability),
+            "cauchy_pressures_ieee_GPa": cauchy_pressures(self.stiffness_ieee),
+        }
+        if self.point_group.crystal_system == "cubic":
+            result["zener_ratio"] = zener_ratio(self.stiffness_ieee)
+        if self.third_order is not None:
+            result["third_order_GPa"] = self.third_order.tolist()
+        means, heat, ends = self.averages, self.thermal, self.extremes
+        if means is not None and heat is not None and ends is not None:
+            result["averages"] = to_dict(means)
+            result["thermal"] = to_dict(heat)
+            result["extremes"] = {name: to_dict(e) for name, e in ends.items()}
+        return result
+
+
+def crystal_properties(
+    structure: Structure | Atoms | str | Path | None,
+    model: Any,
+    arguments: dict[str, Any] | None = None,
+    ions: Ions = "relaxed",
+) -> CrystalProperties:
+    r"""The elastic constants of a crystal under a model, and what follows from them.
+
+        C = d^2 W / dE dE / V0 at no stress,   projected on the point group (`TensorForm`)
+
+    The cell is relaxed and differenced in its standard frame and turned back, so that a crystal
+    that is turned, or given by another cell, gives the same tensor, turned.
+
+    Args:
+        structure: a file, a pymatgen structure or ASE atoms; None takes a law's own crystal.
+        model: an ASE calculator; a name for `make_calculator` with its `arguments`; a law, or a
+            file of one (.law) or of a potential (.potential).
+        ions: relaxed follows the forces inside the cell, clamped does not. A law has those of its
+            labels.
+
+    Raises:
+        InputError: see `read_structure`, `relaxed_crystal`, `make_calculator`, `load_law`; a law of
+            another crystal or of other ions.
+    """
+    if ions not in ("relaxed", "clamped"):
+        raise InputError(f"ions = {ions!r}: give 'relaxed' or 'clamped'")
+    if isinstance(model, str | Path) and Path(model).suffix == ".law":
+        model = load_law(model)
+    if isinstance(model, MaterialLaw):
+        return _of_law(structure, model, ions)
+    if structure is None:
+        raise InputError("give the structure of the crystal")
+    cell = primitive_cell(read_structure(structure))
+    q = ieee_rotation(cell)
+    name, calculator = _calculator(model, arguments)
+    cell = relaxed_crystal(turned_structure(cell, q), calculator, fmax=FORCES)
+    response = harmonic_response(cell, calculator)
+    group = PointGroup.from_structure(cell)
+    least = None
+    if len(cell) > 1:
+        least = float(response.stiffness_of_ions[0])
+    found = response.relaxed if ions == "relaxed" else response.clamped
+    return _result(turned_structure(cell, q.T), group, q, name, ions, found, least)
+
+
+def _of_law(structure: Any, law: MaterialLaw, ions: str) -> CrystalProperties:
+    own, group = getattr(law, "structure", None), getattr(law, "point_group", None)
+    if not isinstance(law, StrainEnergyLaw) or own is None or group is None:
+        raise InputError("this law knows no crystal; its stiffness() is all that it can say")
+    trained = getattr(law, "metadata", {}).get("ions", ions)
+    if trained != ions:
+        raise InputError(f"this law is of {trained} ions; ask for ions = {trained!r}")
+    turn = np.eye(3)
+    if structure is not None:
+        cell = primitive_cell(read_structure(structure))
+        f, _ = find_deformation(AseAtomsAdaptor.get_atoms(cell, msonable=False), own)
+        left, _, right = np.linalg.svd(f)
+        turn = left @ right
+    q = ieee_rotation(own)
+    found = as_voigt(turned_tensor(as_tensor(law.stiffness()), q))
+    third = third_order_stiffness(law) if structure is None else None
+    return _result(
+        turned_structure(own, turn),
+        group.rotated(q),
+        q @ turn.T,
+        type(law).__name__,
+        ions,
+        found,
+        None,
+        third,
+    )
+
+
+def _result(
+    structure: Structure,
+    group: PointGroup,
+    q: np.ndarray,
+    model: str,
+    ions: str,
+    stiffness: np.ndarray,
+    least: float | None,
+    third: np.ndarray | None = None,
+) -> CrystalProperties:
+    """Group and stiffness in the standard frame, the structure in its own."""
+    tensor = as_tensor(stiffness)
+    exact = TensorForm(group, "elastic").project(tensor)
+    analyzer = SpacegroupAnalyzer(structure, symprec=1e-2)
+    return CrystalProperties(
+        structure=structure,
+        point_group=group.rotated(q.T),
+        space_group=(analyzer.get_space_group_symbol(), analyzer.get_space_group_number()),
+        model=model,
+        ions=ions,
+        stiffness=as_voigt(turned_tensor(exact, q.T)),
+        to_ieee=q,
+        stiffness_ieee=as_voigt(exact),
+        asymmetry=float(np.abs(tensor - exact).max() / np.abs(exact).max()),
+        least_ion_stiffness=least,
+        third_order=third,
+    )
+
+
+def _calculator(model: Any, arguments: dict[str, Any] | None) -> tuple[str, Any]:
+    if not isinstance(model, str | Path):
+        return type(model).__name__, model
+    name = str(model)
+    if Path(name).suffix == ".potential":
+        return Path(name).name, make_calculator("potential", {"potential": name})
+    if name not in CALCULATORS and ":" not in name:
+        raise InputError(
+            f"unknown model {name!r}: give a .law or .potential file, module:Class, or one of "
+            + ", ".join(CALCULATORS)
+        )
+    return name, make_calculator(name, arguments)

@@ -1,0 +1,132 @@
+"""Elastic constants and force constants of a crystal, by differences of a calculator's answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from ase.units import GPa
+from pymatgen.core import Structure
+from pymatgen.io.ase import AseAtomsAdaptor
+from scipy.linalg import sqrtm
+
+from objstress.errors import InputError
+from objstress.symmetry.tensors import from_mandel, mandel_to_voigt, to_mandel
+
+STRAIN = 1e-3
+"""Green-Lagrange strain of the differences (Mandel)."""
+DISPLACEMENT = 5e-3
+"""Displacement of the differences, Angstrom."""
+
+
+@dataclass(frozen=True)
+class HarmonicResponse:
+    r"""Second derivatives of the energy of one cell by strain E and displacements u.
+
+        W(E, u) = W0 + V0 / 2 E:C:E + u L E + u K u / 2,     x = F (X + u), E = (F^T F - I) / 2
+        C_relaxed = C - L^T K^+ L / V0
+
+    K^+ is the inverse on what is no common shift: ions follow the strain until no force is left.
+    Born and Huang, Dynamical Theory of Crystal Lattices, section 11; Wu, Vanderbilt and Hamann,
+    Phys. Rev. B 72, 035105 (2005), equation (16).
+
+    Attributes:
+        clamped: C with ions that only follow the cell, 6 x 6 Voigt, GPa.
+        internal_strain: L (3 n, 6), Mandel, eV/Angstrom.
+        force_constants: K (3 n, 3 n), eV/Angstrom^2.
+        volume: V0, Angstrom^3.
+    """
+
+    clamped: np.ndarray
+    internal_strain: np.ndarray
+    force_constants: np.ndarray
+    volume: float
+
+    @property
+    def stiffness_of_ions(self) -> np.ndarray:
+        """Eigenvalues of K but those of the three common shifts, eV/Angstrom^2, rising.
+
+        A negative one: the crystal falls apart into another structure of the same cell.
+        """
+        shifts = self._shifts
+        rest = np.eye(len(shifts)) - shifts @ shifts.T
+        values = np.linalg.eigvalsh(rest @ self.force_constants @ rest)
+        return np.sort(np.delete(values, np.argsort(np.abs(values))[:3]))
+
+    @property
+    def relaxed(self) -> np.ndarray:
+        """C with ions that follow until no force is left, 6 x 6 Voigt, GPa."""
+        shifts = self._shifts
+        # Shifts get a stiffness of their own, which L, free of them, never meets.
+        size = float(np.abs(self.force_constants).max()) or 1.0
+        k = self.force_constants + size * shifts @ shifts.T
+        l = self.internal_strain - shifts @ (shifts.T @ self.internal_strain)
+        soft = l.T @ np.linalg.solve(k, l) / self.volume / GPa
+        return self.clamped - mandel_to_voigt((soft + soft.T) / 2)
+
+    @property
+    def _shifts(self) -> np.ndarray:
+        number = len(self.force_constants) // 3
+        return np.tile(np.eye(3), (number, 1)) / np.sqrt(number)
+
+
+def harmonic_response(
+    structure: Structure,
+    calculator: Any,
+    strain: float = STRAIN,
+    displacement: float = DISPLACEMENT,
+) -> HarmonicResponse:
+    """Central differences of stress and forces: 12 strained cells, 6 n displaced ones.
+
+    The error is of the square of the steps, whose frame is that of the cell.
+
+    Args:
+        structure: without forces and stress under the calculator, see `relaxed_crystal`.
+        calculator: of ASE, with stress.
+
+    Raises:
+        InputError: a calculator without stress.
+    """
+    cell = AseAtomsAdaptor.get_atoms(structure, msonable=False)
+    cell = Atoms(cell.numbers, cell.positions, cell=cell.cell, pbc=True)
+    stress, pull = np.zeros((6, 6)), np.zeros((3 * len(cell), 6))
+    for a, axis in enumerate(np.eye(6)):
+        (s1, f1), (s2, f2) = (_strained(cell, calculator, sign * strain * axis) for sign in (1, -1))
+        stress[:, a] = (s1 - s2) / (2 * strain)
+        pull[:, a] = -(f1 - f2) / (2 * strain)
+    constants = np.zeros((3 * len(cell), 3 * len(cell)))
+    for k in range(len(constants)):
+        forces = []
+        for sign in (1, -1):
+            atoms = cell.copy()
+            atoms.positions[k // 3, k % 3] += sign * displacement
+            atoms.calc = calculator
+            forces.append(atoms.get_forces().ravel())
+        constants[:, k] = -(forces[0] - forces[1]) / (2 * displacement)
+    return HarmonicResponse(
+        clamped=mandel_to_voigt((stress + stress.T) / 2) / GPa,
+        internal_strain=pull,
+        force_constants=(constants + constants.T) / 2,
+        volume=float(cell.get_volume()),
+    )
+
+
+def _strained(cell: Atoms, calculator: Any, strain: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Second Piola-Kirchhoff stress (Mandel, eV/Angstrom^3) and -dW/du (3 n)."""
+    f = np.real(sqrtm(np.eye(3) + 2 * from_mandel(strain)))
+    atoms = cell.copy()
+    atoms.set_cell(cell.cell.array @ f.T, scale_atoms=True)
+    atoms.calc = calculator
+    try:
+        cauchy = atoms.get_stress(voigt=False)
+    except NotImplementedError:
+        raise InputError(
+            f"{type(calculator).__name__} gives no stress; elastic constants need one"
+        ) from None
+    inverse = np.linalg.inv(f)
+    return (
+        to_mandel(np.linalg.det(f) * inverse @ cauchy @ inverse.T),
+        (atoms.get_forces() @ f).ravel(),
+    )

@@ -1,0 +1,322 @@
+"""Elastic properties: closed forms, frames, and calculators."""
+
+import json
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import bulk
+from ase.calculators.calculator import Calculator
+from ase.calculators.emt import EMT
+from pymatgen.core import Structure
+from scipy.spatial.transform import Rotation
+
+from objstress.errors import InputError
+from objstress.laws.elasticity import (
+    cubic_stiffness,
+    elastic_differences,
+    elastic_strains,
+    youngs_modulus,
+)
+from objstress.properties.averages import (
+    as_tensor,
+    as_voigt,
+    averages,
+    born_stability,
+    cauchy_pressures,
+    thermal,
+    zener_ratio,
+)
+from objstress.properties.crystal import crystal_properties
+from objstress.properties.directions import (
+    extremes,
+    half_sphere,
+    linear_compressibility,
+    poissons_ratio,
+    shear_modulus,
+)
+from objstress.properties.frames import turned_tensor
+from objstress.properties.response import harmonic_response
+from objstress.properties.waves import sound_waves
+from objstress.symmetry.point_group import PointGroup
+from objstress.symmetry.tensor_forms import TensorForm
+from objstress.teachers.label import label_strains
+from objstress.teachers.labels import read_labels
+from objstress.teachers.relaxation import relaxed_crystal
+from tests.conftest import DATA
+
+# GPa and g/cm^3 at room temperature: Simmons and Wang, Single Crystal Elastic Constants (1971).
+CUBIC = {
+    "Al": (106.8, 60.4, 28.3, 2.697),
+    "Cu": (168.4, 121.4, 75.4, 8.932),
+    "Ni": (246.5, 147.3, 124.7, 8.907),
+    "Si": (165.7, 63.9, 79.6, 2.329),
+}
+SILICON = DATA / "silicon.cif"
+
+
+def triclinic(seed=0):
+    """A stable stiffness without any symmetry."""
+    a = np.random.default_rng(seed).normal(size=(6, 6))
+    c = a @ a.T * 10 + np.diag([100.0] * 3 + [40.0] * 3)
+    c[:3, :3] += 50
+    return c
+
+
+class TestClosedForms:
+    @pytest.mark.parametrize("name", CUBIC)
+    def test_youngs_modulus_of_cubic_crystals(self, name):
+        c11, c12, c44, _ = CUBIC[name]
+        c = cubic_stiffness(c11, c12, c44)
+        s11 = (c11 + c12) / ((c11 - c12) * (c11 + 2 * c12))
+        s12, s44 = -c12 / ((c11 - c12) * (c11 + 2 * c12)), 1 / c44
+        j = s11 - s12 - s44 / 2
+        for n, q in (((1, 0, 0), 0), ((1, 1, 0), 1 / 4), ((1, 1, 1), 1 / 3)):
+            assert youngs_modulus(c, n) == pytest.approx(1 / (s11 - 2 * j * q), rel=1e-12)
+        found = extremes(c)["young"]
+        assert found.least == pytest.approx(1 / s11, rel=1e-9)
+        assert found.largest == pytest.approx(1 / (s11 - 2 * j / 3), rel=1e-9)
+
+    @pytest.mark.parametrize("name", CUBIC)
+    def test_sound_in_cubic_crystals(self, name):
+        c11, c12, c44, rho = CUBIC[name]
+        expected = {
+            (1, 0, 0): (c44, c44, c11),
+            (1, 1, 0): (*sorted((c44, (c11 - c12) / 2)), (c11 + c12 + 2 * c44) / 2),
+            (1, 1, 1): (*2 * [(c11 - c12 + c44) / 3], (c11 + 2 * c12 + 4 * c44) / 3),
+        }
+        waves = sound_waves(cubic_stiffness(c11, c12, c44), rho, list(expected))
+        moduli = np.array(list(expected.values()))
+        np.testing.assert_allclose(waves.speed, np.sqrt(moduli / rho), rtol=1e-12)
+        np.testing.assert_allclose(waves.longitudinal[:, 2], 1, atol=1e-9)
+
+    def test_zener_pugh_and_cauchy(self):
+        c = cubic_stiffness(168.4, 121.4, 75.4)
+        assert zener_ratio(c) == pytest.approx(2 * 75.4 / (168.4 - 121.4))
+        assert cauchy_pressures(c)["C12 - C66"] == pytest.approx(121.4 - 75.4)
+
+    def test_averages_of_cubic_crystals(self):
+        c11, c12, c44, _ = CUBIC["Cu"]
+        found = averages(cubic_stiffness(c11, c12, c44))
+        bulk_modulus = (c11 + 2 * c12) / 3
+        voigt = (c11 - c12 + 3 * c44) / 5
+        reuss = 5 * (c11 - c12) * c44 / (4 * c44 + 3 * (c11 - c12))
+        assert found.voigt.bulk == pytest.approx(bulk_modulus)
+        assert found.reuss.bulk == pytest.approx(bulk_modulus)
+        assert found.voigt.shear == pytest.approx(voigt)
+        assert found.reuss.shear == pytest.approx(reuss)
+        assert found.hill.shear == pytest.approx((voigt + reuss) / 2)
+        assert found.universal_anisotropy == pytest.approx(5 * voigt / reuss - 5)
+        k, g = found.hill.bulk, found.hill.shear
+        assert found.hill.young == pytest.approx(9 * k * g / (3 * k + g))
+        assert found.hill.poisson == pytest.approx((3 * k - 2 * g) / (2 * (3 * k + g)))
+        assert found.pugh_ratio == pytest.approx(k / g)
+
+    def test_debye_temperature_of_silicon(self):
+        structure = Structure.from_file(SILICON)
+        silicon = thermal(cubic_stiffness(*CUBIC["Si"][:3]), structure)
+        # 645 K by heat capacity at 0 K (Kittel); the elastic one is 640 to 650 K.
+        assert silicon.debye_temperature == pytest.approx(645, rel=0.02)
+        v = silicon.mean * 1e3
+        number = len(structure) / (structure.volume * 1e-30)
+        by_hand = 1.054571817e-34 / 1.380649e-23 * v * (6 * np.pi**2 * number) ** (1 / 3)
+        assert silicon.debye_temperature == pytest.approx(by_hand, rel=1e-3)
+
+
+class TestDirections:
+    def test_moduli_answer_a_test_bar(self):
+        """A bar pulled along n, by its compliance matrix in axes of its own."""
+        c, q = triclinic(), Rotation.random(rng=np.random.default_rng(3)).as_matrix()
+        s = np.linalg.inv(as_voigt(turned_tensor(as_tensor(c), q)))
+        n, m = q[0], q[1]
+        assert youngs_modulus(c, n) == pytest.approx(1 / s[0, 0])
+        assert poissons_ratio(c, n, m) == pytest.approx(-s[0, 1] / s[0, 0])
+        assert shear_modulus(c, n, m) == pytest.approx(1 / s[5, 5])
+        assert linear_compressibility(c, n) == pytest.approx(s[0, :3].sum())
+
+    @pytest.mark.parametrize("seed", range(3))
+    def test_nothing_lies_beyond_the_extremes(self, seed):
+        c, rng = triclinic(seed), np.random.default_rng(seed)
+        n, m = rng.normal(size=(2, 20000, 3))
+        found = extremes(c)
+        samples = {
+            "young": youngs_modulus(c, n),
+            "compressibility": linear_compressibility(c, n),
+            "shear": shear_modulus(c, n, m),
+            "poisson": poissons_ratio(c, n, m),
+        }
+        for name, values in samples.items():
+            e, width = found[name], np.ptp(values)
+            assert values.min() >= e.least - 1e-9 * width
+            assert values.max() <= e.largest + 1e-9 * width
+            # And they are met: 20,000 random pairs come near.
+            assert e.least == pytest.approx(values.min(), abs=0.03 * width)
+            assert e.largest == pytest.approx(values.max(), abs=0.03 * width)
+        for name, function in (("shear", shear_modulus), ("poisson", poissons_ratio)):
+            e = found[name]
+            assert function(c, e.least_n, e.least_m) == pytest.approx(e.least)
+            assert function(c, e.largest_n, e.largest_m) == pytest.approx(e.largest)
+
+    def test_an_isotropic_body_has_no_direction(self):
+        found = extremes(cubic_stiffness(200.0, 100.0, 50.0))
+        for e in found.values():
+            assert e.least == pytest.approx(e.largest, rel=1e-10)
+
+
+class TestWaves:
+    def test_energy_runs_along_the_gradient_of_the_frequency(self):
+        c, n, h = triclinic(), np.array([0.3, -0.5, 0.81]), 1e-5
+        waves = sound_waves(c, 3.0, n)
+        for axis in range(3):
+            step = np.eye(3)[axis] * h
+            k = [n + step, n - step]  # omega(k) = v(k / |k|) |k|
+            omega = [sound_waves(c, 3.0, x).speed * np.linalg.norm(x) for x in k]
+            gradient = (omega[0] - omega[1]) / (2 * h)
+            np.testing.assert_allclose(
+                waves.group_velocity[:, axis], gradient, rtol=1e-5, atol=1e-6
+            )
+        along = waves.group_velocity @ waves.directions
+        np.testing.assert_allclose(along, waves.speed, rtol=1e-12)
+
+    def test_unstable_crystals_and_no_density_are_refused(self):
+        with pytest.raises(InputError, match="a wave does not run"):
+            sound_waves(cubic_stiffness(100.0, 120.0, 50.0), 3.0, half_sphere(200))
+        with pytest.raises(InputError, match="density"):
+            sound_waves(triclinic(), 0.0, [1, 0, 0])
+
+
+class TestStability:
+    def test_names_the_strain_along_which_an_unstable_crystal_falls(self):
+        found = born_stability(cubic_stiffness(100.0, 120.0, 50.0))
+        assert not found.stable
+        assert found.eigenvalues[0] == pytest.approx(-20)
+        assert abs(np.trace(found.softest_strain)) < 1e-12
+        assert np.abs(found.softest_strain - np.diag(np.diag(found.softest_strain))).max() < 1e-12
+
+    def test_shear_moduli_count_as_mandels(self):
+        assert born_stability(cubic_stiffness(200.0, 100.0, 30.0)).eigenvalues[0] == pytest.approx(
+            60
+        )
+
+
+def turned(atoms, q):
+    atoms = atoms.copy()
+    atoms.set_cell(atoms.cell.array @ q.T, scale_atoms=True)
+    return atoms
+
+
+class TestCrystalProperties:
+    def test_relaxed_ions_are_those_of_relaxing_strained_cells(self, tmp_path):
+        """The Schur complement against relaxations, label by label."""
+        found = crystal_properties(SILICON, "kumagai")
+        clamped = crystal_properties(SILICON, "kumagai", ions="clamped")
+        assert clamped.stiffness[3, 3] > 1.2 * found.stiffness[3, 3]
+        crystal = relaxed_crystal(SILICON, "kumagai")
+        file = tmp_path / "labels.extxyz"
+        label_strains(crystal, "kumagai", out=file, strains=elastic_strains(1e-3), progress=False)
+        there = elastic_differences(read_labels(file, crystal))
+        np.testing.assert_allclose(found.stiffness, there, atol=2e-3 * there.max())
+
+    @pytest.mark.parametrize("name", ["cubic", "hexagonal", "ordered"])
+    def test_the_same_crystal_gives_the_same_tensor(self, name):
+        atoms = {
+            "cubic": bulk("Cu"),
+            "hexagonal": bulk("Cu", "hcp", a=2.55, c=4.16),
+            "ordered": Atoms("Cu3Au", [[0, 1, 1], [1, 0, 1], [1, 1, 0], [0, 0, 0]],
+                             cell=2 * np.eye(3), pbc=True),
+        }[name]  # fmt: skip
+        if name == "ordered":
+            atoms.set_cell(1.87 * 2 * np.eye(3), scale_atoms=True)
+        rng = np.random.default_rng(5)
+        first = crystal_properties(atoms, EMT())
+        q = Rotation.random(rng=rng).as_matrix()
+        sheared = atoms.copy()
+        sheared.set_cell(np.array([[1, 0, 0], [1, 1, 0], [0, -1, 1]]) @ atoms.cell.array)
+        for other, turn in (
+            (turned(atoms, q), q),
+            (atoms * (2, 1, 1), np.eye(3)),
+            (turned(sheared, q), q),
+        ):
+            found = crystal_properties(other, EMT())
+            expected = turned_tensor(as_tensor(first.stiffness), turn)
+            size = np.abs(expected).max()
+            assert np.abs(as_tensor(found.stiffness) - expected).max() < 1e-8 * size
+            gap = np.abs(found.stiffness_ieee - first.stiffness_ieee).max()
+            assert gap < 1e-8 * size
+            assert found.point_group.symbol == first.point_group.symbol
+
+    def test_forbidden_entries_vanish_in_the_standard_frame(self):
+        found = crystal_properties(bulk("Cu", "hcp", a=2.55, c=4.16), "emt")
+        form = np.array(found.form())
+        assert (
+            np.abs(found.stiffness_ieee[form == "0"]) < 1e-12 * found.stiffness_ieee[0, 0]
+        ).all()
+        c = found.stiffness_ieee
+        assert c[5, 5] == pytest.approx((c[0, 0] - c[0, 1]) / 2, rel=1e-12)
+        exact = TensorForm(found.point_group, "elastic").project(as_tensor(found.stiffness))
+        np.testing.assert_allclose(exact, as_tensor(found.stiffness), atol=1e-10)
+        assert found.asymmetry < 1e-4
+
+    def test_the_answer_is_plain_json_with_the_ions_named(self):
+        found = crystal_properties(bulk("Al"), "emt").to_dict()
+        again = json.loads(json.dumps(found))
+        assert again["ions"] == "relaxed"
+        assert again["model"] == "emt"
+        assert again["space_group"] == {"symbol": "Fm-3m", "number": 225}
+        assert again["stable"]
+        assert set(again["extremes"]) == {"young", "compressibility", "shear", "poisson"}
+
+    def test_a_law_speaks_for_its_crystal(self, quick_law):
+        found = crystal_properties(None, quick_law)
+        np.testing.assert_allclose(found.stiffness, quick_law.stiffness(), atol=1e-9)
+        assert found.third_order.shape == (6, 6, 6)
+        q = Rotation.random(rng=np.random.default_rng(2)).as_matrix()
+        there = crystal_properties(turned(bulk("Si", a=5.39), q), quick_law)
+        expected = turned_tensor(as_tensor(quick_law.stiffness()), q)
+        np.testing.assert_allclose(as_tensor(there.stiffness), expected, atol=1e-8)
+        with pytest.raises(InputError, match="not a whole number"):
+            crystal_properties(bulk("Cu"), quick_law)
+
+    def test_a_law_of_other_ions_is_refused(self, dft_law):
+        with pytest.raises(InputError, match="of relaxed ions"):
+            crystal_properties(None, dft_law, ions="clamped")
+        assert crystal_properties(None, dft_law).averages.hill.bulk == pytest.approx(97, rel=0.02)
+
+    def test_an_unstable_crystal_is_given_and_marked(self):
+        """Body-centred copper falls by a tetragonal shear (Bain's path)."""
+        found = crystal_properties(bulk("Cu", "bcc", a=2.86), "emt")
+        answer = found.to_dict()
+        assert not answer["stable"]
+        assert found.averages is found.extremes is found.thermal is None
+        assert answer["stability"]["eigenvalues"][0] < 0
+        assert "averages" not in answer
+
+    def test_bad_input_is_named(self):
+        class NoStress(Calculator):
+            implemented_properties = ("energy", "forces")
+
+            def calculate(self, *args):
+                super().calculate(*args)
+                self.results = {"energy": 0.0, "forces": np.zeros((len(self.atoms), 3))}
+
+        for structure, model, said in (
+            (bulk("Cu"), "effective", "unknown model"),
+            (None, "emt", "give the structure"),
+            ("none.cif", "emt", "no such structure file"),
+            (bulk("Cu"), "none.law", "no such"),
+        ):
+            with pytest.raises(InputError, match=said):
+                crystal_properties(structure, model)
+        with pytest.raises(InputError, match="give 'relaxed' or 'clamped'"):
+            crystal_properties(bulk("Cu"), "emt", ions="free")
+        cell = Structure.from_file(SILICON)
+        with pytest.raises(InputError, match="gives no stress"):
+            harmonic_response(cell, NoStress())
+
+
+def test_point_groups_turn_with_the_crystal():
+    q = Rotation.random(rng=np.random.default_rng(1)).as_matrix()
+    found = crystal_properties(turned(bulk("Cu", "hcp", a=2.55, c=4.16), q), "emt")
+    own = PointGroup.from_structure(found.structure).operations
+    for g in found.point_group.operations:
+        assert np.abs(own - g).max(axis=(1, 2)).min() < 1e-6
