@@ -222,14 +222,14 @@ def stored():
 
 def test_data_are_whole(stored):
     everything = [a for part in stored.values() for found in part.values() for a in found]
-    assert len(everything) == 1400
+    assert len(everything) >= 1500
     assert sum(p.stat().st_size for p in DATA.iterdir() if p.is_file()) < 4e6
     assert {a.info["calculator"] for a in everything} == {
         PySCF()
         .describe()
         .replace(PySCF().version, everything[0].info["calculator"].split()[1].rstrip(":"))
     }
-    names = {"water", "methane", "hydrogen-peroxide"}
+    names = {"water", "methane", "hydrogen-peroxide", "fluorochloromethanol"}
     assert set(stored["train"]) == set(stored["test"]) == names
     for atoms in everything:
         alpha = np.asarray(atoms.info["polarizability"])
@@ -249,9 +249,9 @@ def test_no_frame_is_trained_on_and_tested(stored):
         assert 0.05 < len(tested) / len(numbers) < 0.15
 
 
-def test_both_hands_are_there(stored):
-    found = [a for part in stored.values() for a in part["hydrogen-peroxide"]]
-    hands = np.array([a.info["hand"] for a in found])
+@pytest.mark.parametrize("name", ["hydrogen-peroxide", "fluorochloromethanol"])
+def test_both_hands_are_there(stored, name):
+    hands = np.array([a.info["hand"] for part in stored.values() for a in part[name]])
     assert 0.4 < (hands > 0).mean() < 0.6
     assert 0.4 < (hands < 0).mean() < 0.6
 
@@ -275,13 +275,14 @@ def test_relaxed_molecules_are_at_rest_and_hands_mirror_each_other():
     found = read(DATA / "relaxed.extxyz", ":")
     assert max(np.abs(a.get_forces()).max() for a in found) < 1e-4
     minima = [a for a in found if a.info["config_type"] == "minimum"]
-    right, left = (a for a in minima if a.info["name"] == "hydrogen-peroxide")
-    assert (right.info["hand"], left.info["hand"]) == (1, -1)
-    np.testing.assert_array_equal(left.positions, right.positions * [1, 1, -1])
-    assert left.get_potential_energy() == pytest.approx(right.get_potential_energy(), abs=1e-7)
-    np.testing.assert_allclose(
-        left.get_dipole_moment(), right.get_dipole_moment() * [1, 1, -1], atol=1e-6
-    )
+    for name in ("hydrogen-peroxide", "fluorochloromethanol"):
+        right, left = (a for a in minima if a.info["name"] == name)
+        assert (right.info["hand"], left.info["hand"]) == (1, -1)
+        np.testing.assert_array_equal(left.positions, right.positions * [1, 1, -1])
+        assert left.get_potential_energy() == pytest.approx(right.get_potential_energy(), abs=1e-7)
+        np.testing.assert_allclose(
+            left.get_dipole_moment(), right.get_dipole_moment() * [1, 1, -1], atol=1e-6
+        )
 
 
 def test_stored_labels_come_out_again(stored):
