@@ -34,6 +34,7 @@ bench: $(VENV)/.ready
 # Against other codes, each in an environment of its own:
 #   python -m benchmarks.potential_speed --mace PYTHON --nequip PYTHON
 #   python -m benchmarks.acac --mace PYTHON
+#   python -m benchmarks.dft_solids --mace PYTHON
 
 $(VENV)/.ready: pyproject.toml
 	@test -n "$(PYTHON)" || { echo "objstress needs Python >= 3.12: install it (or 'pyenv install 3.12') and run make again"; exit 1; }

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 from ase.io import read
+from ase.units import GPa
 
 from benchmarks import mace_runs, solid_properties
 from objstress.demo.silicon import environment
@@ -84,7 +85,7 @@ def errors(frames: list[dict[str, Any]], labels: list) -> dict[str, dict[str, fl
             [1e3 * (frames[k]["energy"] - labels[k].get_potential_energy()) / len(labels[k])
              for k in own],
             [1e3 * x for k in own for x in np.ravel(frames[k]["forces"] - labels[k].get_forces())],
-            [solid_properties.GPA * x
+            [x / GPa
              for k in own for x in frames[k]["stress"] - labels[k].get_stress()],
         ]  # fmt: skip
         rms = [float(np.sqrt(np.mean(np.square(g)))) for g in gaps]

@@ -12,8 +12,8 @@ from ase.build import bulk
 from ase.filters import FrechetCellFilter
 from ase.io import read
 from ase.optimize import BFGS
+from ase.units import GPa
 
-GPA = 160.21766208
 STEP = 2e-3
 CELLS = {"Si": 2, "Mo": 3}
 """Of the supercell, along each axis: the size of those in the data."""
@@ -66,7 +66,7 @@ def elastic_constants(crystal, calculator):
         atoms.set_cell(atoms.cell.array @ (np.eye(3) + strain), scale_atoms=True)
         atoms.calc = calculator
         relax(atoms)
-        return GPA * atoms.get_stress()
+        return atoms.get_stress() / GPa
 
     stretch, shear = np.zeros((3, 3)), np.zeros((3, 3))
     stretch[0, 0] = STEP

@@ -18,9 +18,8 @@ from objstress.laws.elasticity import (
     elastic_strains,
     youngs_modulus,
 )
+from objstress.laws.ellipticity import half_sphere
 from objstress.properties.averages import (
-    as_tensor,
-    as_voigt,
     averages,
     born_stability,
     cauchy_pressures,
@@ -30,16 +29,15 @@ from objstress.properties.averages import (
 from objstress.properties.crystal import crystal_properties
 from objstress.properties.directions import (
     extremes,
-    half_sphere,
     linear_compressibility,
     poissons_ratio,
     shear_modulus,
 )
-from objstress.properties.frames import turned_tensor
 from objstress.properties.response import harmonic_response
 from objstress.properties.waves import sound_waves
 from objstress.symmetry.point_group import PointGroup
 from objstress.symmetry.tensor_forms import TensorForm
+from objstress.symmetry.tensors import tensor_to_voigt, turned_tensor, voigt_to_tensor
 from objstress.teachers.label import label_strains
 from objstress.teachers.labels import read_labels
 from objstress.teachers.relaxation import relaxed_crystal
@@ -127,7 +125,7 @@ class TestDirections:
     def test_moduli_answer_a_test_bar(self):
         """A bar pulled along n, by its compliance matrix in axes of its own."""
         c, q = triclinic(), Rotation.random(rng=np.random.default_rng(3)).as_matrix()
-        s = np.linalg.inv(as_voigt(turned_tensor(as_tensor(c), q)))
+        s = np.linalg.inv(tensor_to_voigt(turned_tensor(voigt_to_tensor(c), q)))
         n, m = q[0], q[1]
         assert youngs_modulus(c, n) == pytest.approx(1 / s[0, 0])
         assert poissons_ratio(c, n, m) == pytest.approx(-s[0, 1] / s[0, 0])
@@ -238,9 +236,9 @@ class TestCrystalProperties:
             (turned(sheared, q), q),
         ):
             found = crystal_properties(other, EMT())
-            expected = turned_tensor(as_tensor(first.stiffness), turn)
+            expected = turned_tensor(voigt_to_tensor(first.stiffness), turn)
             size = np.abs(expected).max()
-            assert np.abs(as_tensor(found.stiffness) - expected).max() < 1e-8 * size
+            assert np.abs(voigt_to_tensor(found.stiffness) - expected).max() < 1e-8 * size
             gap = np.abs(found.stiffness_ieee - first.stiffness_ieee).max()
             assert gap < 1e-8 * size
             assert found.point_group.symbol == first.point_group.symbol
@@ -253,8 +251,8 @@ class TestCrystalProperties:
         ).all()
         c = found.stiffness_ieee
         assert c[5, 5] == pytest.approx((c[0, 0] - c[0, 1]) / 2, rel=1e-12)
-        exact = TensorForm(found.point_group, "elastic").project(as_tensor(found.stiffness))
-        np.testing.assert_allclose(exact, as_tensor(found.stiffness), atol=1e-10)
+        exact = TensorForm(found.point_group, "elastic").project(voigt_to_tensor(found.stiffness))
+        np.testing.assert_allclose(exact, voigt_to_tensor(found.stiffness), atol=1e-10)
         assert found.asymmetry < 1e-4
 
     def test_the_answer_is_plain_json_with_the_ions_named(self):
@@ -272,8 +270,8 @@ class TestCrystalProperties:
         assert found.third_order.shape == (6, 6, 6)
         q = Rotation.random(rng=np.random.default_rng(2)).as_matrix()
         there = crystal_properties(turned(bulk("Si", a=5.39), q), quick_law)
-        expected = turned_tensor(as_tensor(quick_law.stiffness()), q)
-        np.testing.assert_allclose(as_tensor(there.stiffness), expected, atol=1e-8)
+        expected = turned_tensor(voigt_to_tensor(quick_law.stiffness()), q)
+        np.testing.assert_allclose(voigt_to_tensor(there.stiffness), expected, atol=1e-8)
         with pytest.raises(InputError, match="not a whole number"):
             crystal_properties(bulk("Cu"), quick_law)
 

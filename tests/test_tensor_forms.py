@@ -5,9 +5,9 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from objstress.errors import InputError
-from objstress.properties.frames import turned_tensor
 from objstress.symmetry.point_group import PointGroup
 from objstress.symmetry.tensor_forms import KINDS, TensorForm
+from objstress.symmetry.tensors import turned_tensor
 
 # Independent constants of pyroelectricity, permittivity, gyration, piezoelectricity,
 # photoelasticity, elasticity: Nye, Physical Properties of Crystals, the tables of each chapter.

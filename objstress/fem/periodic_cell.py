@@ -23,7 +23,7 @@ from objstress.fem.material import QuadratureMaterial, quadrature_degree_for
 from objstress.fem.periodic_space import periodic_space
 from objstress.files import on_every_rank
 from objstress.laws.base import MaterialLaw
-from objstress.symmetry.tensors import MANDEL, mandel_to_voigt
+from objstress.symmetry.tensors import tensor_to_voigt
 
 _SMALLEST_STEP = 1 / 256
 _ITERATIONS = 12
@@ -201,7 +201,7 @@ class PeriodicCell:
 
     def stiffness(self) -> np.ndarray:
         """Elastic constants C_ab of the cell at F = I, GPa, 6 x 6 Voigt (xx yy zz yz xz xy)."""
-        return mandel_to_voigt(np.einsum("aij,ijkl,bkl->ab", MANDEL, self._rest.tangent, MANDEL))
+        return tensor_to_voigt(self._rest.tangent)
 
     # -- equilibrium -------------------------------------------------------------------------
 

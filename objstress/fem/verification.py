@@ -18,7 +18,7 @@ from objstress.fem.problem import StaticProblem
 from objstress.laws.analytic import DecoupledNeoHooke, SaintVenantKirchhoff
 from objstress.laws.base import MaterialLaw
 from objstress.laws.rotated import orientation
-from objstress.symmetry.tensors import MANDEL, voigt_to_mandel
+from objstress.symmetry.tensors import voigt_to_tensor
 
 
 def assembly_against_ufl(stiffness: np.ndarray, kind: str = "hexahedron") -> tuple[float, float]:
@@ -37,8 +37,7 @@ def assembly_against_ufl(stiffness: np.ndarray, kind: str = "hexahedron") -> tup
     problem.material.update(tangent=True)
     ours = problem.assemble_residual(), problem.assemble_jacobian(bcs=False)
 
-    mandel = voigt_to_mandel(np.asarray(stiffness))
-    c = ufl.as_tensor(np.einsum("aij,ab,bkl->ijkl", MANDEL, mandel, MANDEL).tolist())
+    c = ufl.as_tensor(voigt_to_tensor(stiffness).tolist())
     u, v = problem.u, ufl.TestFunction(problem.V)
     f = ufl.Identity(3) + ufl.grad(u)
     e = 0.5 * (f.T * f - ufl.Identity(3))
@@ -193,9 +192,7 @@ def manufactured_errors(
         return [0.03 * sin(2 * sum(k * x[i] for i, k in enumerate(phase))) for phase in phases]
 
     exact = ufl.as_vector(parts(ufl.sin, x))
-    c = ufl.as_tensor(
-        np.einsum("aij,ab,bkl->ijkl", MANDEL, voigt_to_mandel(stiffness), MANDEL).tolist()
-    )
+    c = ufl.as_tensor(voigt_to_tensor(stiffness).tolist())
     f = ufl.Identity(3) + ufl.grad(exact)
     e = 0.5 * (f.T * f - ufl.Identity(3))
     i, j, k, l = ufl.indices(4)

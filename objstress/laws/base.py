@@ -14,7 +14,7 @@ from torch import Tensor
 from objstress.claims import Claim
 from objstress.errors import InputError, OutsideDomainWarning
 from objstress.symmetry.point_group import SymmetryGroup
-from objstress.symmetry.tensors import INDEX, MANDEL, mandel_strain, mandel_to_voigt
+from objstress.symmetry.tensors import INDEX, mandel_strain, tensor_to_voigt
 
 _SHEAR = torch.tensor([1, 1, 1, 0.5, 0.5, 0.5], dtype=torch.float64).sqrt()[:, None]
 """Tensor components over Mandel components."""
@@ -93,7 +93,7 @@ class MaterialLaw:
         """Elastic constants C_ab at F = I in GPa, 6 x 6 Voigt (xx yy zz yz xz xy)."""
         a = self.response(np.eye(3), 2)[2].numpy()
         # At F = I and without stress A_iJkL = C_iJkL.
-        return mandel_to_voigt(np.einsum("aij,ijkl,bkl->ab", MANDEL, a, MANDEL))
+        return tensor_to_voigt(a)
 
     def stress_floor(self) -> float:
         """1e-3 times the largest C_ab, GPa: the floor of relative stress errors near F = I."""

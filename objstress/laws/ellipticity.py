@@ -42,7 +42,7 @@ def smallest_acoustic(tangent: Tensor) -> tuple[Tensor, Tensor]:
     """
     values, directions = [], []
     for part in tangent.split(2048):  # 200 acoustic tensors a point
-        grid = _half_sphere(DIRECTIONS).to(part.dtype)
+        grid = torch.tensor(half_sphere(DIRECTIONS)).to(part.dtype)
         least = _least_eigenvalue(torch.einsum("nijkl,dj,dl->ndik", part, grid, grid))
         best, index = least.min(dim=1)
         n = grid[index]
@@ -60,13 +60,13 @@ def smallest_acoustic(tangent: Tensor) -> tuple[Tensor, Tensor]:
     return torch.cat(values), torch.cat(directions)
 
 
-def _half_sphere(count: int) -> Tensor:
-    # Fibonacci's spiral on the upper half.
+def half_sphere(count: int) -> np.ndarray:
+    """Well-spread unit vectors with z >= 0 (Fibonacci's spiral), (count, 3)."""
     k = np.arange(count) + 0.5
     z = 1 - k / count
     phi = np.pi * (1 + np.sqrt(5)) * k
     r = np.sqrt(1 - z**2)
-    return torch.tensor(np.stack([r * np.cos(phi), r * np.sin(phi), z], axis=1))
+    return np.stack([r * np.cos(phi), r * np.sin(phi), z], axis=1)
 
 
 def _cap(n: Tensor, width: float) -> Tensor:

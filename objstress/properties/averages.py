@@ -9,7 +9,7 @@ import numpy as np
 from pymatgen.analysis.elasticity import ElasticTensor
 from pymatgen.core import Structure
 
-from objstress.symmetry.tensors import MANDEL, mandel_to_voigt, voigt_to_mandel
+from objstress.symmetry.tensors import from_mandel, voigt_to_mandel
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Stability:
 def born_stability(stiffness: np.ndarray) -> Stability:
     """Eigenvalues of C, 6 x 6 Voigt, GPa. Mouhat and Coudert, Phys. Rev. B 90, 224104 (2014)."""
     values, vectors = np.linalg.eigh(voigt_to_mandel(np.asarray(stiffness)))
-    softest = np.einsum("a,aij->ij", vectors[:, 0], MANDEL)
+    softest = from_mandel(vectors[:, 0])
     # One sign for all: that of the largest component.
     softest = softest * np.sign(softest.ravel()[np.abs(softest).argmax()])
     return Stability(bool(values[0] > 0), tuple(map(float, values)), softest)
@@ -170,15 +170,3 @@ def to_dict(record: Any) -> dict[str, Any]:
         key: value.tolist() if isinstance(value, np.ndarray) else value
         for key, value in asdict(record).items()
     }
-
-
-def as_tensor(stiffness: np.ndarray) -> np.ndarray:
-    """C_ijkl (3, 3, 3, 3) of a 6 x 6 Voigt stiffness."""
-    return np.einsum(
-        "aij,ab,bkl->ijkl", MANDEL, voigt_to_mandel(np.asarray(stiffness)), MANDEL, optimize=True
-    )
-
-
-def as_voigt(tensor: np.ndarray) -> np.ndarray:
-    """6 x 6 Voigt stiffness of C_ijkl."""
-    return mandel_to_voigt(np.einsum("aij,ijkl,bkl->ab", MANDEL, tensor, MANDEL, optimize=True))

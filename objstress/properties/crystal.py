@@ -16,12 +16,11 @@ from objstress.errors import InputError
 from objstress.laws.base import MaterialLaw, StrainEnergyLaw
 from objstress.laws.elasticity import third_order_stiffness
 from objstress.laws.files import load_law
+from objstress.laws.polycrystal import turned_stiffness
 from objstress.properties.averages import (
     Averages,
     Stability,
     Thermal,
-    as_tensor,
-    as_voigt,
     averages,
     born_stability,
     cauchy_pressures,
@@ -30,12 +29,13 @@ from objstress.properties.averages import (
     zener_ratio,
 )
 from objstress.properties.directions import Extremes, extremes
-from objstress.properties.frames import ieee_rotation, turned_structure, turned_tensor
+from objstress.properties.frames import ieee_rotation, turned_structure
 from objstress.properties.response import harmonic_response
 from objstress.properties.waves import SoundWaves, sound_waves
-from objstress.symmetry.crystal import primitive_cell, read_structure
+from objstress.symmetry.crystal import SYMPREC, primitive_cell, read_structure
 from objstress.symmetry.point_group import PointGroup
 from objstress.symmetry.tensor_forms import TensorForm
+from objstress.symmetry.tensors import tensor_to_voigt, voigt_to_tensor
 from objstress.teachers.calculators import CALCULATORS, make_calculator
 from objstress.teachers.deformation import find_deformation
 from objstress.teachers.relaxation import relaxed_crystal
@@ -199,7 +199,7 @@ def _of_law(structure: Any, law: MaterialLaw, ions: str) -> CrystalProperties:
         left, _, right = np.linalg.svd(f)
         turn = left @ right
     q = ieee_rotation(own)
-    found = as_voigt(turned_tensor(as_tensor(law.stiffness()), q))
+    found = turned_stiffness(law.stiffness(), q[None])[0]
     third = third_order_stiffness(law) if structure is None else None
     return _result(
         turned_structure(own, turn),
@@ -224,18 +224,19 @@ def _result(
     third: np.ndarray | None = None,
 ) -> CrystalProperties:
     """Group and stiffness in the standard frame, the structure in its own."""
-    tensor = as_tensor(stiffness)
+    tensor = voigt_to_tensor(stiffness)
     exact = TensorForm(group, "elastic").project(tensor)
-    analyzer = SpacegroupAnalyzer(structure, symprec=1e-2)
+    standard = tensor_to_voigt(exact)
+    analyzer = SpacegroupAnalyzer(structure, symprec=SYMPREC)
     return CrystalProperties(
         structure=structure,
         point_group=group.rotated(q.T),
         space_group=(analyzer.get_space_group_symbol(), analyzer.get_space_group_number()),
         model=model,
         ions=ions,
-        stiffness=as_voigt(turned_tensor(exact, q.T)),
+        stiffness=turned_stiffness(standard, q.T[None])[0],
         to_ieee=q,
-        stiffness_ieee=as_voigt(exact),
+        stiffness_ieee=standard,
         asymmetry=float(np.abs(tensor - exact).max() / np.abs(exact).max()),
         least_ion_stiffness=least,
         third_order=third,

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy.optimize import minimize
 
 from objstress.laws.elasticity import youngs_modulus
-from objstress.symmetry.tensors import MANDEL, voigt_to_mandel
+from objstress.laws.ellipticity import half_sphere
+from objstress.symmetry.tensors import compliance_tensor
 
 GRID = 2000
 """Directions of a half sphere that a search starts from."""
-
-
-def compliance_tensor(stiffness: np.ndarray) -> np.ndarray:
-    """S_ijkl, the inverse of C on symmetric tensors, 1/GPa; stiffness 6 x 6 Voigt, GPa."""
-    inverse = np.linalg.inv(voigt_to_mandel(np.asarray(stiffness)))
-    return np.einsum("aij,ab,bkl->ijkl", MANDEL, inverse, MANDEL, optimize=True)
+_Found = tuple[np.ndarray, np.ndarray | None]
 
 
 def linear_compressibility(stiffness: np.ndarray, directions: np.ndarray) -> np.ndarray:
@@ -80,53 +77,40 @@ def extremes(stiffness: np.ndarray) -> dict[str, Extremes]:
     """
     s = compliance_tensor(stiffness)
 
-    def young(n: np.ndarray, sign: int) -> np.ndarray:
-        return youngs_modulus(stiffness, n)
+    # Each gives its values and, where there is one, the m of the least (sign 1) or largest (-1).
+    def young(n: np.ndarray, sign: int) -> _Found:
+        return youngs_modulus(stiffness, n), None
 
-    def compressibility(n: np.ndarray, sign: int) -> np.ndarray:
-        return np.einsum("...i,...j,ijkk->...", n, n, s)
+    def compressibility(n: np.ndarray, sign: int) -> _Found:
+        return linear_compressibility(stiffness, n), None
 
-    def shear(n: np.ndarray, sign: int) -> np.ndarray:
-        values, _ = _across(n, np.einsum("kilj,...k,...l->...ij", s, n, n))
-        return 1 / (4 * values[..., 1 if sign > 0 else 0])
+    def shear(n: np.ndarray, sign: int) -> _Found:
+        value, m = _across(n, np.einsum("kilj,...k,...l->...ij", s, n, n), sign)
+        return 1 / (4 * value), m
 
-    def poisson(n: np.ndarray, sign: int) -> np.ndarray:
-        values, _ = _across(n, np.einsum("ijkl,...k,...l->...ij", s, n, n))
-        least = values[..., 1 if sign > 0 else 0]
-        return -least / np.einsum("ijkl,...i,...j,...k,...l->...", s, n, n, n, n)
-
-    def partner(name: str, n: np.ndarray, sign: int) -> np.ndarray | None:
-        indices = {"shear": "kilj,k,l->ij", "poisson": "ijkl,k,l->ij"}.get(name)
-        if indices is None:
-            return None
-        return _across(n, np.einsum(indices, s, n, n))[1][:, 1 if sign > 0 else 0]
+    def poisson(n: np.ndarray, sign: int) -> _Found:
+        value, m = _across(n, np.einsum("ijkl,...k,...l->...ij", s, n, n), sign)
+        return -value * youngs_modulus(stiffness, n), m
 
     result = {}
-    functions: dict[str, Callable[[np.ndarray, int], np.ndarray]] = {
+    functions: dict[str, Callable[[np.ndarray, int], _Found]] = {
         "young": young,
         "compressibility": compressibility,
         "shear": shear,
         "poisson": poisson,
     }
     for name, function in functions.items():
-        found = {}
+        found: list[Any] = []
         for sign in (1, -1):  # least, then largest
 
             def value(n: np.ndarray, function=function, sign=sign) -> np.ndarray:
-                return sign * function(n, sign)
+                return sign * function(n, sign)[0]
 
             n = _least(value)
-            found[sign] = (float(sign * value(n)), n, partner(name, n, sign))
-        result[name] = Extremes(*found[1], *found[-1])
+            best, m = function(n, sign)
+            found += [float(best), n, m]
+        result[name] = Extremes(*found)
     return result
-
-
-def half_sphere(count: int) -> np.ndarray:
-    """Well-spread unit vectors with z >= 0 (a Fibonacci lattice), (count, 3)."""
-    k = np.arange(count) + 0.5
-    z, angle = 1 - k / count, np.pi * (1 + 5**0.5) * k
-    r = np.sqrt(1 - z * z)
-    return np.stack([r * np.cos(angle), r * np.sin(angle), z], axis=1)
 
 
 def _least(value: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
@@ -150,13 +134,15 @@ def _least(value: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
     return best
 
 
-def _across(n: np.ndarray, matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Eigenvalues (..., 2) of a matrix in the plane across n, rising, and vectors (..., 3, 2)."""
+def _across(n: np.ndarray, matrix: np.ndarray, sign: int) -> tuple[np.ndarray, np.ndarray]:
+    """The largest (sign 1) or least (-1) eigenvalue of a matrix in the plane across n, (...), and
+    its vector (..., 3)."""
     helper = np.where(np.abs(n[..., :1]) < 0.7, [1.0, 0.0, 0.0], [0.0, 1.0, 0.0])
     a = _unit(np.cross(n, helper))
     plane = np.stack([a, np.cross(n, a)], axis=-1)
     values, vectors = np.linalg.eigh(np.einsum("...ia,...ij,...jb->...ab", plane, matrix, plane))
-    return values, plane @ vectors
+    which = 1 if sign > 0 else 0
+    return values[..., which], (plane @ vectors)[..., which]
 
 
 def _unit(n: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""The standard frame of a crystal's tensors, and tensors turned into it."""
+"""The standard frame of a crystal's tensors, and the crystal turned into it."""
 
 from __future__ import annotations
 
@@ -26,11 +26,3 @@ def turned_structure(structure: Structure, q: np.ndarray) -> Structure:
     """The structure turned by q: lattice vectors q a."""
     lattice = Lattice(structure.lattice.matrix @ np.asarray(q).T)
     return Structure(lattice, [site.specie for site in structure], structure.frac_coords)
-
-
-def turned_tensor(tensor: np.ndarray, q: np.ndarray) -> np.ndarray:
-    """T'_ij.. = q_ii' q_jj' .. T_i'j'.., any rank."""
-    result = np.asarray(tensor, dtype=np.float64)
-    for axis in range(result.ndim):
-        result = np.moveaxis(np.tensordot(q, result, axes=(1, axis)), 0, axis)
-    return result

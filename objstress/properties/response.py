@@ -10,10 +10,11 @@ from ase import Atoms
 from ase.units import GPa
 from pymatgen.core import Structure
 from pymatgen.io.ase import AseAtomsAdaptor
-from scipy.linalg import sqrtm
+from scipy.linalg import null_space
 
 from objstress.errors import InputError
 from objstress.symmetry.tensors import from_mandel, mandel_to_voigt, to_mandel
+from objstress.teachers.strains import right_stretch
 
 STRAIN = 1e-3
 """Green-Lagrange strain of the differences (Mandel)."""
@@ -50,26 +51,21 @@ class HarmonicResponse:
 
         A negative one: the crystal falls apart into another structure of the same cell.
         """
-        shifts = self._shifts
-        rest = np.eye(len(shifts)) - shifts @ shifts.T
-        values = np.linalg.eigvalsh(rest @ self.force_constants @ rest)
-        return np.sort(np.delete(values, np.argsort(np.abs(values))[:3]))
+        b = self._relative
+        return np.linalg.eigvalsh(b.T @ self.force_constants @ b)
 
     @property
     def relaxed(self) -> np.ndarray:
         """C with ions that follow until no force is left, 6 x 6 Voigt, GPa."""
-        shifts = self._shifts
-        # Shifts get a stiffness of their own, which L, free of them, never meets.
-        size = float(np.abs(self.force_constants).max()) or 1.0
-        k = self.force_constants + size * shifts @ shifts.T
-        l = self.internal_strain - shifts @ (shifts.T @ self.internal_strain)
+        b = self._relative
+        k, l = b.T @ self.force_constants @ b, b.T @ self.internal_strain
         soft = l.T @ np.linalg.solve(k, l) / self.volume / GPa
         return self.clamped - mandel_to_voigt((soft + soft.T) / 2)
 
     @property
-    def _shifts(self) -> np.ndarray:
-        number = len(self.force_constants) // 3
-        return np.tile(np.eye(3), (number, 1)) / np.sqrt(number)
+    def _relative(self) -> np.ndarray:
+        """Orthonormal displacements without a common shift, (3 n, 3 n - 3)."""
+        return null_space(np.tile(np.eye(3), len(self.force_constants) // 3))
 
 
 def harmonic_response(
@@ -90,7 +86,6 @@ def harmonic_response(
         InputError: a calculator without stress.
     """
     cell = AseAtomsAdaptor.get_atoms(structure, msonable=False)
-    cell = Atoms(cell.numbers, cell.positions, cell=cell.cell, pbc=True)
     stress, pull = np.zeros((6, 6)), np.zeros((3 * len(cell), 6))
     for a, axis in enumerate(np.eye(6)):
         (s1, f1), (s2, f2) = (_strained(cell, calculator, sign * strain * axis) for sign in (1, -1))
@@ -115,7 +110,7 @@ def harmonic_response(
 
 def _strained(cell: Atoms, calculator: Any, strain: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Second Piola-Kirchhoff stress (Mandel, eV/Angstrom^3) and -dW/du (3 n)."""
-    f = np.real(sqrtm(np.eye(3) + 2 * from_mandel(strain)))
+    f = right_stretch(from_mandel(strain))
     atoms = cell.copy()
     atoms.set_cell(cell.cell.array @ f.T, scale_atoms=True)
     atoms.calc = calculator

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from objstress.errors import InputError
-from objstress.properties.averages import as_tensor
+from objstress.symmetry.tensors import voigt_to_tensor
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def sound_waves(stiffness: np.ndarray, density: float, directions: np.ndarray) -
         raise InputError(f"density = {density}: give g/cm^3")
     n = np.asarray(directions, dtype=np.float64)
     n = n / np.linalg.norm(n, axis=-1, keepdims=True)
-    c = as_tensor(stiffness)
+    c = voigt_to_tensor(stiffness)
     values, vectors = np.linalg.eigh(np.einsum("ijkl,...j,...l->...ik", c, n, n))
     if (values <= 0).any():
         raise InputError("the crystal is unstable: in some direction a wave does not run")

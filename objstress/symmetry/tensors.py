@@ -43,6 +43,33 @@ def voigt_to_mandel(stiffness: np.ndarray) -> np.ndarray:
     return stiffness * factor[:, None] * factor[None, :]
 
 
+def voigt_to_tensor(stiffness: np.ndarray) -> np.ndarray:
+    """C_ijkl, (3, 3, 3, 3), of a 6 x 6 Voigt stiffness."""
+    return _fourth_order(voigt_to_mandel(np.asarray(stiffness)))
+
+
+def tensor_to_voigt(tensor: np.ndarray) -> np.ndarray:
+    """6 x 6 Voigt stiffness of C_ijkl (3, 3, 3, 3)."""
+    return mandel_to_voigt(np.einsum("aij,ijkl,bkl->ab", MANDEL, tensor, MANDEL, optimize=True))
+
+
+def compliance_tensor(stiffness: np.ndarray) -> np.ndarray:
+    """S_ijkl, the inverse of C on symmetric tensors, 1/GPa; stiffness 6 x 6 Voigt, GPa."""
+    return _fourth_order(np.linalg.inv(voigt_to_mandel(np.asarray(stiffness))))
+
+
+def _fourth_order(mandel: np.ndarray) -> np.ndarray:
+    return np.einsum("aij,ab,bkl->ijkl", MANDEL, mandel, MANDEL, optimize=True)
+
+
+def turned_tensor(tensor: np.ndarray, q: np.ndarray, batch: int = 0) -> np.ndarray:
+    """T'_ij.. = q_ii' q_jj' .. T_i'j'.., any rank; the first `batch` axes are left alone."""
+    result = np.asarray(tensor, dtype=np.float64)
+    for axis in range(batch, result.ndim):
+        result = np.moveaxis(np.tensordot(q, result, axes=(1, axis)), 0, axis)
+    return result
+
+
 def mandel_rotations(operations: np.ndarray) -> np.ndarray:
     """M(g) with (g E g^T) = M(g) E in Mandel's six-space, orthogonal, shape (n, 6, 6)."""
     g = np.asarray(operations)
