@@ -25,7 +25,7 @@ _SHEAR = np.array([1, 1, 1, 0.5, 0.5, 0.5]) ** 0.5
 class UflResponse:
     r"""W(E), P = F S and A_iJkL = delta_ik S_JL + F_iM (dS_MJ/dE_NL) F_kN of a UFL tensor F.
 
-    Each is made when it is asked for, from monomials that all of them share.
+    Each is made when it is asked for.
 
     Args:
         terms: W as monomials of Mandel's E.
@@ -39,7 +39,7 @@ class UflResponse:
             c = total(row[i] * row[j] for row in self._f)
             strain.append((c - 1.0 if i == j else c) * (0.5 / _SHEAR[a]))
         self._terms = terms
-        self._monomials: dict[tuple[int, ...], Any] = {(a,): x for a, x in enumerate(strain)}
+        self._strain = strain
 
     def energy(self) -> Any:
         """W, a UFL scalar, GPa."""
@@ -58,7 +58,7 @@ class UflResponse:
         f = self._f
         # Degree by degree, H_d; Euler's S_d = H_d x / (d - 1) costs less than S written out.
         whole, second = np.zeros((6, 6), dtype=object), [0.0] * 6
-        x = [self._monomials[(a,)] for a in range(6)]
+        x = self._strain
         for degree in sorted({len(word) for word in self._terms}):
             terms = {w: c for w, c in self._terms.items() if len(w) == degree}
             part = np.zeros((6, 6), dtype=object)
@@ -87,12 +87,18 @@ class UflResponse:
         return [self._polynomial(_derivative(self._terms, a), _SHEAR[a]) for a in range(6)]
 
     def _polynomial(self, terms: Terms, factor: float = 1.0) -> Any:
-        return total(factor * c * self._monomial(w) if w else factor * c for w, c in terms.items())
-
-    def _monomial(self, word: tuple[int, ...]) -> Any:
-        if word not in self._monomials:
-            self._monomials[word] = self._monomial(word[:1]) * self._monomial(word[1:])
-        return self._monomials[word]
+        # Horner's rule, variable by variable: the strain stays in registers, each term costs one
+        # product and one sum with a constant.
+        inner: list[Terms] = [{} for _ in self._strain]
+        for word, c in terms.items():
+            if word:
+                inner[word[0]][word[1:]] = c
+        parts = [
+            x * self._polynomial(t, factor)
+            for x, t in zip(self._strain, inner, strict=True)
+            if t
+        ]
+        return total([*parts, factor * terms.get((), 0.0)])
 
 
 def _derivative(terms: Terms, a: int) -> Terms:
