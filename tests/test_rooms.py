@@ -14,11 +14,12 @@ BELOW = {
     "claims": set(),
     "tensor_files": {"errors", "files"},
     "yaml_files": {"errors"},
+    "parallel": {"errors"},
     "symmetry": {"errors"},
     "graphs": {"errors", "symmetry"},
     "nn": {"graphs", "symmetry"},
     "models": {"errors", "graphs", "nn", "symmetry", "tensor_files"},
-    "teachers": {"errors", "files", "graphs", "symmetry"},
+    "teachers": {"errors", "files", "graphs", "parallel", "symmetry"},
     "training": {"errors", "files", "graphs", "models", "symmetry", "teachers", "yaml_files"},
     "laws": {
         "claims",
@@ -32,7 +33,7 @@ BELOW = {
     },
     "fem": {"errors", "files", "laws", "symmetry", "yaml_files"},
     "dynamics": {"claims", "errors", "files", "graphs", "models", "symmetry"},
-    "properties": {"errors", "laws", "symmetry", "teachers"},
+    "properties": {"errors", "files", "laws", "models", "parallel", "symmetry", "teachers"},
     "spectra": {"errors", "files", "graphs", "models", "symmetry"},
 }
 

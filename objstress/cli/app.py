@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
+from enum import Enum
 from typing import Annotated, Any
 
 import typer
+
+from objstress.errors import InputError
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -18,6 +21,11 @@ app = typer.Typer(
 )
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")]
+
+
+class Ions(str, Enum):
+    relaxed = "relaxed"
+    clamped = "clamped"
 
 
 # Only answers go to standard output: what a calculator or a library prints while it works is
@@ -47,3 +55,14 @@ def print_answer(
 def say(line: str) -> None:
     if first_rank():
         print(line, file=sys.stderr)
+
+
+def json_object(text: str, option: str) -> dict[str, Any]:
+    """What an option holds, a JSON object."""
+    try:
+        keywords = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise InputError(f"{option} is not JSON: {error}") from None
+    if not isinstance(keywords, dict):
+        raise InputError(f"{option} must be a JSON object such as '{{\"cutoff\": 5}}'")
+    return keywords

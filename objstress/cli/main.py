@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import sys
 import traceback
 import warnings
@@ -13,15 +12,10 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from objstress.cli import md, potential, spectra  # noqa: F401
-from objstress.cli.app import Json, app, print_answer, ranks, say
+from objstress.cli import md, potential, properties, spectra  # noqa: F401
+from objstress.cli.app import Ions, Json, app, json_object, print_answer, ranks, say
 from objstress.errors import ConvergenceError, InputError
 from objstress.files import all_arrive, check_writable
-
-
-class Ions(str, Enum):
-    relaxed = "relaxed"
-    clamped = "clamped"
 
 
 @app.command()
@@ -116,19 +110,13 @@ def teach(
     from objstress.laws.adaptive import label_adaptively
     from objstress.teachers.label import label_strains
 
-    try:
-        keywords = json.loads(arguments)
-    except json.JSONDecodeError as error:
-        raise InputError(f"--arguments is not JSON: {error}") from None
-    if not isinstance(keywords, dict):
-        raise InputError("--arguments must be a JSON object such as '{\"cutoff\": 5}'")
     common: dict[str, Any] = dict(
         out=out,
         samples=samples,
         max_strain=max_strain,
         ions=ions.value,
         seed=seed,
-        arguments=keywords,
+        arguments=json_object(arguments, "--arguments"),
         workers=workers,
         scheduler=scheduler,
     )

@@ -94,9 +94,7 @@ class UflResponse:
             if word:
                 inner[word[0]][word[1:]] = c
         parts = [
-            x * self._polynomial(t, factor)
-            for x, t in zip(self._strain, inner, strict=True)
-            if t
+            x * self._polynomial(t, factor) for x, t in zip(self._strain, inner, strict=True) if t
         ]
         return total([*parts, factor * terms.get((), 0.0)])
 

@@ -13,9 +13,8 @@ from pymatgen.io.ase import AseAtomsAdaptor
 from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
 
 from objstress.errors import InputError
-from objstress.laws.base import MaterialLaw, StrainEnergyLaw
+from objstress.laws.base import StrainEnergyLaw
 from objstress.laws.elasticity import third_order_stiffness
-from objstress.laws.files import load_law
 from objstress.laws.polycrystal import turned_stiffness
 from objstress.properties.averages import (
     Averages,
@@ -30,13 +29,13 @@ from objstress.properties.averages import (
 )
 from objstress.properties.directions import Extremes, extremes
 from objstress.properties.frames import ieee_rotation, turned_structure
+from objstress.properties.models import PropertyModel, find_model
 from objstress.properties.response import harmonic_response
 from objstress.properties.waves import SoundWaves, sound_waves
 from objstress.symmetry.crystal import SYMPREC, primitive_cell, read_structure
 from objstress.symmetry.point_group import PointGroup
 from objstress.symmetry.tensor_forms import TensorForm
 from objstress.symmetry.tensors import tensor_to_voigt, voigt_to_tensor
-from objstress.teachers.calculators import CALCULATORS, make_calculator
 from objstress.teachers.deformation import find_deformation
 from objstress.teachers.relaxation import relaxed_crystal
 
@@ -156,36 +155,38 @@ def crystal_properties(
     Args:
         structure: a file, a pymatgen structure or ASE atoms; None takes a law's own crystal.
         model: an ASE calculator; a name for `make_calculator` with its `arguments`; a law, or a
-            file of one (.law) or of a potential (.potential).
+            file of one (.law) or of a potential (.potential); see `find_model`.
         ions: relaxed follows the forces inside the cell, clamped does not. A law has those of its
             labels.
 
     Raises:
-        InputError: see `read_structure`, `relaxed_crystal`, `make_calculator`, `load_law`; a law of
-            another crystal or of other ions.
+        InputError: see `read_structure`, `relaxed_crystal`, `find_model`; an element that the model
+            does not know; a law of another crystal or of other ions.
     """
     if ions not in ("relaxed", "clamped"):
         raise InputError(f"ions = {ions!r}: give 'relaxed' or 'clamped'")
-    if isinstance(model, str | Path) and Path(model).suffix == ".law":
-        model = load_law(model)
-    if isinstance(model, MaterialLaw):
-        return _of_law(structure, model, ions)
+    asked = find_model(model, arguments)
+    if structure is not None:
+        structure = read_structure(structure)
+        asked.check_elements(structure)
+    if asked.law is not None:
+        return _of_law(structure, asked, ions)
     if structure is None:
         raise InputError("give the structure of the crystal")
-    cell = primitive_cell(read_structure(structure))
+    cell = primitive_cell(structure)
     q = ieee_rotation(cell)
-    name, calculator = _calculator(model, arguments)
-    cell = relaxed_crystal(turned_structure(cell, q), calculator, fmax=FORCES)
-    response = harmonic_response(cell, calculator)
-    group = PointGroup.from_structure(cell)
+    cell = relaxed_crystal(turned_structure(cell, q), asked.calculator, fmax=FORCES)
+    response = harmonic_response(cell, asked.calculator)
+    group = PointGroup.of_primitive_cell(cell)
     least = None
     if len(cell) > 1:
         least = float(response.stiffness_of_ions[0])
     found = response.relaxed if ions == "relaxed" else response.clamped
-    return _result(turned_structure(cell, q.T), group, q, name, ions, found, least)
+    return _result(turned_structure(cell, q.T), group, q, asked.name, ions, found, least)
 
 
-def _of_law(structure: Any, law: MaterialLaw, ions: str) -> CrystalProperties:
+def _of_law(structure: Structure | None, asked: PropertyModel, ions: str) -> CrystalProperties:
+    law = asked.law
     own, group = getattr(law, "structure", None), getattr(law, "point_group", None)
     if not isinstance(law, StrainEnergyLaw) or own is None or group is None:
         raise InputError("this law knows no crystal; its stiffness() is all that it can say")
@@ -194,7 +195,7 @@ def _of_law(structure: Any, law: MaterialLaw, ions: str) -> CrystalProperties:
         raise InputError(f"this law is of {trained} ions; ask for ions = {trained!r}")
     turn = np.eye(3)
     if structure is not None:
-        cell = primitive_cell(read_structure(structure))
+        cell = primitive_cell(structure)
         f, _ = find_deformation(AseAtomsAdaptor.get_atoms(cell, msonable=False), own)
         left, _, right = np.linalg.svd(f)
         turn = left @ right
@@ -205,7 +206,7 @@ def _of_law(structure: Any, law: MaterialLaw, ions: str) -> CrystalProperties:
         turned_structure(own, turn),
         group.rotated(q),
         q @ turn.T,
-        type(law).__name__,
+        asked.name,
         ions,
         found,
         None,
@@ -241,17 +242,3 @@ def _result(
         least_ion_stiffness=least,
         third_order=third,
     )
-
-
-def _calculator(model: Any, arguments: dict[str, Any] | None) -> tuple[str, Any]:
-    if not isinstance(model, str | Path):
-        return type(model).__name__, model
-    name = str(model)
-    if Path(name).suffix == ".potential":
-        return Path(name).name, make_calculator("potential", {"potential": name})
-    if name not in CALCULATORS and ":" not in name:
-        raise InputError(
-            f"unknown model {name!r}: give a .law or .potential file, module:Class, or one of "
-            + ", ".join(CALCULATORS)
-        )
-    return name, make_calculator(name, arguments)

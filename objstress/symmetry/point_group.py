@@ -186,7 +186,12 @@ class PointGroup(SymmetryGroup):
         Any setting and cell will do, primitive, conventional or a supercell, turned or not: the
         operations come from the exactly symmetrised primitive lattice.
         """
-        return cls.from_operations(cartesian_operations(primitive_cell(read_structure(structure))))
+        return cls.of_primitive_cell(primitive_cell(read_structure(structure)))
+
+    @classmethod
+    def of_primitive_cell(cls, cell: Structure) -> PointGroup:
+        """The same of a cell that `primitive_cell` has made, which is most of the work."""
+        return cls.from_operations(cartesian_operations(cell))
 
     def rotated(self, q: np.ndarray) -> PointGroup:
         """The same group after the crystal was turned by q: operations q g q^T."""

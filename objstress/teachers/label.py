@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from functools import partial
 from io import StringIO
 from pathlib import Path
@@ -27,6 +25,7 @@ from tqdm import tqdm
 
 from objstress.errors import InputError
 from objstress.files import check_writable
+from objstress.parallel import spread
 from objstress.symmetry.crystal import SYMPREC, primitive_cell, read_structure
 from objstress.symmetry.point_group import PointGroup
 from objstress.teachers.calculators import make_calculator
@@ -126,7 +125,7 @@ class StrainLabels:
                 raise begun_otherwise(self.pending)
         known = set(self.done) | {f["index"] for f in self.failed}
         todo = [i for i in range(len(strains)) if i not in known]
-        with _executor(self._task, self.workers, self.scheduler) as execute:
+        with spread(self._task, self.workers, self.scheduler) as execute:
             # Scouts first: where every later label's ions start depends on them alone, so a run
             # repeats itself with any number of workers, interrupted or not.
             stages = ([0], range(1, SCOUTS + 1), range(SCOUTS + 1, len(strains)))
@@ -277,49 +276,6 @@ class _Task:
                 "" if isinstance(error, InputError | Transformed) else type(error).__name__ + ": "
             )
             return kind + " ".join(str(error).split())
-
-
-Execute = Callable[[Sequence[tuple[np.ndarray, np.ndarray]]], Iterator[tuple[int, Any]]]
-
-
-@contextmanager
-def _executor(task: _Task, workers: int, scheduler: str | None) -> Iterator[Execute]:
-    if workers == 1 and scheduler is None:
-        yield lambda jobs: ((k, task(*job)) for k, job in enumerate(jobs))
-        return
-    from dask.distributed import Client, LocalCluster, as_completed
-
-    def execute(jobs) -> Iterator[tuple[int, Any]]:
-        futures = {client.submit(task, *job, pure=False): k for k, job in enumerate(jobs)}
-        for future in as_completed(futures):
-            error = future.exception()
-            yield (
-                futures[future],
-                future.result() if error is None else f"its worker died: {error}",
-            )
-
-    cluster = None
-    try:
-        if scheduler is None:
-            cluster = LocalCluster(
-                n_workers=workers,
-                threads_per_worker=1,
-                dashboard_address=None,
-                memory_limit=0,
-                silence_logs=logging.ERROR,
-            )
-        try:
-            client = Client(scheduler or cluster, timeout=10)
-            client.wait_for_workers(1, timeout=60)
-        except (OSError, ValueError, TimeoutError) as error:
-            raise InputError(
-                f"no dask scheduler with workers answers at {scheduler}: {error}"
-            ) from None
-        with client:
-            yield execute
-    finally:
-        if cluster is not None:
-            cluster.close()
 
 
 def _same(calculator: Any) -> Any:

@@ -35,7 +35,7 @@ def relaxed_crystal(
         InputError: not relaxed within the steps, or to a crystal of another point group.
     """
     cell = primitive_cell(read_structure(structure))
-    before = PointGroup.from_structure(cell).symbol
+    before = PointGroup.of_primitive_cell(cell).symbol
     atoms = AseAtomsAdaptor.get_atoms(cell, msonable=False)
     named = isinstance(calculator, str)
     atoms.calc = make_calculator(calculator, arguments) if named else calculator
@@ -47,7 +47,7 @@ def relaxed_crystal(
             "are left"
         )
     found = symmetrized(read_structure(Atoms(atoms)))
-    after = PointGroup.from_structure(found).symbol
+    after = PointGroup.of_primitive_cell(found).symbol
     if after != before:
         raise InputError(
             f"the crystal relaxes from point group {before} to {after}: it is not stable under "

@@ -1,0 +1,80 @@
+"""Many independent jobs: in this process, on a dask.distributed cluster, or on a running one."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from itertools import islice
+from typing import Any
+
+from objstress.errors import InputError
+
+AHEAD = 8
+"""Jobs sent to each core before their turn: enough to keep it busy, few enough to hold no more than
+that in memory."""
+
+Execute = Callable[[Iterable[tuple]], Iterator[tuple[int, Any]]]
+
+
+@contextmanager
+def spread(task: Callable[..., Any], workers: int, scheduler: str | None) -> Iterator[Execute]:
+    """A function that runs `task(*job)` for each job and gives (number of the job, result) as they
+    end.
+
+    Args:
+        task: must not raise; picklable, if there are several workers.
+        workers: 1 works in this process, more start as many processes of one thread (a script then
+            needs the usual `if __name__ == "__main__":`).
+        scheduler: address of a running dask scheduler instead; all its workers are used.
+
+    A job whose process died has the text "its worker died: ..." for a result.
+
+    Raises:
+        InputError: no worker at all, or no scheduler that answers.
+    """
+    if workers < 1:
+        raise InputError(f"workers = {workers}: give at least 1")
+    if workers == 1 and scheduler is None:
+        yield lambda jobs: ((k, task(*job)) for k, job in enumerate(jobs))
+        return
+    from dask.distributed import Client, LocalCluster, as_completed
+
+    def execute(jobs: Iterable[tuple]) -> Iterator[tuple[int, Any]]:
+        waiting = enumerate(jobs)
+        numbers: dict[Any, int] = {}
+
+        def send(count: int) -> list[Any]:
+            sent = {client.submit(task, *job, pure=False): k for k, job in islice(waiting, count)}
+            numbers.update(sent)
+            return list(sent)
+
+        running = as_completed(send(AHEAD * max(1, sum(client.ncores().values()))))
+        for future in running:
+            error = future.exception()
+            result = future.result() if error is None else f"its worker died: {error}"
+            yield numbers.pop(future), result
+            running.update(send(1))
+
+    cluster = None
+    try:
+        if scheduler is None:
+            cluster = LocalCluster(
+                n_workers=workers,
+                threads_per_worker=1,
+                dashboard_address=None,
+                memory_limit=0,
+                silence_logs=logging.ERROR,
+            )
+        try:
+            client = Client(scheduler or cluster, timeout=10)
+            client.wait_for_workers(1, timeout=60)
+        except (OSError, ValueError, TimeoutError) as error:
+            raise InputError(
+                f"no dask scheduler with workers answers at {scheduler}: {error}"
+            ) from None
+        with client:
+            yield execute
+    finally:
+        if cluster is not None:
+            cluster.close()

@@ -1,0 +1,183 @@
+"""Many structures, the equation of state, pictures and pages: what users take home."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from ase.build import bulk
+from ase.calculators.emt import EMT
+from ase.io import write
+
+from objstress.errors import InputError
+from objstress.laws.analytic import SaintVenantKirchhoff
+from objstress.laws.elasticity import cubic_stiffness
+from objstress.parallel import spread
+from objstress.properties import screening
+from objstress.properties.crystal import crystal_properties
+from objstress.properties.equation_of_state import equation_of_state
+from objstress.properties.models import find_model
+from objstress.properties.plots import plot_properties
+from objstress.properties.report import describe
+from objstress.properties.screening import screen, structures_in
+
+COPPER = Path(__file__).parents[1] / "data" / "crystals" / "copper.cif"
+
+
+@pytest.fixture(scope="module")
+def copper():
+    return crystal_properties(COPPER, "emt")
+
+
+class TestEquationOfState:
+    def test_bulk_modulus_is_reuss_average(self, copper):
+        found = equation_of_state(COPPER, "emt")
+        assert found.bulk_modulus == pytest.approx(copper.averages.reuss.bulk, rel=5e-3)
+        assert found.volume == pytest.approx(copper.structure.volume, rel=1e-3)
+        assert found.residual < 1e-5
+        assert 3 < found.derivative < 6
+
+    def test_shape_of_the_cell_relaxes(self):
+        hcp = bulk("Cu", "hcp", a=2.56, c=4.3)
+        found = equation_of_state(hcp, EMT(), strain=0.04)
+        expected = crystal_properties(hcp, EMT()).averages
+        assert found.bulk_modulus == pytest.approx(expected.reuss.bulk, rel=5e-3)
+        assert found.bulk_modulus < expected.voigt.bulk
+
+    def test_of_a_law(self, dft_law):
+        found = equation_of_state(None, dft_law, strain=0.03)
+        assert found.bulk_modulus == pytest.approx(
+            (dft_law.stiffness()[0, 0] + 2 * dft_law.stiffness()[0, 1]) / 3, rel=5e-3
+        )
+        assert found.volume == pytest.approx(dft_law.structure.volume, rel=1e-3)
+
+    def test_what_cannot_be(self):
+        with pytest.raises(InputError, match="at least 5"):
+            equation_of_state(COPPER, "emt", points=3)
+        with pytest.raises(InputError, match="knows no crystal"):
+            equation_of_state(None, SaintVenantKirchhoff(cubic_stiffness(160.0, 60.0, 50.0)))
+        with pytest.raises(InputError, match="give the structure"):
+            equation_of_state(None, "emt")
+
+
+class TestModels:
+    def test_elements_that_a_model_does_not_know_are_named(self):
+        with pytest.raises(InputError, match="no model for element Si: emt knows Al, Ni, Cu"):
+            crystal_properties(bulk("Si"), "emt")
+
+    def test_unknown_names(self):
+        with pytest.raises(InputError, match="unknown model 'nonsense'"):
+            find_model("nonsense")
+
+
+@pytest.fixture
+def frames(tmp_path):
+    """Four metals, and silicon, which EMT does not know."""
+    file = tmp_path / "many.extxyz"
+    write(file, [bulk(s) for s in ("Cu", "Al", "Ni", "Si", "Ag")])
+    return file
+
+
+class TestScreening:
+    def test_a_row_for_each_and_reasons_for_those_that_fail(self, frames, copper, tmp_path):
+        broken = tmp_path / "broken.cif"
+        broken.write_text("nothing of the kind")
+        out = tmp_path / "rows.csv"
+        found = screen(structures_in([frames, broken]), "emt", out, progress=False)
+        table = pd.read_csv(out)
+        assert found["structures"] == len(table) == 6
+        assert [Path(f["name"]).name for f in found["failed"]] == ["many.extxyz:3", "broken.cif"]
+        assert "no model for element Si" in table["error"][3]
+        assert "not a readable crystal structure" in table["error"][5]
+        assert table["formula"].tolist()[:3] == ["Cu", "Al", "Ni"]
+        assert table["space_group_number"][0] == 225
+        assert table["C11_GPa"][0] == pytest.approx(copper.stiffness_ieee[0, 0], rel=1e-6)
+        assert table["K_hill_GPa"][0] == pytest.approx(copper.averages.hill.bulk, rel=1e-6)
+        assert not out.with_name("rows.csv.partial").exists()
+
+    def test_goes_on_after_an_interruption_and_ends_the_same(self, frames, tmp_path, monkeypatch):
+        whole = screen(structures_in([frames]), "emt", tmp_path / "whole.csv", progress=False)
+        real, calls = screening.properties_row, []
+
+        def stopped(name, *rest):
+            calls.append(name)
+            if len(calls) == 3:
+                raise KeyboardInterrupt
+            return real(name, *rest)
+
+        out = tmp_path / "rows.csv"
+        monkeypatch.setattr(screening, "properties_row", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            screen(structures_in([frames]), "emt", out, progress=False)
+        assert not out.exists()
+        partial = out.with_name("rows.csv.partial")
+        partial.write_text(partial.read_text() + '{"name": "cut of')  # as a kill leaves it
+        found = screen(structures_in([frames]), "emt", out, progress=False)
+        assert found["resumed"] == 2
+        assert len(calls) == 3 + 3
+        assert found["failed"] == whole["failed"]
+        left, right = (pd.read_csv(tmp_path / f).drop(columns="seconds")
+                       for f in ("whole.csv", "rows.csv"))  # fmt: skip
+        pd.testing.assert_frame_equal(left, right)
+
+    def test_other_settings_do_not_go_on(self, frames, tmp_path):
+        out = tmp_path / "rows.csv"
+        partial = out.with_name("rows.csv.partial")
+        partial.write_text(json.dumps({"model": "emt", "arguments": {}, "ions": "clamped"}) + "\n")
+        with pytest.raises(InputError, match="begun with other settings"):
+            screen(structures_in([frames]), "emt", out, progress=False)
+
+    def test_several_processes_give_the_same_and_survive_a_dead_one(self, frames, tmp_path):
+        alone, together = tmp_path / "alone.csv", tmp_path / "together.parquet"
+        screen(structures_in([frames]), "emt", alone, progress=False)
+        pytest.importorskip("pyarrow")
+        screen(structures_in([frames]), "emt", together, workers=2, progress=False)
+        left, right = pd.read_csv(alone), pd.read_parquet(together)
+        assert left["name"].tolist() == right["name"].tolist()
+        np.testing.assert_allclose(
+            left["C11_GPa"].dropna(), right["C11_GPa"].dropna().astype(float), rtol=1e-9
+        )
+
+    def test_what_cannot_be(self, frames, tmp_path):
+        with pytest.raises(InputError, match=r"ends in \.csv or \.parquet"):
+            screen(structures_in([frames]), "emt", tmp_path / "rows.txt")
+        with pytest.raises(InputError, match="by its name or file"):
+            screen(structures_in([frames]), EMT(), tmp_path / "rows.csv", workers=2)
+        with pytest.raises(InputError, match="given twice"):
+            screen([("a", COPPER), ("a", COPPER)], "emt", tmp_path / "rows.csv", progress=False)
+        with pytest.raises(InputError, match="no structures given"):
+            screen([], "emt", tmp_path / "none.csv", progress=False)
+
+
+def test_jobs_whose_process_dies_do_not_take_the_rest_with_them():
+    jobs = [(str(k),) for k in range(30)]
+    jobs[3] = ("__import__('os')._exit(1)",)
+    with spread(eval, 2, None) as execute:  # a task that costs no worker an import
+        found = dict(execute(jobs))
+    assert sorted(found) == list(range(30))
+    assert "its worker died" in found.pop(3)
+    assert all(k == v for k, v in found.items())
+
+
+class TestPages:
+    def test_everything_has_its_unit(self, copper):
+        text = describe(copper)
+        for part in ("space group Fm-3m (225)", "elastic constants, GPa", "relaxed ions",
+                     "Debye temperature", "all directions", "km/s", "W/(m K)"):  # fmt: skip
+            assert part in text
+        assert "-0.000" not in text
+        assert "UNSTABLE" not in text
+
+    def test_unstable_crystals_are_marked(self):
+        found = crystal_properties(bulk("Cu", "bcc", a=2.87), EMT())
+        assert not found.stability.stable
+        assert "UNSTABLE: this strain costs -" in describe(found)
+        with pytest.raises(InputError, match="unstable"):
+            plot_properties(found, "never.png")
+
+    def test_picture(self, copper, tmp_path):
+        plot_properties(copper, tmp_path / "copper.png")
+        assert (tmp_path / "copper.png").read_bytes().startswith(b"\x89PNG")
+        with pytest.raises(InputError, match="nonsense"):
+            plot_properties(copper, tmp_path / "copper.nonsense")
