@@ -9,24 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from e3nn import o3
 from torch import Tensor, nn
 from torch_geometric.data import Data
 
 from objstress.errors import InputError
 from objstress.graphs.neighbours import NeighbourTable
-from objstress.nn.products import (
-    ChannelProduct,
-    ComponentLinear,
-    Message,
-    SpeciesMessage,
-    components,
-    feature_irreps,
-    places,
-)
-from objstress.nn.radial import BesselBasis, RadialFunctions, smooth_cutoff
+from objstress.models.atom_network import AtomNetwork, AtomNetworkSettings
+from objstress.nn.products import feature_irreps, places
 from objstress.nn.readout import ScalarReadout, TensorReadout
-from objstress.symmetry.irreps import Irrep, symmetric_basis
+from objstress.symmetry.irreps import symmetric_basis
 from objstress.symmetry.point_group import symmetry_group
 
 HEADS = ("energy", "dipole", "polarizability", "pseudoscalar")
@@ -44,58 +35,29 @@ OUTPUTS = {
     "pseudoscalar": "pseudoscalar",
 }
 """What `Potential` can be asked for, and the head that it needs."""
-EDGE_LMAX = 6
-"""Of products beyond it the tables take gigabytes; e3nn's harmonics end at 11."""
 
 
 @dataclass(frozen=True)
-class PotentialSettings:
+class PotentialSettings(AtomNetworkSettings):
     """Size and symmetry of a potential.
 
     Attributes:
         elements: atomic numbers.
         heads: what is read out, of "energy", "dipole", "polarizability" and "pseudoscalar" (which
             changes sign in a mirror under O(3), and tells left from right under SO(3)).
-        group: "O(3)", "SO(3)" or a point group in the frame of the atoms.
-        cutoff: Angstrom.
-        channels: copies of each irrep.
-        layers: messages passed.
-        hidden_lmax: largest l of the features that atoms send.
-        edge_lmax: largest l of the harmonics and of what is multiplied in the first layer, whose
-            messages cost little; at most 6.
-        later_lmax: the same of the layers after it, where it is less.
-        correlation: factors of the highest product of one atom's neighbourhood (body order - 1).
-        bessel: radial functions of the distance.
-        radial: learned mixtures of them that messages use.
-        readout: width of the hidden layers of readouts.
-        neighbours: mean number of neighbours; sums are divided by it.
+        group, cutoff, channels, ...: see `AtomNetworkSettings`.
     """
 
     elements: tuple[int, ...]
     heads: tuple[str, ...] = ("energy",)
-    group: str = "O(3)"
-    cutoff: float = 5.0
-    channels: int = 64
-    layers: int = 2
-    hidden_lmax: int = 1
-    edge_lmax: int = 3
-    later_lmax: int = 2
-    correlation: int = 3
-    bessel: int = 8
-    radial: int = 4
-    readout: int = 16
-    neighbours: float = 20.0
 
     def __post_init__(self):
         # Here, not where a potential is built: neighbours are counted with the cutoff before.
         _check(self)
 
 
-class Potential(nn.Module):
-    r"""E = sum_i (E_ref(z_i) + s e_i),   e_i a polynomial in messages of i's neighbourhood.
-
-        A_i = sum_j R(r_ij) Y(r_ij) (x) x_j        (`SpeciesMessage`, `Message`)
-        x_i = W [A_i, A_i (x) A_i, A_i (x) A_i (x) A_i, ...] + skip of the layer before
+class Potential(AtomNetwork):
+    r"""E = sum_i (E_ref(z_i) + s e_i),   e_i read out of the features of i (`AtomNetwork`).
 
     e_i is zero for an atom without neighbours: references are energies of isolated atoms, or what
     a fit finds. Everything is equivariant under the group of the settings, exactly, whatever the
@@ -109,15 +71,13 @@ class Potential(nn.Module):
     is neutral apart (but for the total charge Q, which no neighbourhood can know), and the dipole
     sum_ij f_ij (r_i - r_j) has a meaning in periodic cells, too.
 
-    Batatia et al., MACE, arXiv:2206.07697, for the many-body messages; Darby et al.,
-    arXiv:2210.01705, for the products within a channel.
-
     Attributes:
         references: (elements,) eV.
         scale: eV, what e_i is multiplied by; dipole_scale e Angstrom, polarizability_scale A^3.
         metadata: facts of the training.
     """
 
+    settings: PotentialSettings
     references: Tensor
     mean_polarizabilities: Tensor
     scale: Tensor
@@ -129,36 +89,17 @@ class Potential(nn.Module):
         super().__init__()
         self.settings = s = settings
         self.metadata: dict[str, Any] = {}
-        group = symmetry_group(s.group)
         z = len(s.elements)
-        both = "pseudoscalar" in s.heads
-        self.lmax = [s.edge_lmax] + [min(s.edge_lmax, s.later_lmax)] * (s.layers - 1)
-        hidden = feature_irreps(group, s.hidden_lmax, both)
         # Without improper operations all irreps are called even (`feature_irreps`).
-        odd = -1 if (1, -1) in feature_irreps(group, 1) else 1
+        odd = -1 if (1, -1) in feature_irreps(symmetry_group(s.group), 1) else 1
         self.vector, self.deviator, self.handed = (1, odd), (2, 1), (0, odd)
         ends = {
             "dipole": self.vector,
             "polarizability": self.deviator,
             "pseudoscalar": self.handed,
         }
-        read = [(0, 1), *(ends.get(head) for head in s.heads)]
-        last = [o for o in feature_irreps(group, self.lmax[-1], both) if o in read]
-        self.bessel = BesselBasis(s.bessel, s.cutoff, dtype)
-        self.radials, self.layers = nn.ModuleList(), nn.ModuleList()
-        for k, lmax in enumerate(self.lmax):
-            inner = feature_irreps(group, lmax, both)
-            outgoing = hidden if k < s.layers - 1 else last
-            message: nn.Module
-            if k == 0:
-                message = SpeciesMessage(group, inner, lmax, z, s.radial, s.channels, dtype)
-            else:
-                message = Message(group, hidden, inner, lmax, s.radial, s.channels, dtype)
-            self.radials.append(RadialFunctions(s.bessel, 4 * s.radial, s.radial, dtype))
-            self.layers.append(
-                Interaction(message, [] if k == 0 else hidden, inner, outgoing, s, dtype)
-            )
-        self.irreps = [hidden] * (s.layers - 1) + [last]
+        read = [(0, 1), *(ends[head] for head in s.heads if head in ends)]
+        self._make_features(s, z, read, "pseudoscalar" in s.heads, dtype)
         self.energies = nn.ModuleList(
             ScalarReadout(s.channels, s.readout, 1, dtype) for _ in range(s.layers)
         )
@@ -183,11 +124,6 @@ class Potential(nn.Module):
     @property
     def dtype(self) -> torch.dtype:
         return self.references.dtype
-
-    @property
-    def shared(self) -> nn.Module:
-        """The last layer that all heads share."""
-        return self.layers[-1].get_submodule("gather")
 
     def forward(self, graph: Data, outputs: Collection[str] = ("energy",)) -> dict[str, Tensor]:
         """
@@ -267,10 +203,8 @@ class Potential(nn.Module):
         def total(x: Tensor) -> Tensor:
             return x.new_zeros(size, *x.shape[1:]).index_add(0, batch, x)
 
-        # On padding and beyond the cutoff (a skin) the envelope is zero.
-        envelope = smooth_cutoff(length := vectors.norm(dim=-1), s.cutoff)[..., None]
-        bessel = self.bessel(length)
-        layers = self._features(graph, vectors, table, envelope, bessel)
+        one_hot = torch.nn.functional.one_hot(graph.species, len(s.elements)).to(vectors.dtype)
+        layers, bessel, envelope = self._features(one_hot, vectors, table)
         last, of = layers[-1], places(self.irreps[-1])
         scalars = last[:, :, 0].T
         found: dict[str, Tensor] = {}
@@ -307,29 +241,6 @@ class Potential(nn.Module):
             found["pseudoscalar"] = total(hand)[:, 0]
         return found
 
-    def _features(
-        self,
-        graph: Data,
-        vectors: Tensor,
-        table: NeighbourTable,
-        envelope: Tensor,
-        bessel: Tensor,
-    ) -> list[Tensor]:
-        """Features of each layer, (channels, n, width)."""
-        s = self.settings
-        harmonics = o3.spherical_harmonics(
-            list(range(s.edge_lmax + 1)), vectors, normalize=True, normalization="component"
-        )
-        harmonics = harmonics * (envelope / s.neighbours)
-        one_hot = torch.nn.functional.one_hot(graph.species, len(s.elements)).to(vectors.dtype)
-        layers: list[Tensor] = []
-        for radial, layer, lmax in zip(self.radials, self.layers, self.lmax, strict=True):
-            some = harmonics[..., : (lmax + 1) ** 2]
-            edges = (radial(bessel)[..., :, None] * some[..., None, :]).flatten(2)
-            x = layers[-1] if layers else None
-            layers.append(layer(x, one_hot, table.sender, edges))
-        return layers
-
     def _check_outputs(self, graph: Data, outputs: Collection[str]) -> None:
         for name in outputs:
             if name not in OUTPUTS:
@@ -359,75 +270,6 @@ class Potential(nn.Module):
         save_potential(self, path)
 
 
-class Interaction(nn.Module):
-    """x' = W [A, A (x) A, A (x) A (x) A, ...] + W' x,  each times a factor of the atom's species.
-
-    Args:
-        message: makes A of the inner irreps.
-        before, inner, outgoing: irreps of x, A and x'.
-    """
-
-    of_component: Tensor
-    kept: Tensor
-    was: Tensor
-    now: Tensor
-
-    def __init__(
-        self,
-        message: nn.Module,
-        before: list[Irrep],
-        inner: list[Irrep],
-        outgoing: list[Irrep],
-        s: PotentialSettings,
-        dtype: torch.dtype,
-    ):
-        super().__init__()
-        c = s.channels
-        self.message = message
-        self.mix = ComponentLinear(inner, c, 2 * c, dtype)
-        self.species = nn.Parameter(
-            1 + 0.3 * torch.randn(len(s.elements), 2 * c, len(inner), dtype=dtype)
-        )
-        self.register_buffer("of_component", components(inner), persistent=False)
-        # Powers between the first and the last carry all inner irreps.
-        self.products = nn.ModuleList(
-            ChannelProduct(inner, inner, inner if k < s.correlation else outgoing, c, dtype)
-            for k in range(2, s.correlation + 1)
-        )
-        self.gather = ComponentLinear(outgoing, s.correlation * c, c, dtype)
-        of = places(inner)
-        kept = [torch.arange(of[o].start, of[o].stop) for o in outgoing]
-        self.register_buffer("kept", torch.cat(kept), persistent=False)
-        # What the atom was before, as far as it still is wanted.
-        common = [o for o in outgoing if o in before]
-        was, now = places(before), places(outgoing)
-        self.skip = ComponentLinear(common, c, c, dtype) if common else None
-        if common:
-            self.skip_species = nn.Parameter(1 + 0.3 * torch.randn(len(s.elements), c, dtype=dtype))
-            for name, place in (("was", was), ("now", now)):
-                index = [torch.arange(place[o].start, place[o].stop) for o in common]
-                self.register_buffer(name, torch.cat(index), persistent=False)
-
-    def forward(self, x: Tensor | None, one_hot: Tensor, sender: Tensor, edges: Tensor) -> Tensor:
-        if x is None:
-            a = self.message(one_hot[sender], edges)
-        else:
-            a = self.message(x, sender, edges)
-        factor = torch.einsum("nz,zcl->cnl", one_hot, self.species)[..., self.of_component]
-        a, b = (self.mix(a) * factor).chunk(2)
-        powers = [a]
-        for product in self.products:
-            powers.append(product(powers[-1], b))
-        # The highest power is made of the outgoing irreps alone.
-        powers = [p if p.shape[2] == len(self.kept) else p[..., self.kept] for p in powers]
-        out = self.gather(torch.cat(powers))
-        if self.skip is not None:
-            assert x is not None
-            kept = self.skip(x[..., self.was]) * (one_hot @ self.skip_species).T[..., None]
-            out = out.index_add(2, self.now, kept)
-        return out
-
-
 def _rows(values: Tensor, pos: Tensor, create: bool) -> Tensor:
     """d values / d pos, (values, n, 3)."""
     rows = [
@@ -445,19 +287,5 @@ def _check(s: PotentialSettings) -> None:
     strange = [h for h in s.heads if h not in HEADS]
     if strange or not s.heads:
         raise InputError(f"heads = {s.heads}: give some of {', '.join(HEADS)}")
-    for name in ("channels", "layers", "correlation", "bessel", "radial", "readout"):
-        if getattr(s, name) < 1:
-            raise InputError(f"{name} = {getattr(s, name)}: give a positive number")
-    for name in ("cutoff", "neighbours"):
-        if not 0 < getattr(s, name) < math.inf:
-            raise InputError(f"{name} = {getattr(s, name)}: give a positive, finite number")
-    if s.edge_lmax > EDGE_LMAX:
-        raise InputError(f"edge_lmax = {s.edge_lmax}: give at most {EDGE_LMAX}")
     lowest = max({"dipole": 1, "polarizability": 2}.get(h, 0) for h in s.heads)
-    lowest = max(lowest, s.hidden_lmax)
-    reached = s.edge_lmax if s.layers == 1 else min(s.edge_lmax, s.later_lmax)
-    if reached < lowest or s.hidden_lmax < 0:
-        raise InputError(
-            f"edge_lmax = {s.edge_lmax}, later_lmax = {s.later_lmax}: heads "
-            f"{', '.join(s.heads)} and hidden_lmax {s.hidden_lmax} need at least {lowest}"
-        )
+    s.check(lowest, f"heads {', '.join(s.heads)}")
