@@ -14,7 +14,7 @@ demo: $(VENV)/.ready
 	$(BIN)/objstress demo --out $(OUT)
 
 test: $(VENV)/.ready lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal
 
 lint: $(VENV)/.ready
 	$(BIN)/ruff check .

@@ -40,7 +40,7 @@ class Worker:
             "MKL_NUM_THREADS": "1",
             "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD": "1",
         }
-        if code == "objstress":
+        if code.startswith("objstress"):
             variables["PYTHONPATH"] = here
         self.process = subprocess.Popen(
             [interpreter, "-W", "ignore", str(WORKERS), code, str(atoms)],
@@ -106,23 +106,28 @@ def main() -> None:
     parser.add_argument("--nequip", help="Python with nequip")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
     arguments = parser.parse_args()
-    interpreters = {"objstress": sys.executable}
+    interpreters = dict.fromkeys(("objstress", "objstress_pairs"), sys.executable)
     interpreters |= {
         code: path for code in ("mace", "nequip") if (path := getattr(arguments, code))
     }
     rows = {8 * edge**3: compare(interpreters, edge) for edge in EDGES}
     claims = []
     for atoms, row in rows.items():
-        others = [found["ms_per_atom"] for code, found in row.items() if code != "objstress"]
+        others = {c: row[c]["ms_per_atom"] for c in ("mace", "nequip") if c in row}
         if others:
-            claims.append(
-                Claim(
-                    f"energy, forces and stress of {atoms} silicon atoms: time over the fastest "
-                    "of mace-torch and nequip",
-                    row["objstress"]["ms_per_atom"] / min(others),
-                    1.0,
+            fastest = min(others, key=lambda c: others[c])
+            # Products of four bodies as mace-torch has them; nequip's layers have pairs.
+            like = "objstress_pairs" if fastest == "nequip" else "objstress"
+            for code in dict.fromkeys(("objstress", like)):
+                bodies = "products of four bodies" if code == "objstress" else "pairs"
+                claims.append(
+                    Claim(
+                        f"energy, forces and stress of {atoms} silicon atoms, {bodies}: time over "
+                        f"the fastest other ({fastest})",
+                        row[code]["ms_per_atom"] / others[fastest],
+                        1.0,
+                    )
                 )
-            )
     content = {
         "claims": [claim.to_dict() for claim in claims],
         "unit": "milliseconds an atom, one thread, graph made beforehand",

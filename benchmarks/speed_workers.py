@@ -1,9 +1,9 @@
 """One potential, evaluated whenever a line comes in; answers with the seconds that it took.
 
 `PYTHON -m benchmarks.speed_workers CODE ATOMS_FILE` or, where objstress is not installed,
-`PYTHON benchmarks/speed_workers.py CODE ATOMS_FILE`, CODE one of objstress, mace, nequip: energy,
-forces and stress from a graph that is made beforehand; random weights, 64x0e + 64x1o features, two
-layers, harmonics up to l = 3, cutoff 5 Angstrom, float64, one thread.
+`PYTHON benchmarks/speed_workers.py CODE ATOMS_FILE`, CODE one of objstress, objstress_pairs, mace,
+nequip: energy, forces and stress from a graph made beforehand; random weights, 64x0e + 64x1o
+features, two layers, harmonics up to l = 3, cutoff 5 Angstrom, float64, one thread.
 """
 
 import json
@@ -15,18 +15,23 @@ import torch
 CHANNELS, LMAX, CUTOFF, LAYERS, BESSEL = 64, 3, 5.0, 2, 8
 
 
-def objstress(atoms, neighbours):
+def objstress(atoms, neighbours, correlation=3):
     from objstress.graphs.atom_graph import atom_graph
     from objstress.models.potential import Potential, PotentialSettings
 
     elements = tuple(sorted(set(atoms.numbers.tolist())))
     settings = PotentialSettings(
         elements, channels=CHANNELS, edge_lmax=LMAX, cutoff=CUTOFF, layers=LAYERS,
-        bessel=BESSEL, neighbours=neighbours,
+        bessel=BESSEL, neighbours=neighbours, correlation=correlation,
     )  # fmt: skip
     model = Potential(settings).eval()
     graph = atom_graph(atoms, elements, CUTOFF)
     return model, lambda: model(graph, ("energy", "forces", "stress"))
+
+
+def objstress_pairs(atoms, neighbours):
+    """Messages of pairs, not multiplied with each other: the body order of nequip's layers."""
+    return objstress(atoms, neighbours, correlation=1)
 
 
 def mace(atoms, neighbours):
@@ -100,9 +105,8 @@ def main() -> None:
 
     code, path = sys.argv[1:]
     atoms = read(path)
-    model, evaluate = {"objstress": objstress, "mace": mace, "nequip": nequip}[code](
-        atoms, float(atoms.info["neighbours"])
-    )
+    codes = {f.__name__: f for f in (objstress, objstress_pairs, mace, nequip)}
+    model, evaluate = codes[code](atoms, float(atoms.info["neighbours"]))
     model.requires_grad_(False)
     for _ in range(3):
         found = evaluate()

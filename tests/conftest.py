@@ -1,8 +1,18 @@
-"""Fixtures that several rooms need. Everything slow is made once per session."""
+"""Fixtures that several rooms need. Everything slow is made once per session (of each worker)."""
 
+import os
+import sys
+import warnings
 from pathlib import Path
 
 import pytest
+
+if worker := os.environ.get("PYTEST_XDIST_WORKER"):
+    # Workers share the cores: one thread each. And each compiles its own forms: dolfinx gives up
+    # where another process holds the same form for long.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
+    os.environ["XDG_CACHE_HOME"] = str(cache / "objstress-tests" / worker)
 
 DATA = Path(__file__).parents[1] / "data" / "silicon"
 SHARED = Path(__file__).parents[2] / "shared" / "data"
@@ -60,3 +70,22 @@ def quick_law(silicon, silicon_group):
         settings = NetworkSettings(channels=4, energy_scale=0.02)
         network = ConstitutiveNetwork(silicon, silicon_group, settings)
     return LearnedLaw(silicon, silicon_group, polynomial, network)
+
+
+@pytest.fixture
+def shell(monkeypatch, capsys):
+    """Run a command as the shell would, without a new Python, which takes seconds to start.
+
+    Gives exit code, standard output, standard error.
+    """
+    from objstress.cli import main as cli
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["objstress", *map(str, arguments)])
+        for module in ("app", "potential"):
+            monkeypatch.setattr(f"objstress.cli.{module}.ANSWERS", sys.stdout)
+        with warnings.catch_warnings(), pytest.raises(SystemExit) as end:
+            cli.main()
+        return end.value.code or 0, *capsys.readouterr()
+
+    return run

@@ -2,7 +2,6 @@
 
 import csv
 import json
-import sys
 
 import numpy as np
 import pytest
@@ -612,22 +611,6 @@ def test_settings_that_cannot_be(tmp_path, content, message):
     with pytest.raises(InputError, match=message) as refusal:
         read_settings(path)
     assert "\n" not in str(refusal.value)
-
-
-@pytest.fixture
-def shell(monkeypatch, capsys):
-    """Run a command as the shell would: exit code, standard output, standard error."""
-    from objstress.cli import main as cli
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["objstress", *map(str, arguments)])
-        for module in ("app", "potential"):
-            monkeypatch.setattr(f"objstress.cli.{module}.ANSWERS", sys.stdout)
-        with pytest.raises(SystemExit) as end:
-            cli.main()
-        return end.value.code or 0, *capsys.readouterr()
-
-    return run
 
 
 def test_the_printed_settings_train_once_the_data_are_named(water, tmp_path, shell):

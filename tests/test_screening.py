@@ -160,6 +160,42 @@ def test_jobs_whose_process_dies_do_not_take_the_rest_with_them():
     assert all(k == v for k, v in found.items())
 
 
+class TestShell:
+    def test_pages_json_tables_and_pictures(self, copper, frames, tmp_path, shell):
+        code, out, error = shell("properties", COPPER, "--model", "emt", "--plot", tmp_path)
+        assert code == 0, error
+        assert out.rstrip() == describe(copper)
+        assert (tmp_path / "copper.png").is_file()
+        code, out, error = shell("properties", COPPER, "--model", "emt", "--json")
+        assert code == 0, error
+        assert json.loads(out)[str(COPPER)]["stiffness_GPa"] == copper.stiffness.tolist()
+        rows = tmp_path / "rows.csv"
+        code, out, error = shell("properties", frames, "--model", "emt", "--out", rows)
+        assert code == 0, error
+        assert "5 structures in" in out
+        assert "1 failed" in out
+        assert "no model for element Si" in error
+        assert len(pd.read_csv(rows)) == 5
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            (["nowhere.cif", "--model", "emt"], "no such structure file"),
+            (["{copper}", "--model", "psychic"], "unknown model 'psychic'"),
+            (["{copper}", "--model", "kumagai"], "no model for element Cu: kumagai knows Si"),
+            (["{copper}", "--model", "emt", "--out", "rows.doc"], "ends in .csv or .parquet"),
+            (["{copper}", "--model", "emt", "--out", "a.csv", "--plot", "b"], "one by one"),
+        ],
+    )
+    def test_bad_input_gets_one_line_and_code_2(self, arguments, message, shell):
+        code, out, error = shell("properties", *(a.format(copper=COPPER) for a in arguments))
+        assert code == 2, error
+        errors = [x for x in error.splitlines() if x.startswith("error:")]
+        assert len(errors) == 1
+        assert message in errors[0]
+        assert out == ""
+
+
 class TestPages:
     def test_everything_has_its_unit(self, copper):
         text = describe(copper)

@@ -16,6 +16,7 @@ from objstress.models.tensor_ensemble import (
     crystal_graph,
     load_tensor_ensemble,
 )
+from objstress.properties.crystal import crystal_properties
 from objstress.properties.frames import turned_structure
 from objstress.symmetry.irreps import representation
 from objstress.symmetry.point_group import PointGroup
@@ -201,6 +202,15 @@ class TestFit:
         assert max(p.distance for p in known) < 1e-3
         assert strange.distance > 1
         assert strange.deviation.max() > 0
+
+    def test_crystals_can_be_asked_with_it(self, few, fitted, tmp_path):
+        fitted.save(tmp_path / "salts.tensor")
+        plain = crystal_properties(few[0][0], tmp_path / "salts.tensor")
+        turned = crystal_properties(turned_structure(few[0][0], TURN), fitted)
+        np.testing.assert_allclose(turned.stiffness_ieee, plain.stiffness_ieee, rtol=1e-4)
+        assert plain.stiffness_ieee[0, 0] == pytest.approx(few[1][0][0, 0, 0, 0], rel=0.1)
+        assert plain.deviation.shape == (6, 6)
+        assert {"deviation_GPa", "distance"} <= set(plain.to_dict())
 
     def test_files(self, few, fitted, tmp_path):
         fitted.save(tmp_path / "some.tensor")

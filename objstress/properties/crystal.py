@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -62,6 +62,8 @@ class CrystalProperties:
         least_ion_stiffness: smallest eigenvalue of the force constants at fixed cell,
             eV/Angstrom^2; negative where the ions leave their places; None for one atom or a law.
         third_order: Brugger's constants (6, 6, 6) in the structure's own frame, of a law.
+        deviation: standard deviation of each constant in the structure's own frame, of an ensemble.
+        distance: of the crystal from those that an ensemble knows, see `TensorPrediction`.
     """
 
     structure: Structure
@@ -75,6 +77,8 @@ class CrystalProperties:
     asymmetry: float
     least_ion_stiffness: float | None = None
     third_order: np.ndarray | None = None
+    deviation: np.ndarray | None = None
+    distance: float | None = None
 
     @property
     def stability(self) -> Stability:
@@ -131,6 +135,9 @@ class CrystalProperties:
             result["zener_ratio"] = zener_ratio(self.stiffness_ieee)
         if self.third_order is not None:
             result["third_order_GPa"] = self.third_order.tolist()
+        if self.deviation is not None:
+            result["deviation_GPa"] = self.deviation.tolist()
+            result["distance"] = self.distance
         means, heat, ends = self.averages, self.thermal, self.extremes
         if means is not None and heat is not None and ends is not None:
             result["averages"] = to_dict(means)
@@ -155,9 +162,10 @@ def crystal_properties(
     Args:
         structure: a file, a pymatgen structure or ASE atoms; None takes a law's own crystal.
         model: an ASE calculator; a name for `make_calculator` with its `arguments`; a law, or a
-            file of one (.law) or of a potential (.potential); see `find_model`.
-        ions: relaxed follows the forces inside the cell, clamped does not. A law has those of its
-            labels.
+            file of one (.law), of a potential (.potential) or of networks of the elastic tensor
+            (.tensor), which take the cell as it is; see `find_model`.
+        ions: relaxed follows the forces inside the cell, clamped does not. A law and networks have
+            those of their labels.
 
     Raises:
         InputError: see `read_structure`, `relaxed_crystal`, `find_model`; an element that the model
@@ -175,6 +183,12 @@ def crystal_properties(
         raise InputError("give the structure of the crystal")
     cell = primitive_cell(structure)
     q = ieee_rotation(cell)
+    if asked.ensemble is not None:
+        (said,) = asked.ensemble.predict([cell])
+        group = PointGroup.of_primitive_cell(said.structure).rotated(q)
+        stiffness = turned_stiffness(tensor_to_voigt(said.tensor), q[None])[0]
+        known = _result(said.structure, group, q, asked.name, ions, stiffness, None)
+        return replace(known, deviation=tensor_to_voigt(said.deviation), distance=said.distance)
     cell = relaxed_crystal(turned_structure(cell, q), asked.calculator, fmax=FORCES)
     response = harmonic_response(cell, asked.calculator)
     group = PointGroup.of_primitive_cell(cell)

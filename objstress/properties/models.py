@@ -12,6 +12,7 @@ from objstress.errors import InputError
 from objstress.laws.base import MaterialLaw
 from objstress.laws.files import load_law
 from objstress.models.potential_files import load_potential
+from objstress.models.tensor_ensemble import TensorEnsemble, load_tensor_ensemble
 from objstress.teachers.calculators import CALCULATORS, make_calculator
 
 SILICON = ("Si",)
@@ -35,7 +36,8 @@ class PropertyModel:
         what: one line on what it is.
         elements: symbols that it knows; None if only the calculator itself can tell.
         law: a law, or
-        calculator: an ASE calculator.
+        calculator: an ASE calculator, or
+        ensemble: networks of the elastic tensor.
     """
 
     name: str
@@ -43,6 +45,7 @@ class PropertyModel:
     elements: tuple[str, ...] | None
     law: MaterialLaw | None = None
     calculator: Any = None
+    ensemble: TensorEnsemble | None = None
 
     def check_elements(self, structure: Structure) -> None:
         """
@@ -62,11 +65,12 @@ def find_model(model: Any, arguments: dict[str, Any] | None = None) -> PropertyM
     """A model from what users give.
 
     Args:
-        model: a law, an ASE calculator, a file (.law or .potential), a name for `make_calculator`
-            with its `arguments`, or a `PropertyModel`.
+        model: a law, an ASE calculator, an ensemble of elastic tensors, a file (.law, .potential or
+            .tensor), a name for `make_calculator` with its `arguments`, or a `PropertyModel`.
 
     Raises:
-        InputError: an unknown name, and what loading or making it refuses.
+        InputError: an unknown name, an ensemble of other tensors, and what loading or making it
+            refuses.
     """
     if isinstance(model, PropertyModel):
         return model
@@ -74,6 +78,8 @@ def find_model(model: Any, arguments: dict[str, Any] | None = None) -> PropertyM
         name = type(model).__name__
         if isinstance(model, MaterialLaw):
             return PropertyModel(name, "a law", _elements_of(model), law=model)
+        if isinstance(model, TensorEnsemble):
+            return _of_ensemble(name, model)
         return PropertyModel(name, "an ASE calculator", None, calculator=model)
     name = str(model)
     if Path(name).suffix == ".law":
@@ -84,15 +90,23 @@ def find_model(model: Any, arguments: dict[str, Any] | None = None) -> PropertyM
         elements = tuple(Element.from_Z(z).symbol for z in potential.settings.elements)
         calculator = make_calculator("potential", {"potential": potential})
         return PropertyModel(Path(name).name, "a trained potential", elements, None, calculator)
+    if Path(name).suffix == ".tensor":
+        return _of_ensemble(Path(name).name, load_tensor_ensemble(name))
     if name not in CALCULATORS and ":" not in name:
         raise InputError(
-            f"unknown model {name!r}: give a .law or .potential file, module:Class, or one of "
-            + ", ".join(CALCULATORS)
+            f"unknown model {name!r}: give a .law, .potential or .tensor file, module:Class, or "
+            f"one of {', '.join(CALCULATORS)}"
         )
     what = CALCULATORS[name][1] if name in CALCULATORS else "an ASE calculator"
     return PropertyModel(
         name, what, ELEMENTS.get(name), None, calculator=make_calculator(name, arguments)
     )
+
+
+def _of_ensemble(name: str, ensemble: TensorEnsemble) -> PropertyModel:
+    if ensemble.kind != "elastic":
+        raise InputError(f"{name} gives tensors of kind {ensemble.kind!r}, not elastic ones")
+    return PropertyModel(name, "networks of the elastic tensor", None, ensemble=ensemble)
 
 
 def _elements_of(law: MaterialLaw) -> tuple[str, ...] | None:

@@ -17,6 +17,11 @@ from objstress.symmetry.crystal import primitive_cell, read_structure, symmetriz
 from objstress.symmetry.point_group import PointGroup
 from objstress.teachers.calculators import make_calculator
 
+PATIENCE = 100
+"""Steps after which the noise of a calculator is taken for the reason, and these are enough:"""
+NOISE = (1e-5, 1e-6)
+"""Largest force (eV/Angstrom) and stress (eV/Angstrom^3, 0.16 MPa)."""
+
 
 def relaxed_crystal(
     structure: Structure | Atoms | str | Path,
@@ -29,7 +34,8 @@ def relaxed_crystal(
 
     Args:
         calculator: a name for `make_calculator`, with its arguments, or an ASE calculator.
-        fmax: eV/Angstrom, of forces and of the cell's generalised forces.
+        fmax: eV/Angstrom, of forces and of the cell's generalised forces (volume an atom times
+            stress). Where a calculator's noise allows no more, `NOISE` is enough in the end.
 
     Raises:
         InputError: not relaxed within the steps, or to a crystal of another point group.
@@ -40,11 +46,14 @@ def relaxed_crystal(
     named = isinstance(calculator, str)
     atoms.calc = make_calculator(calculator, arguments) if named else calculator
     movable: Any = FrechetCellFilter(atoms)  # ASE annotates Atoms alone
-    if not BFGS(movable, logfile=None).run(fmax=fmax, steps=steps):
-        left = float(np.abs(atoms.get_forces()).max())
+    for step, relaxed in enumerate(BFGS(movable, logfile=None).irun(fmax=fmax, steps=steps)):
+        force, stress = np.abs(atoms.get_forces()).max(), np.abs(atoms.get_stress()).max()
+        if relaxed or (step >= PATIENCE and force < NOISE[0] and stress < NOISE[1]):
+            break
+    else:
         raise InputError(
-            f"the crystal does not relax: after {steps} steps forces of {left:.2g} eV/Angstrom "
-            "are left"
+            f"the crystal does not relax: after {steps} steps forces of {force:.2g} eV/Angstrom "
+            f"and a stress of {stress:.2g} eV/Angstrom^3 are left"
         )
     found = symmetrized(read_structure(Atoms(atoms)))
     after = PointGroup.of_primitive_cell(found).symbol

@@ -23,6 +23,7 @@ from pydantic import (
 )
 
 from objstress.errors import InputError
+from objstress.models.atom_network import AtomNetworkSettings
 from objstress.models.potential import PotentialSettings
 from objstress.training.balancing import Balancer, GradNorm, SoftAdapt, TwoStage
 from objstress.training.frames import TARGETS, check_keys
@@ -44,8 +45,13 @@ _FIELDS: dict[str, Any] = {
     if f.name not in ("elements", "heads", "neighbours")
 }
 ModelSettings: Any = create_model("ModelSettings", __base__=_Strict, **_FIELDS)
-ModelSettings.__doc__ = (PotentialSettings.__doc__ or "").replace(
+# One text of the attributes, those of its own and those that all networks of atoms have.
+_OWN, _COMMON = PotentialSettings.__doc__ or "", AtomNetworkSettings.__doc__ or ""
+ModelSettings.__doc__ = _OWN.replace(
     "elements: atomic numbers.", "elements: symbols; null takes those of the data."
+).replace(
+    "        group, cutoff, channels, ...: see `AtomNetworkSettings`.\n",
+    _COMMON.partition("Attributes:\n")[2].rstrip(" "),
 )
 
 
