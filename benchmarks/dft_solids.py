@@ -2,7 +2,8 @@
 
 `python -m benchmarks.dft_solids --mace PYTHON` (the interpreter of an environment that has
 mace-torch) trains both on energy, forces and stress of the same frames, one thread each, and
-compares errors by groups of frames, lattice and elastic constants and the vacancy: dft_solids.json.
+compares errors by groups of frames, lattice and elastic constants and the vacancy:
+dft_solids.json and .md.
 What lies trained in `--work` is not trained again. Data: Zuo et al., J. Phys. Chem. A 124, 731
 (2020), in the folder `--data`.
 """
@@ -169,6 +170,8 @@ def main() -> None:
             "environment": environment() | {"training_dtype": "float32"},
         }
         write_json(arguments.out / "dft_solids.json", content)
+    title = "# Silicon and molybdenum from DFT, trained side by side"
+    (arguments.out / "dft_solids.md").write_text(f"{title}\n\n{table(rows)}\n")
     print(table(rows))
 
 

@@ -1,5 +1,7 @@
 """Networks of property tensors: what symmetry forbids vanishes before any training."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -22,7 +24,7 @@ from objstress.symmetry.irreps import representation
 from objstress.symmetry.point_group import PointGroup
 from objstress.symmetry.tensor_forms import TensorForm
 from objstress.symmetry.tensor_irreps import EXCHANGES, tensor_irreps
-from objstress.symmetry.tensors import turned_tensor, voigt_to_tensor
+from objstress.symmetry.tensors import tensor_to_voigt, turned_tensor, voigt_to_tensor
 from objstress.training.tensor_fit import TensorTraining, fit_tensor_ensemble
 
 SMALL = {"channels": 4, "kinds": 4, "neighbours": 20.0}
@@ -202,6 +204,9 @@ class TestFit:
         assert max(p.distance for p in known) < 1e-3
         assert strange.distance > 1
         assert strange.deviation.max() > 0
+        channels = fitted.members[0].settings.channels
+        alone = TensorEnsemble(fitted.members[:1], fitted.known[:, :-channels])
+        assert alone.predict(few[0][:1])[0].deviation is None
 
     def test_crystals_can_be_asked_with_it(self, few, fitted, tmp_path):
         fitted.save(tmp_path / "salts.tensor")
@@ -256,6 +261,31 @@ class TestFit:
             CrystalTensorSettings(group="SO(3)")
         with pytest.raises(InputError, match="no such"):
             load_tensor_ensemble(tmp_path / "none.tensor")
+
+    def test_from_the_shell(self, few, tmp_path, shell):
+        rows = [{"structure": s.as_dict(verbosity=0), "elastic_tensor_voigt":
+                 tensor_to_voigt(t).tolist()} for s, t in zip(*few, strict=True)]  # fmt: skip
+        data, out, cif = (tmp_path / name for name in ("rows.json", "a.tensor", "salt.cif"))
+        data.write_text(json.dumps(rows))
+        few[0][0].to(filename=str(cif))
+        code, said, error = shell(
+            "fit-tensors", data, "--out", out, "--members", 1, "--epochs", 2, "--json"
+        )
+        assert code == 0, error
+        assert json.loads(said)["crystals"] == len(rows)
+        assert not list((tmp_path / "a.tensor.fit").rglob("*.ckpt"))
+        code, said, error = shell("properties", cif, "--model", out, "--json")
+        assert code == 0, error
+        assert json.loads(said)[str(cif)]["model"] == "a.tensor"
+        for change, message in (
+            ({"kind": "dielectric"}, "a tensor of shape (6, 6) where (3, 3) was wanted"),
+            ({"key": "elastic_tensor"}, "the nearest there is 'elastic_tensor_voigt'"),
+            ({"kind": "magic"}, "unknown kind of tensor 'magic'"),
+        ):
+            options = [x for k, v in change.items() for x in (f"--{k}", v)]
+            code, _, error = shell("fit-tensors", data, "--out", out, *options)
+            assert code == 2
+            assert message in error
 
     def test_a_law_file_is_refused(self, fitted, tmp_path, quick_law):
         quick_law.save(tmp_path / "some.law")

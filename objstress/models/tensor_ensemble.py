@@ -35,7 +35,7 @@ class TensorPrediction:
         structure: its primitive cell, in the frame it came in.
         tensor: mean of the members (of the logarithm where there is one), (3, ..., 3), of exactly
             the form that the point group allows; Born charges (atoms, 3, 3).
-        deviation: standard deviation of the members, the same shape.
+        deviation: standard deviation of the members, the same shape; None of a single one.
         distance: from the nearest crystal of the training set, in what its elements are, its volume
             an atom and the mean scalar features; in units of how far those are from their own
             nearest ones: far above 1 is unknown land.
@@ -44,7 +44,7 @@ class TensorPrediction:
 
     structure: Structure
     tensor: np.ndarray
-    deviation: np.ndarray
+    deviation: np.ndarray | None
     distance: float
     unit: str
 
@@ -87,7 +87,7 @@ class TensorEnsemble:
         first = self.members[0]
         mean = first.tensors(x.mean(0)).double().numpy()
         each = np.stack([first.tensors(member).double().numpy() for member in x])
-        spread = each.std(axis=0, ddof=1) if len(each) > 1 else np.full_like(mean, np.nan)
+        spread = each.std(axis=0, ddof=1) if len(each) > 1 else None
         atoms = self.kind == "born charges"
         found, start = [], 0
         for k, cell in enumerate(cells):
@@ -98,7 +98,11 @@ class TensorEnsemble:
                 tensor = TensorForm(PointGroup.of_primitive_cell(cell), self.kind).project(tensor)
             found.append(
                 TensorPrediction(
-                    cell, tensor, spread[rows], self._distance(features[k]), UNITS[self.kind]
+                    cell,
+                    tensor,
+                    None if spread is None else spread[rows],
+                    self._distance(features[k]),
+                    UNITS[self.kind],
                 )
             )
         return found

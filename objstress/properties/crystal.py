@@ -137,6 +137,7 @@ class CrystalProperties:
             result["third_order_GPa"] = self.third_order.tolist()
         if self.deviation is not None:
             result["deviation_GPa"] = self.deviation.tolist()
+        if self.distance is not None:
             result["distance"] = self.distance
         means, heat, ends = self.averages, self.thermal, self.extremes
         if means is not None and heat is not None and ends is not None:
@@ -188,7 +189,8 @@ def crystal_properties(
         group = PointGroup.of_primitive_cell(said.structure).rotated(q)
         stiffness = turned_stiffness(tensor_to_voigt(said.tensor), q[None])[0]
         known = _result(said.structure, group, q, asked.name, ions, stiffness, None)
-        return replace(known, deviation=tensor_to_voigt(said.deviation), distance=said.distance)
+        deviation = None if said.deviation is None else tensor_to_voigt(said.deviation)
+        return replace(known, deviation=deviation, distance=said.distance)
     cell = relaxed_crystal(turned_structure(cell, q), asked.calculator, fmax=FORCES)
     response = harmonic_response(cell, asked.calculator)
     group = PointGroup.of_primitive_cell(cell)
