@@ -8,7 +8,7 @@ from ase import Atoms
 from ase.build import bulk
 from ase.calculators.calculator import Calculator
 from ase.calculators.emt import EMT
-from pymatgen.core import Structure
+from pymatgen.core import Lattice, Structure
 from scipy.spatial.transform import Rotation
 
 from objstress.errors import InputError
@@ -33,8 +33,10 @@ from objstress.properties.directions import (
     poissons_ratio,
     shear_modulus,
 )
+from objstress.properties.frames import ieee_rotation, turned_structure
 from objstress.properties.response import harmonic_response
 from objstress.properties.waves import sound_waves
+from objstress.symmetry.crystal import primitive_cell
 from objstress.symmetry.point_group import PointGroup
 from objstress.symmetry.tensor_forms import TensorForm
 from objstress.symmetry.tensors import tensor_to_voigt, turned_tensor, voigt_to_tensor
@@ -272,8 +274,29 @@ class TestCrystalProperties:
         there = crystal_properties(turned(bulk("Si", a=5.39), q), quick_law)
         expected = turned_tensor(voigt_to_tensor(quick_law.stiffness()), q)
         np.testing.assert_allclose(voigt_to_tensor(there.stiffness), expected, atol=1e-8)
-        with pytest.raises(InputError, match="not a whole number"):
+        with pytest.raises(InputError, match="no model for element Cu: LearnedLaw knows Si"):
             crystal_properties(bulk("Cu"), quick_law)
+        with pytest.raises(InputError, match="not a whole number"):
+            crystal_properties(bulk("Si", "sc", a=2.5), quick_law)
+
+    @pytest.mark.parametrize(
+        "cell",
+        [
+            [[3, 0, 0], [0, 4, 0], [0, 0, 4]],  # orthorhombic by its atoms, two axes equally long
+            [[0, 0, 4], [3, 0, 0], [0, 4, 0]],
+            [[5, 0, 0], [0, 4, 0], [1, 0, 3]],
+        ],
+    )
+    def test_standard_frames_are_right_handed_and_turn_with_the_crystal(self, cell):
+        sites = [[0, 0, 0], [0.5, 0.5, 0], [0.25, 0, 0.5]]
+        crystal = primitive_cell(Structure(Lattice(cell), ["Na", "Cl", "O"], sites))
+        q = ieee_rotation(crystal)
+        np.testing.assert_allclose(q @ q.T, np.eye(3), atol=1e-12)
+        assert np.linalg.det(q) == pytest.approx(1)
+        turn = Rotation.random(rng=np.random.default_rng(4)).as_matrix()
+        there = ieee_rotation(primitive_cell(turned_structure(crystal, turn)))
+        # Axes without a sense of their own (orthorhombic ones) may point the other way.
+        np.testing.assert_allclose(np.abs(there @ turn), np.abs(q), atol=1e-9)
 
     def test_a_law_of_other_ions_is_refused(self, dft_law):
         with pytest.raises(InputError, match="of relaxed ions"):

@@ -109,6 +109,16 @@ def cartesian_operations(structure: Structure, symprec: float = SYMPREC) -> np.n
     return columns @ distinct @ np.linalg.inv(columns)
 
 
+def conventional_axes(structure: Structure, symprec: float = SYMPREC) -> np.ndarray:
+    """Lattice vectors of spglib's conventional cell in the structure's own frame, rows, Angstrom.
+
+    International Tables' axes: c along the axis of highest order (hexagonal axes also where the
+    lattice is rhombohedral), b along that of a monoclinic crystal.
+    """
+    change = np.asarray(_dataset(structure, symprec).transformation_matrix)
+    return np.linalg.inv(change).T @ structure.lattice.matrix
+
+
 def symmetrized(structure: Structure, symprec: float = SYMPREC) -> Structure:
     """The structure made exactly symmetric under its space group, in its own frame.
 
