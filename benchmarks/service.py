@@ -286,7 +286,7 @@ def load(service: Service) -> dict[str, Any]:
     async def all_clients() -> None:
         limits = httpx.Limits(max_connections=CLIENTS, max_keepalive_connections=CLIENTS)
         async with httpx.AsyncClient(
-            base_url=service.address, timeout=60, limits=limits, trust_env=False
+            base_url=service.address, timeout=120, limits=limits, trust_env=False
         ) as pool:
             await asyncio.gather(watch(), *(client(k, pool) for k in range(CLIENTS)))
 

@@ -34,6 +34,7 @@ BELOW = {
     "fem": {"errors", "files", "laws", "symmetry", "yaml_files"},
     "dynamics": {"claims", "errors", "files", "graphs", "models", "symmetry"},
     "properties": {"errors", "files", "laws", "models", "parallel", "symmetry", "teachers"},
+    "service": {"errors", "files", "properties", "symmetry"},
     "spectra": {"errors", "files", "graphs", "models", "symmetry"},
 }
 

@@ -1,0 +1,425 @@
+"""The service: what it is asked at which address, and how it starts and stops."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import difflib
+import json
+from collections.abc import AsyncIterator, Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
+
+import uvicorn
+from fastapi import FastAPI, Request, Response
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import FileResponse
+from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from objstress.service.jobs import Asked, Jobs, Settings
+from objstress.service.problems import HEADERS, PROBLEMS, Problem
+
+PAGE = Path(__file__).parent / "page"
+POSCAR = """Cu
+1.0
+0.0 1.807 1.807
+1.807 0.0 1.807
+1.807 1.807 0.0
+Cu
+1
+direct
+0 0 0
+"""
+
+
+class PropertiesRequest(BaseModel):
+    """A structure and what to ask it with."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={"examples": [{"structure": POSCAR, "format": "poscar", "model": "emt"}]},
+    )
+
+    structure: str | dict[str, Any] = Field(
+        description="Text of a CIF or POSCAR; pymatgen's JSON as text or as an object."
+    )
+    format: Literal["cif", "poscar", "json"] = "cif"
+    model: str = Field(description="A name from /v1/models.")
+    ions: Literal["relaxed", "clamped"] = Field(
+        "relaxed", description="Whether ions follow their forces when the cell is strained."
+    )
+
+
+Matrix = list[list[float]]
+
+
+class PropertiesAnswer(BaseModel):
+    """Voigt order xx yy zz yz xz xy; tensors and positions in the frame of the given cell."""
+
+    model_config = ConfigDict(extra="allow")
+
+    formula: str
+    point_group: str
+    crystal_system: str
+    space_group: dict[str, Any] = Field(description="symbol and number")
+    model: str
+    ions: str
+    atoms: int = Field(description="of the primitive cell")
+    lattice_A: Matrix = Field(description="of the relaxed primitive cell, vectors as rows")
+    conventional_cell_A: Matrix
+    elements: list[str]
+    positions_A: Matrix
+    density_g_per_cm3: float
+    stiffness_GPa: Matrix
+    to_ieee: Matrix = Field(description="Q, v_IEEE = Q v")
+    stiffness_ieee_GPa: Matrix
+    form_ieee: list[list[str]] = Field(description='"0", "c11", "(c11 - c12)/2"')
+    stable: bool = Field(description="false: see stability.softest_strain; no averages then")
+    stability: dict[str, Any]
+    averages: dict[str, Any] | None = Field(None, description="voigt, reuss, hill in GPa, ...")
+    thermal: dict[str, Any] | None = Field(None, description="g/cm^3, km/s, K, W/(m K)")
+    extremes: dict[str, Any] | None = Field(None, description="of E, beta, G and nu; GPa, 1/GPa")
+
+
+class ModelRow(BaseModel):
+    """One model."""
+
+    name: str
+    what: str
+    elements: list[str] | None = Field(description="null if only the model itself can tell")
+
+
+class Models(BaseModel):
+    """What a structure can be asked with."""
+
+    models: list[ModelRow]
+
+
+class Health(BaseModel):
+    """How the service does."""
+
+    status: Literal["ok", "stopping"]
+    version: str
+    workers: int
+    waiting: int = Field(description="requests that no worker has yet")
+    done: int
+    failed: int
+    cached: int = Field(description="requests that the cache has answered")
+
+
+class ProblemBody(BaseModel):
+    """RFC 9457."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    instance: str
+
+
+class Guard:
+    """Headers on every answer; other hosts' names and other sites' pages are refused.
+
+    A page elsewhere could have its own name point to 127.0.0.1 (DNS rebinding), or post a form.
+    """
+
+    def __init__(self, app: ASGIApp, hosts: tuple[str, ...]) -> None:
+        self.app, self.hosts = app, hosts
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        sent = {name.lower(): value.decode("latin-1") for name, value in scope["headers"]}
+        host = sent.get(b"host", "")
+        name = host if host.endswith("]") else host.rpartition(":")[0] or host
+        problem = None
+        if self.hosts and name.lower() not in self.hosts:
+            problem = Problem("foreign-host", f"this service is not {name[:100]!r}")
+        elif scope["method"] == "POST" and sent.get(b"sec-fetch-site") in (
+            "cross-site",
+            "same-site",
+        ):
+            problem = Problem("cross-site", "only this service's own page may ask it")
+        if problem:
+            await problem.response(scope["path"])(scope, receive, send)
+            return
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                there = {key.lower() for key, _ in message["headers"]}
+                message["headers"] = list(message["headers"]) + [
+                    (key.lower().encode(), value.encode())
+                    for key, value in HEADERS.items()
+                    if key.lower().encode() not in there
+                ]
+            await send(message)
+
+        await self.app(scope, receive, send_with_headers)
+
+
+def _problems(*kinds: str) -> dict[int | str, dict[str, Any]]:
+    """For OpenAPI: statuses and what they mean."""
+    found: dict[int | str, dict[str, Any]] = {}
+    for kind in kinds:
+        status, title = PROBLEMS[kind]
+        text = found[status]["description"] + "; " + title if status in found else title
+        schema = {"$ref": "#/components/schemas/ProblemBody"}
+        content = {"application/problem+json": {"schema": schema}}
+        found[status] = {"description": text, "content": content}
+    return found
+
+
+_QUERY = [
+    {
+        "name": name,
+        "in": "query",
+        "required": False,
+        "description": f"of a text/plain body; {text}",
+        "schema": {"type": "string"} | ({"enum": values} if values else {}),
+    }
+    for name, values, text in (
+        ("model", [], "a name from /v1/models; has to be given"),
+        ("format", ["cif", "poscar", "json"], "cif by default"),
+        ("ions", ["relaxed", "clamped"], "relaxed by default"),
+    )
+]
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """The application; its workers start with it (`app.state.jobs.start()` does so earlier)."""
+    settings = settings or Settings()
+    jobs = Jobs(settings)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        await asyncio.to_thread(jobs.start)
+        yield
+        await asyncio.to_thread(jobs.stop)
+
+    app = FastAPI(
+        title="objstress",
+        version=version("objstress"),
+        description="Elastic properties of a crystal from its structure.",
+        lifespan=lifespan,
+        docs_url=None,  # FastAPI's pages load scripts from other hosts
+        redoc_url=None,
+    )
+    app.state.jobs = jobs
+    app.add_middleware(Guard, hosts=settings.hosts)
+    app.mount("/page", StaticFiles(directory=PAGE), name="page")
+
+    @app.exception_handler(Problem)
+    async def problem(request: Request, error: Problem) -> Response:
+        return error.response(request.url.path)
+
+    @app.exception_handler(HTTPException)
+    async def http_problem(request: Request, error: HTTPException) -> Response:
+        path = request.url.path
+        kind = {404: "not-found", 405: "wrong-method"}.get(error.status_code, "malformed")
+        detail = {
+            "not-found": f"nothing at {path[:200]}; see /docs",
+            "wrong-method": f"{path[:200]} does not take {request.method}",
+        }.get(kind, str(error.detail))
+        return Problem(kind, detail, error.headers).response(path)
+
+    @app.exception_handler(Exception)
+    async def internal(request: Request, error: Exception) -> Response:
+        return Problem("internal", "the service has failed; see its log").response(request.url.path)
+
+    @app.api_route("/", methods=["GET", "HEAD"], include_in_schema=False)
+    async def page() -> FileResponse:
+        return FileResponse(PAGE / "index.html", headers={"Cache-Control": "no-cache"})
+
+    @app.api_route("/docs", methods=["GET", "HEAD"], include_in_schema=False)
+    async def docs() -> FileResponse:
+        return FileResponse(PAGE / "docs.html", headers={"Cache-Control": "no-cache"})
+
+    @app.get("/health")
+    async def health() -> Health:
+        """Whether the service takes requests, and how many it has answered."""
+        return Health(
+            status="stopping" if jobs.stopping else "ok",
+            version=app.version,
+            workers=settings.workers,
+            waiting=jobs.waiting,
+            done=jobs.done,
+            failed=jobs.failed,
+            cached=jobs.cached,
+        )
+
+    @app.get("/v1/models")
+    async def models() -> Models:
+        """The models that the operator has chosen."""
+        return Models(models=[ModelRow(**row) for row in jobs.models.values()])
+
+    @app.post(
+        "/v1/properties",
+        response_model=None,
+        responses={
+            200: {
+                "description": "Elastic constants and what follows from them",
+                "content": {
+                    "application/json": {
+                        "schema": {"$ref": "#/components/schemas/PropertiesAnswer"}
+                    }
+                },
+            },
+            **_problems(
+                "malformed", "foreign-host", "cross-site", "unknown-model", "slow-body",
+                "too-large", "wrong-type", "invalid", "refused", "crashed", "busy", "stopping",
+                "too-slow",
+            ),
+        },
+        openapi_extra={
+            "parameters": _QUERY,
+            "requestBody": {
+                "required": True,
+                "content": {
+                    "application/json": {
+                        "schema": {"$ref": "#/components/schemas/PropertiesRequest"}
+                    },
+                    "text/plain": {"schema": {"type": "string"}},
+                },
+            },
+        },
+    )  # fmt: skip
+    async def properties(request: Request) -> Response:
+        """Elastic properties of a structure: JSON, or the text alone with query parameters."""
+        asked = await _read(request, settings)
+        return Response(await jobs.answer(asked), media_type="application/json")
+
+    app.openapi = _openapi(app)  # type: ignore[method-assign]
+    return app
+
+
+def _openapi(app: FastAPI) -> Callable[[], dict[str, Any]]:
+    """FastAPI's own, with the schemas of what it does not read or write itself."""
+    own = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        content = own()
+        schemas = content.setdefault("components", {}).setdefault("schemas", {})
+        for model in (PropertiesRequest, PropertiesAnswer, ProblemBody):
+            template = "#/components/schemas/{model}"
+            schemas[model.__name__] = model.model_json_schema(ref_template=template)
+        return content
+
+    return openapi
+
+
+async def _read(request: Request, settings: Settings) -> Asked:
+    """The request's body, checked.
+
+    Raises:
+        Problem: too large, too slow, of another kind, malformed, or not as `PropertiesRequest`.
+    """
+    kind = request.headers.get("content-type", "text/plain").partition(";")[0].strip().lower()
+    if kind not in ("application/json", "text/plain", "application/x-www-form-urlencoded"):
+        raise Problem("wrong-type", f"{kind[:100]!r}: send application/json or text/plain")
+    body = await _body(request, settings)
+    query = request.query_params
+    try:
+        if kind == "application/json":
+            if query:
+                raise Problem("invalid", f"{next(iter(query))[:100]}: belongs into the JSON body")
+            given = PropertiesRequest.model_validate_json(body)
+        else:  # curl --data-binary @x.cif names a form where it is told nothing
+            given = PropertiesRequest.model_validate({**query, "structure": body.decode()})
+    except UnicodeDecodeError:
+        raise Problem("malformed", "the body is not UTF-8 text") from None
+    except ValidationError as error:
+        raise _invalid(error) from None
+    text = given.structure
+    if not isinstance(text, str):
+        if given.format != "json":
+            raise Problem(
+                "invalid", f"structure: an object has format 'json', not {given.format!r}"
+            )
+        text = json.dumps(text)
+    return Asked(text, given.format, given.model, given.ions)
+
+
+async def _body(request: Request, settings: Settings) -> bytes:
+    largest = settings.max_body
+    too_large = Problem("too-large", f"the body has more than {largest} bytes")
+    length = request.headers.get("content-length", "0")
+    if length.isdigit() and int(length) > largest:
+        raise too_large
+    body = bytearray()
+    try:
+        async with asyncio.timeout(settings.body_seconds):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > largest:
+                    raise too_large
+    except TimeoutError:
+        raise Problem(
+            "slow-body", f"the body did not arrive within {settings.body_seconds:g} s"
+        ) from None
+    return bytes(body)
+
+
+def _invalid(error: ValidationError) -> Problem:
+    """The first thing that is wrong, by its key."""
+    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    known = list(PropertiesRequest.model_fields)
+    key = ".".join(str(part) for part in first["loc"])[:100]
+    if first["type"] == "json_invalid":
+        return Problem("malformed", f"the body is no JSON ({first['msg']})")
+    if first["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(key, known, 1)
+        hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
+        return Problem("invalid", f"unknown key {key!r}: {hint}")
+    return Problem("invalid", f"{key}: {first['msg']}" if key else first["msg"])
+
+
+class _Server(uvicorn.Server):
+    """Says where it listens, and refuses what waits as soon as it is told to stop."""
+
+    def __init__(self, config: uvicorn.Config, jobs: Jobs, say: Callable[[str], None]) -> None:
+        super().__init__(config)
+        self.jobs, self.say = jobs, say
+
+    async def startup(self, sockets: Any = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            port = self.servers[0].sockets[0].getsockname()[1]
+            host = f"[{self.config.host}]" if ":" in self.config.host else self.config.host
+            self.say(f"objstress serves at http://{host}:{port}")
+
+    def handle_exit(self, sig: int, frame: Any) -> None:
+        self.jobs.refuse_more()
+        super().handle_exit(sig, frame)
+
+
+def serve(settings: Settings, host: str, port: int, say: Callable[[str], None]) -> None:
+    """Listen until SIGTERM or SIGINT; requests that run get a few seconds to end.
+
+    Raises:
+        InputError: a model that cannot be loaded.
+    """
+    app = create_app(settings)
+    jobs: Jobs = app.state.jobs
+    jobs.start()
+    config = uvicorn.Config(
+        app,
+        host=host,
+        port=port,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=10,
+        timeout_graceful_shutdown=10,
+        ws="none",
+        proxy_headers=False,
+    )
+    try:
+        _Server(config, jobs, say).run()
+    except KeyboardInterrupt:  # uvicorn raises it again when it has stopped
+        pass
+    finally:
+        jobs.stop()
