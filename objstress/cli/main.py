@@ -159,6 +159,7 @@ def fit(
     from objstress.laws.ensemble import fit_ensemble
     from objstress.laws.fit import fit_law
     from objstress.training.network_fit import TrainingSettings
+    from objstress.training.resume import forget
 
     check_writable(out)
     work = out.with_name(out.name + ".fit")
@@ -175,8 +176,7 @@ def fit(
     else:
         law = fit_ensemble(data, structure, members=members, seed=seed, **common)
     law.save(out)
-    for leftover in (*work.rglob("*.ckpt"), *work.rglob("fingerprint.txt")):
-        leftover.unlink()  # the log stays
+    forget(work)
     result = {
         "law": str(out),
         "stiffness_GPa": law.stiffness().tolist(),

@@ -39,6 +39,7 @@ def train(
 ) -> None:
     """Fit a potential to labelled structures; an interrupted run goes on from OUT.train."""
     from objstress.training.potential_fit import train_potential
+    from objstress.training.resume import forget
     from objstress.training.settings import read_settings
 
     given = read_settings(settings)
@@ -49,8 +50,7 @@ def train(
         shutil.rmtree(work)
     potential = train_potential(given, work, say=say)
     potential.save(out)
-    for leftover in (*work.glob("*.ckpt"), work / "fingerprint.txt"):
-        leftover.unlink(missing_ok=True)  # the log stays
+    forget(work)
     result = {"potential": str(out), "log": str(work / "log.csv"), **potential.metadata}
     print_answer(
         result,

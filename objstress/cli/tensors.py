@@ -31,6 +31,7 @@ def fit_tensors(
     Elastic ones are models for `objstress properties` and `objstress serve`.
     """
     from objstress.models.crystal_tensor import CrystalTensorSettings
+    from objstress.training.resume import forget
     from objstress.training.tensor_data import read_tensors
     from objstress.training.tensor_fit import TensorTraining, fit_tensor_ensemble
 
@@ -42,8 +43,7 @@ def fit_tensors(
         structures, tensors, CrystalTensorSettings(kind=kind), training, work
     )
     ensemble.save(out)
-    for leftover in (*work.rglob("*.ckpt"), *work.rglob("fingerprint.txt")):
-        leftover.unlink()
+    forget(work)
     print_answer(
         {"tensors": str(out), "kind": kind, **ensemble.metadata},
         as_json,

@@ -21,6 +21,7 @@ from tqdm import tqdm
 
 from objstress.models.constitutive import ConstitutiveNetwork
 from objstress.training.losses import energy_loss, network_response, stress_loss
+from objstress.training.resume import resume_from
 
 
 @dataclass(frozen=True)
@@ -183,10 +184,4 @@ def _resume_from(folder: Path, network, train: Targets, valid: Targets, settings
             digest.update(np.round(tensor.numpy(), 12).tobytes())
     text = json.dumps([asdict(settings), network.describe(), network.group.symbol])
     digest.update(text.encode())
-    folder.mkdir(parents=True, exist_ok=True)
-    mark, last = folder / "fingerprint.txt", folder / "last.ckpt"
-    same = mark.exists() and mark.read_text() == digest.hexdigest()
-    if not same:
-        last.unlink(missing_ok=True)
-        mark.write_text(digest.hexdigest())
-    return last if same and last.exists() else None
+    return resume_from(folder, digest.hexdigest())

@@ -43,6 +43,7 @@ from objstress.training.frames import (
     root_mean_square,
 )
 from objstress.training.plausibility import unit_warnings
+from objstress.training.resume import LAST, resume_from
 from objstress.training.settings import FitSettings, OptimiserSettings, read_settings
 
 ROUNDING = 1e-3
@@ -643,16 +644,11 @@ def _resume_from(
     free = {"epochs", "max_minutes", "processes", "accelerator", "patience"}
     kept = settings.model_dump(mode="json", exclude={"training": free, "data": True})
     digest.update(json.dumps([kept, data.references.tolist()], sort_keys=True).encode())
-    folder.mkdir(parents=True, exist_ok=True)
-    mark, last = folder / "fingerprint.txt", folder / "last.ckpt"
-    same = mark.exists() and mark.read_text() == digest.hexdigest()
-    if not same:
-        if last.exists():
-            say(f"{folder}: a training of other data or settings lay here; it is begun anew")
-        for old in (last, folder / "best.ckpt", folder / "log.csv"):
-            old.unlink(missing_ok=True)
-        write_whole(mark, digest.hexdigest())
-    return last if same and last.exists() else None
+    before = (folder / LAST).exists()
+    found = resume_from(folder, digest.hexdigest(), stale=("best.ckpt", "log.csv"))
+    if before and found is None:
+        say(f"{folder}: a training of other data or settings lay here; it is begun anew")
+    return found
 
 
 def _cut_log(path: Path, epoch: int) -> None:

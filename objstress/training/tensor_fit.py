@@ -27,6 +27,7 @@ from objstress.graphs.neighbours import NeighbourTable
 from objstress.models.crystal_tensor import CrystalTensorNetwork, CrystalTensorSettings
 from objstress.models.tensor_ensemble import TensorEnsemble, comparable, crystal_graph
 from objstress.symmetry.crystal import primitive_cell
+from objstress.training.resume import LAST, resume_from
 
 
 @dataclass(frozen=True)
@@ -170,11 +171,7 @@ def _train(
     mark: str,
     bar: tqdm,
 ) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    file, last = folder / "fingerprint.txt", folder / "last.ckpt"
-    if not file.exists() or file.read_text() != mark:
-        last.unlink(missing_ok=True)
-        file.write_text(mark)
+    resume = resume_from(folder, mark)
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -185,7 +182,10 @@ def _train(
             logger=False,
             callbacks=[
                 ModelCheckpoint(
-                    folder, filename="last", every_n_epochs=20, enable_version_counter=False
+                    folder,
+                    filename=LAST.removesuffix(".ckpt"),
+                    every_n_epochs=20,
+                    enable_version_counter=False,
                 ),
                 _Bar(bar),
             ],
@@ -194,7 +194,6 @@ def _train(
             gradient_clip_val=training.clip,
         )
         loader = DataLoader(graphs, batch_size=training.batch_size, shuffle=True)
-        resume = last if last.exists() else None
         trainer.fit(TensorFit(network, training), loader, ckpt_path=resume)
     if trainer.interrupted:
         raise KeyboardInterrupt
