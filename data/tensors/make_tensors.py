@@ -2,11 +2,11 @@
 
     python data/tensors/make_tensors.py [--workers 2]
 
-Random superstructures of fcc and bcc (Hermite normal forms of 2 to 6 sites, random decorations)
-of the metals that one potential covers: all crystal systems but the trigonal and hexagonal are
-common among them, those are asked for until there are enough. Each cell is relaxed, its tensor
-differenced with relaxed ions (`crystal_properties`); unstable crystals are left out. Reproducible:
-the seed is fixed.
+The metals that one potential covers: the metals themselves, their pairs as L1_2, L1_0, B2 and
+D0_22, and random superstructures of fcc, bcc and hcp (Hermite normal forms of 2 to 6 sites, random
+decorations), in which the lower systems are common. Each cell is relaxed, its tensor differenced
+with relaxed ions (`crystal_properties`); unstable crystals are left out, and those beyond a quota
+of their system. Reproducible: the seed is fixed.
 """
 
 import argparse
@@ -34,7 +34,7 @@ TEACHERS = {
 }
 SHARE = {"EMT": 0.7, "CuZr_mm.eam.fs": 0.1, "AlFe_mm.eam.fs": 0.1, "NiAlH_jea.eam.alloy": 0.1}
 QUOTA = {
-    "cubic": 60, "tetragonal": 70, "orthorhombic": 80, "trigonal": 60, "hexagonal": 30,
+    "cubic": 120, "tetragonal": 120, "orthorhombic": 80, "trigonal": 60, "hexagonal": 30,
     "monoclinic": 80, "triclinic": 60,
 }  # fmt: skip
 TRIES = 1600
@@ -79,6 +79,35 @@ def superstructure(rng: np.random.Generator) -> tuple[str, Structure]:
     return teacher, Structure(Lattice(lattice), species, chosen)
 
 
+def prototypes() -> list[tuple[str, Structure]]:
+    """Metals and ordered pairs in the structures that alloys are known for."""
+    found = []
+    for teacher, (_, _, metals) in TEACHERS.items():
+        for a in metals:
+            found.append((teacher, cube(4, [a] * 4)))
+            for b in metals:
+                if a == b:
+                    continue
+                found += [
+                    (teacher, cube(4, [a, b, b, b])),  # L1_2
+                    (teacher, cube(8, [a, b, b, b, b, b, b, a])),  # D0_22
+                ]
+                if a < b:
+                    found += [(teacher, cube(4, [a, b, b, a])), (teacher, cube(2, [a, b]))]
+    return found
+
+
+def cube(sites: int, species: list[str]) -> Structure:
+    """Two sites of bcc, four of fcc, or two cells of fcc along z."""
+    fcc = np.array([[0, 0, 0], [0, 0.5, 0.5], [0.5, 0, 0.5], [0.5, 0.5, 0]])
+    places = np.array([[0, 0, 0], [0.5, 0.5, 0.5]]) if sites == 2 else fcc
+    if sites == 8:
+        places = np.concatenate([fcc, fcc + np.array([0, 0, 1])]) / [1, 1, 2]
+    cells = 2 if sites == 8 else 1
+    edge = (sites / cells * np.mean([volume(s) for s in species])) ** (1 / 3)
+    return Structure(Lattice.tetragonal(edge, cells * edge), species, places)
+
+
 class Worker:
     """One row, or why there is none."""
 
@@ -114,13 +143,13 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     workers = parser.parse_args().workers
     rng = np.random.default_rng(0)
-    jobs = [superstructure(rng) for _ in range(TRIES)]
+    jobs = prototypes() + [superstructure(rng) for _ in range(TRIES)]
     found: dict[int, dict | str] = {}
     with spread(Worker(), workers, None) as execute:
-        for k, row in tqdm(execute(jobs), total=TRIES):
+        for k, row in tqdm(execute(jobs), total=len(jobs)):
             found[k] = row
     rows, kept, seen = [], Counter(), set()
-    for k in range(TRIES):  # in the order of the seed, whoever was faster
+    for k in range(len(jobs)):  # in the order of the seed, whoever was faster
         row = found[k]
         if isinstance(row, str):
             continue
