@@ -27,6 +27,7 @@ Named = tuple[str, Structure | Path | None]
 TABLES = (".csv", ".parquet")
 FRAMES = (".extxyz", ".xyz", ".traj", ".db")
 """Files that hold many structures; all others hold one."""
+MODEL_FILES = (".law", ".potential", ".tensor")
 
 
 def properties_row(name: str, structure: Any, model: Any, ions: Ions) -> dict[str, Any]:
@@ -133,9 +134,7 @@ def screen(
     if workers > 1 or scheduler:
         if not isinstance(model, str | Path):
             raise InputError("several workers need a model by its name or file")
-        model = (
-            str(Path(model).resolve()) if Path(model).suffix in (".law", ".potential") else model
-        )
+        model = str(Path(model).resolve()) if Path(model).suffix in MODEL_FILES else model
     asked = find_model(model, arguments)  # refused here, not in each row
     begun = time.perf_counter()
     partial = out.with_name(out.name + ".partial")
