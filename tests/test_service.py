@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 import pickle
 import signal
 import subprocess
@@ -75,6 +74,14 @@ def client():
 
 @pytest.fixture(scope="module")
 def fragile(odd):
+    app = create_app(Settings(models=("emt", *odd), workers=1, queue=1))
+    with TestClient(app, raise_server_exceptions=False, **HOST) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def hasty(odd):
+    """For what takes for ever: a limit that a busy machine may reach with anything else."""
     app = create_app(Settings(models=("emt", *odd), workers=1, queue=1, timeout=1.0))
     with TestClient(app, raise_server_exceptions=False, **HOST) as client:
         yield client
@@ -297,11 +304,11 @@ class TestLimits:
         asyncio.run(create_app(Settings(body_seconds=0.05))(scope, receive, send))
         assert sent[0]["status"] == 408
 
-    def test_the_time_limit_kills_and_the_next_request_works(self, fragile, odd):
+    def test_the_time_limit_kills_and_the_next_request_works(self, hasty, odd):
         begun = time.monotonic()
-        assert_problem(ask(fragile, COPPER, odd[0]), 504, "too-slow", "1 s")
+        assert_problem(ask(hasty, COPPER, odd[0]), 504, "too-slow", "1 s")
         assert time.monotonic() - begun < 10
-        assert_works(fragile)
+        assert_works(hasty)
 
     def test_a_killed_worker_is_replaced(self, fragile, odd):
         assert_problem(ask(fragile, COPPER, odd[1]), 422, "crashed")
@@ -318,24 +325,24 @@ class TestLimits:
         assert_problem(ask(fragile, COPPER, odd[3]), 500, "internal", "KeyError")
         assert "a bug" not in ask(fragile, COPPER, odd[3]).text
 
-    def test_a_full_queue(self, fragile, odd):
+    def test_a_full_queue(self, hasty, odd):
         results = []
 
         def go(k):
-            results.append(ask(fragile, f"{COPPER}# {k}", odd[0]))
+            results.append(ask(hasty, f"{COPPER}# {k}", odd[0]))
 
         threads = [threading.Thread(target=go, args=(k,)) for k in range(2)]
         for thread in threads:
             thread.start()
-        while fragile.get("/health").json()["waiting"] < 1:
+        while hasty.get("/health").json()["waiting"] < 1:
             time.sleep(0.01)
-        response = ask(fragile, f"{COPPER}# 9", odd[0])
+        response = ask(hasty, f"{COPPER}# 9", odd[0])
         assert_problem(response, 429, "busy", "ask again")
         assert int(response.headers["retry-after"]) >= 1
         for thread in threads:
             thread.join()
         assert [r.status_code for r in results] == [504, 504]
-        assert_works(fragile)
+        assert_works(hasty)
 
     def test_a_stopping_service_refuses(self, odd):
         app = create_app(Settings(models=("emt", odd[0]), workers=1, timeout=1.0))
@@ -485,6 +492,14 @@ class TestParsing:
         assert found is None or (0 < len(found) <= 50 and found.is_ordered)
 
 
+def alive(pid):
+    """Whether a process runs; one that has ended may wait to be looked at."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
 def test_it_starts_and_stops_cleanly(tmp_path):
     code = """
 import sys
@@ -507,11 +522,10 @@ if __name__ == "__main__":
         children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
         there = children.read_text().split() if children.exists() else []
         process.send_signal(signal.SIGTERM)
-        assert process.wait(20) in (0, -signal.SIGTERM)
-        for _ in range(100):
-            if not any(os.path.exists(f"/proc/{pid}") for pid in there):
-                break
+        assert process.wait(60) in (0, -signal.SIGTERM)
+        begun = time.monotonic()
+        while any(map(alive, there)) and time.monotonic() - begun < 60:
             time.sleep(0.05)
-        assert not any(os.path.exists(f"/proc/{pid}") for pid in there)
+        assert not any(map(alive, there))
     finally:
         process.kill()

@@ -38,7 +38,6 @@ from objstress.spectra.modes import rigid_motions
 from objstress.spectra.plots import plot_spectra
 from objstress.spectra.recording import read_recording
 from objstress.spectra.report import write_spectra
-from tests.test_cli import run
 
 AJ = 1e-18 / si.e  # 1 aJ in eV
 O16, H1, D2 = 15.9949146, 1.00782503, 2.01410178
@@ -873,7 +872,7 @@ def test_recordings_are_read_and_checked(tmp_path):
 # The shell
 
 
-def test_spectra_from_the_shell(tmp_path, network_spectrum):
+def test_spectra_from_the_shell(tmp_path, network_spectrum, shell):
     potential, spectrum = network_spectrum
     model, structure, record = tmp_path / "m.pt", tmp_path / "w.extxyz", tmp_path / "r.npz"
     potential.save(model)
@@ -887,9 +886,10 @@ def test_spectra_from_the_shell(tmp_path, network_spectrum):
         polarizability=np.einsum("rtk,kij->rtij", q, spectrum.polarizability_gradient),
     )
     out = tmp_path / "out"
-    done = run("spectra", model, structure, "--from-md", record, "--out", out, "--json")
-    assert done.returncode == 0, done.stderr
-    answer = json.loads(done.stdout)
+    options = ("--from-md", record, "--out", out, "--json")
+    code, said, error = shell("spectra", model, structure, *options)
+    assert code == 0, error
+    answer = json.loads(said)
     assert answer["harmonic"]["wavenumbers_per_cm"] == pytest.approx(spectrum.wavenumbers, rel=1e-6)
     assert answer["dynamics"]["infrared"]["replicas"] == 2
     assert {"infrared.png", "raman.png", "harmonic.csv"} <= set(answer["files"])
