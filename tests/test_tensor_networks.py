@@ -19,6 +19,7 @@ from objstress.models.tensor_ensemble import (
     load_tensor_ensemble,
 )
 from objstress.properties.crystal import crystal_properties
+from objstress.properties.equation_of_state import equation_of_state
 from objstress.properties.frames import turned_structure
 from objstress.symmetry.irreps import representation
 from objstress.symmetry.point_group import PointGroup
@@ -215,6 +216,8 @@ class TestFit:
         np.testing.assert_allclose(turned.stiffness_ieee, plain.stiffness_ieee, rtol=1e-4)
         assert plain.stiffness_ieee[0, 0] == pytest.approx(few[1][0][0, 0, 0, 0], rel=0.1)
         assert plain.deviation.shape == (6, 6)
+        with pytest.raises(InputError, match="gives tensors and no energy"):
+            equation_of_state(few[0][0], fitted)
         assert {"deviation_GPa", "distance"} <= set(plain.to_dict())
 
     def test_files(self, few, fitted, tmp_path):

@@ -72,8 +72,9 @@ def equation_of_state(
         points: how many, at least 5.
 
     Raises:
-        InputError: see `find_model` and `relaxed_crystal`; fewer than 5 points, a range that is
-            not between 0 and 0.5, a volume at which the crystal does not relax.
+        InputError: see `find_model` and `relaxed_crystal`; networks of a tensor; fewer than 5
+            points, a range that is not between 0 and 0.5, a volume at which the crystal does not
+            relax.
     """
     if points < 5 or not 0 < strain < 0.5:
         raise InputError(f"points = {points}, strain = {strain}: give at least 5, and 0 to 0.5")
@@ -81,6 +82,10 @@ def equation_of_state(
     ratios = np.linspace(1 - strain, 1 + strain, points)
     if asked.law is not None:
         volume, energy = _of_law(asked.law)
+    elif asked.calculator is None:
+        raise InputError(
+            f"{asked.name} gives tensors and no energy: an equation of state needs one"
+        )
     else:
         if structure is None:
             raise InputError("give the structure of the crystal")
