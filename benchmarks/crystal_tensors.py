@@ -29,6 +29,7 @@ from objstress.graphs.elements import element_descriptors
 from objstress.models.crystal_tensor import CrystalTensorSettings
 from objstress.properties.averages import averages
 from objstress.symmetry.tensors import tensor_to_voigt, voigt_to_tensor
+from objstress.training.tensor_data import read_tensors
 from objstress.training.tensor_fit import TensorTraining, fit_tensor_ensemble
 
 matplotlib.use("Agg")
@@ -37,6 +38,7 @@ import matplotlib.pyplot as plt
 FOLDS = 5
 SETTINGS = CrystalTensorSettings(kind="elastic")
 TRAINING = TensorTraining(members=4, epochs=150)
+PREDICTORS = ("tensor network", "gradient boosting", "mean")
 
 
 def moduli(voigt: np.ndarray) -> tuple[float, float]:
@@ -116,6 +118,53 @@ def draw(rows: dict[str, np.ndarray], truth: np.ndarray, path: Path) -> None:
     plt.close(figure)
 
 
+def answers(folds: list[dict[str, Any]], truth: np.ndarray) -> tuple[dict[str, Any], np.ndarray]:
+    """{predictor: K and G of the crystals asked for so far}, and what DFT says of them."""
+    rows = {name: np.concatenate([f[name] for f in folds]) for name in PREDICTORS}
+    return rows, truth[np.concatenate([f["test"] for f in folds])]
+
+
+def errors_of(rows: dict[str, np.ndarray], truth: np.ndarray) -> dict[str, np.ndarray]:
+    """Mean absolute errors of K and G, GPa."""
+    return {name: np.abs(found - truth).mean(axis=0) for name, found in rows.items()}
+
+
+def make_claims(errors: dict[str, np.ndarray]) -> list[Claim]:
+    return [
+        Claim(f"MAE of {modulus}: tensor network over the mean of the training set",
+              float(errors["tensor network"][k] / errors["mean"][k]), 0.6)
+        for k, modulus in enumerate(("K", "G"))
+    ]  # fmt: skip
+
+
+def summary(folds: list[dict[str, Any]], truth: np.ndarray) -> dict[str, Any]:
+    """What is reported of the folds done so far."""
+    rows, there = answers(folds, truth)
+    errors = errors_of(rows, there)
+    gap = np.abs(rows["tensor network"] - there)[:, 0] / there[:, 0]
+    distance = np.concatenate([f["distance"] for f in folds])
+    near = distance <= np.median(distance)
+    return {
+        "claims": [c.to_dict() for c in make_claims(errors)],
+        "crystals": len(there),
+        "MAE_GPa": {name: {"K": float(e[0]), "G": float(e[1])} for name, e in errors.items()},
+        "median_relative_error_of_K": {
+            "nearer half": float(np.median(gap[near])),
+            "farther half": float(np.median(gap[~near])),
+        },
+    }
+
+
+def report(folds: list[dict[str, Any]], truth: np.ndarray, picture: Path) -> None:
+    """The picture, and the tables on standard output."""
+    rows, there = answers(folds, truth)
+    errors = errors_of(rows, there)
+    draw(rows, there, picture)
+    lines = ["| predictor | MAE of K, GPa | MAE of G, GPa |", "| --- | --- | --- |"]
+    lines += [f"| {name} | {e[0]:.1f} | {e[1]:.1f} |" for name, e in errors.items()]
+    print("\n".join(lines), claims_table(make_claims(errors)), sep="\n\n")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="elastic tensors by a network, five-fold")
     parser.add_argument(
@@ -126,11 +175,10 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    data = json.loads(arguments.data.read_text())
-    structures = [Structure.from_dict(row["structure"]) for row in data]
-    constants = np.array([row["elastic_tensor_voigt"] for row in data])
+    structures, tensors = read_tensors(arguments.data)
+    constants = np.array([tensor_to_voigt(t) for t in tensors])
     truth = np.array([moduli(c) for c in constants])
-    order = np.random.default_rng(0).permutation(len(data))
+    order = np.random.default_rng(0).permutation(len(structures))
     path = arguments.out / "crystal_tensors.json"
     settings = {"folds": FOLDS, "network": str(SETTINGS), "training": str(TRAINING)}
     stored = json.loads(path.read_text()) if path.exists() else {}
@@ -138,35 +186,13 @@ def main() -> None:
     for test in np.array_split(order, FOLDS)[len(folds) :]:
         train = np.setdiff1d(order, test, assume_unique=True)
         folds.append(fold(train, test, structures, constants))
-        which = np.concatenate([f["test"] for f in folds])
-        names = ("tensor network", "gradient boosting", "mean")
-        rows = {name: np.concatenate([f[name] for f in folds]) for name in names}
-        errors = {name: np.abs(found - truth[which]).mean(axis=0) for name, found in rows.items()}
-        claims = [
-            Claim(f"MAE of {modulus}: tensor network over the mean of the training set",
-                  float(errors["tensor network"][k] / errors["mean"][k]), 0.6)
-            for k, modulus in enumerate(("K", "G"))
-        ]  # fmt: skip
-        gap = np.abs(rows["tensor network"] - truth[which])[:, 0] / truth[which][:, 0]
-        distance = np.concatenate([f["distance"] for f in folds])
-        near = distance <= np.median(distance)
-        content = {
-            "claims": [c.to_dict() for c in claims],
-            "crystals": len(which),
-            "MAE_GPa": {name: {"K": float(e[0]), "G": float(e[1])} for name, e in errors.items()},
-            "median_relative_error_of_K": {
-                "nearer half": float(np.median(gap[near])),
-                "farther half": float(np.median(gap[~near])),
-            },
+        content = summary(folds, truth) | {
             "settings": settings,
             "folds": folds,
             "environment": environment() | {"training_dtype": "float32"},
         }
         write_json(path, content)
-    draw(rows, truth[which], arguments.out / "crystal_tensors.png")
-    lines = ["| predictor | MAE of K, GPa | MAE of G, GPa |", "| --- | --- | --- |"]
-    lines += [f"| {name} | {e[0]:.1f} | {e[1]:.1f} |" for name, e in errors.items()]
-    print("\n".join(lines), claims_table(claims), sep="\n\n")
+    report(folds, truth, arguments.out / "crystal_tensors.png")
 
 
 if __name__ == "__main__":

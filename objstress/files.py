@@ -1,5 +1,6 @@
 """Output files: refused early or written whole."""
 
+import io
 import json
 import os
 import time
@@ -45,6 +46,20 @@ def write_whole(path: str | Path, content: bytes | str) -> None:
 def write_json(path: str | Path, content: Any) -> None:
     """JSON with an indent of one, whole or not at all; numbers that are not finite are refused."""
     write_whole(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
+
+
+def write_picture(figure: Any, path: str | Path, **options: Any) -> None:
+    """A figure of matplotlib, whole or not at all, as the kind that the ending names (else PNG).
+
+    Raises:
+        InputError: an ending that is no kind of picture, and what `write_whole` refuses.
+    """
+    buffer, kind = io.BytesIO(), Path(path).suffix.lstrip(".") or "png"
+    try:
+        figure.savefig(buffer, format=kind, **options)
+    except ValueError as error:
+        raise InputError(f"{path}: not a kind of picture ({error})") from None
+    write_whole(path, buffer.getvalue())
 
 
 def on_first_rank[T](comm: Any, do: Callable[[], T]) -> T:

@@ -15,7 +15,7 @@ from objstress.errors import InputError
 def properties(
     files: Annotated[list[Path], typer.Argument(help="Structure files; extxyz holds many.")],
     model: Annotated[
-        str, typer.Option(help="emt, kumagai, ..., module:Class, or a .law or .potential file.")
+        str, typer.Option(help="emt, kumagai, ..., module:Class, or a file of a model.")
     ],
     arguments: Annotated[str, typer.Option(help="JSON arguments of a calculator.")] = "{}",
     ions: Ions = Ions.relaxed,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +17,7 @@ from mpl_toolkits.mplot3d.art3d import Poly3DCollection
 
 from objstress.errors import InputError
 from objstress.fem.output import SHAPES, grain_fields
-from objstress.files import check_writable, write_whole
+from objstress.files import check_writable, write_picture
 from objstress.symmetry.ipf import direction_colours, sector_corners
 from objstress.symmetry.point_group import PointGroup
 
@@ -137,12 +136,7 @@ def draw_facets(
 
 
 def _save(figure: Figure, path: str | Path) -> None:
-    buffer, kind = io.BytesIO(), Path(path).suffix.lstrip(".") or "png"
-    try:
-        figure.savefig(buffer, format=kind, dpi=150, bbox_inches="tight")
-    except ValueError as error:
-        raise InputError(f"{path}: not a kind of picture ({error})") from None
-    write_whole(path, buffer.getvalue())
+    write_picture(figure, path, dpi=150, bbox_inches="tight")
 
 
 def _numbers(direction: Sequence[float]) -> str:

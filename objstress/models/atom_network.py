@@ -131,11 +131,6 @@ class AtomNetwork(nn.Module):
             self.layers.append(Interaction(message, before, inner, outgoing, s, kinds, dtype))
         self.irreps = [hidden] * (s.layers - 1) + [last]
 
-    @property
-    def shared(self) -> nn.Module:
-        """The last layer that all heads share."""
-        return self.layers[-1].get_submodule("gather")
-
     def _features(
         self,
         kinds: Tensor,

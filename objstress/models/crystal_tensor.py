@@ -146,11 +146,9 @@ class CrystalTensorNetwork(AtomNetwork):
     def tensors(self, x: Tensor) -> Tensor:
         """Components x (n, width) to tensors (n, 3, ..., 3) in the unit of their kind."""
         whole = torch.einsum("nm,m...->n...", x, self.basis)
-        if self.settings.kind == "elastic":
-            six = torch.einsum("aij,nijkl,bkl->nab", self.mandel, whole, self.mandel)
-            six = torch.linalg.matrix_exp(six)
-            return torch.einsum("aij,nab,bkl->nijkl", self.mandel, six, self.mandel)
-        return torch.linalg.matrix_exp(whole) if self.settings.kind in POSITIVE else whole
+        if self.settings.kind in POSITIVE:
+            whole = self._from_matrix(torch.linalg.matrix_exp(self._matrix(whole)))
+        return whole
 
     def components(self, tensors: Tensor) -> Tensor:
         """The x of tensors (n, 3, ..., 3), the inverse of `tensors`.
@@ -159,20 +157,27 @@ class CrystalTensorNetwork(AtomNetwork):
             InputError: a tensor that should be positive definite and is not.
         """
         if self.settings.kind in POSITIVE:
-            six = tensors
-            if self.settings.kind == "elastic":
-                six = torch.einsum("aij,nijkl,bkl->nab", self.mandel, tensors, self.mandel)
-            values, vectors = torch.linalg.eigh((six + six.mT) / 2)
+            matrix = self._matrix(tensors)
+            values, vectors = torch.linalg.eigh((matrix + matrix.mT) / 2)
             if (values <= 0).any():
                 bad = int((values <= 0).any(dim=1).nonzero()[0, 0])
                 raise InputError(
                     f"tensor {bad} is not positive definite: an {self.settings.kind} tensor of an "
                     "unstable crystal; leave it out"
                 )
-            tensors = (vectors * values.log()[:, None]) @ vectors.mT
-            if self.settings.kind == "elastic":
-                tensors = torch.einsum("aij,nab,bkl->nijkl", self.mandel, tensors, self.mandel)
+            tensors = self._from_matrix((vectors * values.log()[:, None]) @ vectors.mT)
         return torch.einsum("n...,m...->nm", tensors, self.basis)
+
+    def _matrix(self, tensors: Tensor) -> Tensor:
+        """Tensors of rank 4 as 6 x 6 Mandel matrices; those of rank 2 are matrices."""
+        if self.settings.kind != "elastic":
+            return tensors
+        return torch.einsum("aij,nijkl,bkl->nab", self.mandel, tensors, self.mandel)
+
+    def _from_matrix(self, matrix: Tensor) -> Tensor:
+        if self.settings.kind != "elastic":
+            return matrix
+        return torch.einsum("aij,nab,bkl->nijkl", self.mandel, matrix, self.mandel)
 
     def describe(self) -> dict[str, Any]:
         """Settings that rebuild the network."""

@@ -125,6 +125,11 @@ class Potential(AtomNetwork):
     def dtype(self) -> torch.dtype:
         return self.references.dtype
 
+    @property
+    def shared(self) -> nn.Module:
+        """The last layer that all heads share."""
+        return self.layers[-1].get_submodule("gather")
+
     def forward(self, graph: Data, outputs: Collection[str] = ("energy",)) -> dict[str, Tensor]:
         """
         Args:

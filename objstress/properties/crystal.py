@@ -86,6 +86,11 @@ class CrystalProperties:
         return born_stability(self.stiffness)
 
     @property
+    def stable(self) -> bool:
+        """Whether every strain and every move of the ions costs energy."""
+        return self.stability.stable and (self.least_ion_stiffness or 0.0) >= 0
+
+    @property
     def averages(self) -> Averages | None:
         """Voigt, Reuss and Hill; None of an unstable crystal, as are the next ones."""
         return averages(self.stiffness) if self.stability.stable else None
@@ -127,7 +132,7 @@ class CrystalProperties:
             "form_ieee": self.form(),
             "asymmetry": self.asymmetry,
             "least_ion_stiffness_eV_per_A2": self.least_ion_stiffness,
-            "stable": stability.stable and (self.least_ion_stiffness or 0.0) >= 0,
+            "stable": self.stable,
             "stability": to_dict(stability),
             "cauchy_pressures_ieee_GPa": cauchy_pressures(self.stiffness_ieee),
         }

@@ -15,6 +15,8 @@ from objstress.models.potential_files import load_potential
 from objstress.models.tensor_ensemble import TensorEnsemble, load_tensor_ensemble
 from objstress.teachers.calculators import CALCULATORS, make_calculator
 
+FILES = (".law", ".potential", ".tensor")
+"""Endings of models that are files."""
 SILICON = ("Si",)
 ELEMENTS = {
     "emt": ("Al", "Ni", "Cu", "Pd", "Ag", "Pt", "Au"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from objstress.errors import InputError
-from objstress.files import check_writable, write_whole
+from objstress.files import check_writable, write_picture
 from objstress.laws.elasticity import youngs_modulus
 from objstress.properties.crystal import CrystalProperties
 from objstress.properties.waves import sound_waves
@@ -53,12 +52,7 @@ def plot_properties(found: CrystalProperties, path: str | Path) -> None:
         f"({found.point_group.symbol}), {found.model}, {found.ions} ions: "
         f"K = {means.hill.bulk:.1f}, G = {means.hill.shear:.1f} GPa (Hill)"
     )
-    image = io.BytesIO()
-    try:
-        figure.savefig(image, format=Path(path).suffix.lstrip(".") or "png")
-    except ValueError as error:
-        raise InputError(f"{path}: {error}") from None
-    write_whole(path, image.getvalue())
+    write_picture(figure, path)
 
 
 def _surface(figure: Figure, axes: Any, c: np.ndarray) -> None:

@@ -21,13 +21,13 @@ from objstress.errors import InputError
 from objstress.files import check_writable, write_whole
 from objstress.parallel import spread
 from objstress.properties.crystal import Ions, crystal_properties
-from objstress.properties.models import PropertyModel, find_model
+from objstress.properties.models import FILES, PropertyModel, find_model
+from objstress.teachers.label import begun_otherwise
 
-Named = tuple[str, Structure | Path | None]
+Named = tuple[str, Structure | Path]
 TABLES = (".csv", ".parquet")
 FRAMES = (".extxyz", ".xyz", ".traj", ".db")
 """Files that hold many structures; all others hold one."""
-MODEL_FILES = (".law", ".potential", ".tensor")
 
 
 def properties_row(name: str, structure: Any, model: Any, ions: Ions) -> dict[str, Any]:
@@ -40,7 +40,6 @@ def properties_row(name: str, structure: Any, model: Any, ions: Ions) -> dict[st
     row: dict[str, Any] = {"name": name}
     try:
         found = crystal_properties(structure, model, ions=ions)
-        stability = found.stability
         row |= {
             "formula": found.structure.composition.reduced_formula,
             "space_group": found.space_group[0],
@@ -52,8 +51,8 @@ def properties_row(name: str, structure: Any, model: Any, ions: Ions) -> dict[st
             "density_g_per_cm3": float(found.structure.density),
             "model": found.model,
             "ions": found.ions,
-            "stable": stability.stable and (found.least_ion_stiffness or 0.0) >= 0,
-            "least_eigenvalue_GPa": stability.eigenvalues[0],
+            "stable": found.stable,
+            "least_eigenvalue_GPa": found.stability.eigenvalues[0],
             "least_ion_stiffness_eV_per_A2": found.least_ion_stiffness,
             "asymmetry": found.asymmetry,
         }
@@ -134,31 +133,24 @@ def screen(
     if workers > 1 or scheduler:
         if not isinstance(model, str | Path):
             raise InputError("several workers need a model by its name or file")
-        model = str(Path(model).resolve()) if Path(model).suffix in MODEL_FILES else model
+        model = str(Path(model).resolve()) if Path(model).suffix in FILES else model
     asked = find_model(model, arguments)  # refused here, not in each row
     begun = time.perf_counter()
     partial = out.with_name(out.name + ".partial")
     settings = {"model": asked.name, "arguments": arguments or {}, "ions": ions}
     done = _read_partial(partial, settings)
     task = _Row(asked if workers == 1 and scheduler is None else model, arguments, ions)
-    names: list[str] = []
+    names: dict[str, None] = {}  # a set that keeps its order
+    sent: list[str] = []
 
     def jobs() -> Iterator[tuple]:
-        seen: set[str] = set()
         for name, structure in structures:
-            if name in seen:
+            if name in names:
                 raise InputError(f"{name}: given twice")
-            seen.add(name)
-            names.append(name)
+            names[name] = None
             if name not in done:
+                sent.append(name)
                 yield name, structure
-
-    sent: dict[int, str] = {}
-
-    def numbered() -> Iterator[tuple]:
-        for k, job in enumerate(jobs()):
-            sent[k] = job[0]
-            yield job
 
     with (
         open(partial, "a") as file,
@@ -167,9 +159,8 @@ def screen(
     ):
         if not file.tell():
             file.write(json.dumps(settings) + "\n")
-        for k, found in execute(numbered()):
-            name = sent.pop(k)
-            row = found if isinstance(found, dict) else {"name": name, "error": found}
+        for k, found in execute(jobs()):
+            row = found if isinstance(found, dict) else {"name": sent[k], "error": found}
             file.write(json.dumps(row) + "\n")
             file.flush()
             bar.update()
@@ -223,9 +214,7 @@ def _read_partial(path: Path, settings: dict[str, Any]) -> dict[str, dict[str, A
         path.unlink()
         return {}
     if json.loads(whole[0]) != json.loads(json.dumps(settings)):
-        raise InputError(
-            f"{path} was begun with other settings; finish it with those, or delete it"
-        )
+        raise begun_otherwise(path)
     if whole != lines:
         write_whole(path, "".join(whole))
     rows = [json.loads(line) for line in whole[1:]]

@@ -16,7 +16,7 @@ from pymatgen.core import Structure
 
 from objstress.errors import InputError
 from objstress.properties.crystal import crystal_properties
-from objstress.properties.models import PropertyModel, find_model
+from objstress.properties.models import FILES, PropertyModel, find_model
 from objstress.service.parsing import parse_structure
 from objstress.symmetry.crystal import conventional_axes
 
@@ -93,7 +93,7 @@ def _model(given: str) -> PropertyModel:
     if given in _loaded:
         return _loaded[given]
     model = find_model(given)
-    if given.endswith((".law", ".potential", ".tensor")):
+    if given.endswith(FILES):
         _loaded[given] = model
     return model
 

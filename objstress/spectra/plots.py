@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import re
 from collections.abc import Sequence
 from itertools import cycle
@@ -11,7 +10,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from objstress.errors import InputError
-from objstress.files import check_writable, write_whole
+from objstress.files import check_writable, write_picture
 from objstress.spectra.curves import Curve
 
 AXES = {
@@ -96,12 +95,7 @@ def plot_spectra(
         lowest.set_ylabel(_typeset(sticks[0].area_unit))
         lowest.grid(alpha=0.25)
     lowest.set_xlabel(AXES[first.kind])
-    buffer, kind = io.BytesIO(), Path(path).suffix.lstrip(".") or "png"
-    try:
-        figure.savefig(buffer, format=kind, dpi=150)
-    except ValueError as error:
-        raise InputError(f"{path}: not a kind of picture ({error})") from None
-    write_whole(path, buffer.getvalue())
+    write_picture(figure, path, dpi=150)
 
 
 def _typeset(unit: str) -> str:

@@ -23,7 +23,6 @@ from torch_geometric.loader import DataLoader
 from tqdm import tqdm
 
 from objstress.errors import InputError, check_seed
-from objstress.graphs.neighbours import NeighbourTable
 from objstress.models.crystal_tensor import CrystalTensorNetwork, CrystalTensorSettings
 from objstress.models.tensor_ensemble import TensorEnsemble, comparable, crystal_graph
 from objstress.symmetry.crystal import primitive_cell
@@ -125,8 +124,8 @@ def fit_tensor_ensemble(
     atoms = settings.kind == "born charges"
     cells = list(structures) if atoms else [primitive_cell(s) for s in structures]
     graphs = [crystal_graph(c, settings.cutoff, torch.float64) for c in cells]
-    rows = [NeighbourTable(g).mask.sum(1).double().mean() for g in graphs]
-    settings = replace(settings, neighbours=max(1.0, float(torch.stack(rows).mean())))
+    neighbours = float(np.mean([g.num_edges / g.num_nodes for g in graphs]))
+    settings = replace(settings, neighbours=max(1.0, neighbours))
     whole = [torch.as_tensor(np.asarray(t, dtype=np.float64)) for t in tensors]
     exact = CrystalTensorNetwork(settings)
     x = [exact.components(t if atoms else t[None]) for t in whole]
@@ -138,6 +137,7 @@ def fit_tensor_ensemble(
         graph.target = target.to(dtype)
         for key in ("pos", "cell", "shift", "charge", "masses", "volume"):
             graph[key] = graph[key].to(dtype)
+    everything = Batch.from_data_list(graphs)
     folder, members, features = Path(workdir), [], []
     mark = _fingerprint(settings, training, graphs, dtype)
     with tqdm(total=training.members * training.epochs, disable=not progress) as bar:
@@ -148,12 +148,12 @@ def fit_tensor_ensemble(
                 network.shift.copy_(shift)
                 # Products of features that are below one are small: begin at the labels' size.
                 with torch.no_grad():
-                    raw = network(Batch.from_data_list(graphs))[0] - network.shift
+                    raw = network(everything)[0] - network.shift
                     network.scale.copy_(size / raw.square().mean().sqrt().clamp_min(1e-12))
                 _train(network, graphs, training, folder / f"member-{k}", mark, bar)
             members.append(network)
             with torch.no_grad():
-                features.append(network.eval()(Batch.from_data_list(graphs))[1])
+                features.append(network.eval()(everything)[1])
     facts = {
         "crystals": len(cells),
         "formulas": sorted({c.composition.reduced_formula for c in cells}),
