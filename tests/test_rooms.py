@@ -32,6 +32,7 @@ BELOW = {
         "training",
     },
     "fem": {"errors", "files", "laws", "symmetry", "yaml_files"},
+    "docking": {"errors", "files", "graphs", "models"},
     "dynamics": {"claims", "errors", "files", "graphs", "models", "symmetry"},
     "properties": {"errors", "files", "laws", "models", "parallel", "symmetry", "teachers"},
     "service": {"errors", "files", "properties", "symmetry"},

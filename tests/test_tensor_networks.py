@@ -218,6 +218,8 @@ class TestFit:
         assert plain.deviation.shape == (6, 6)
         with pytest.raises(InputError, match="gives tensors and no energy"):
             equation_of_state(few[0][0], fitted)
+        with pytest.raises(InputError, match="are of relaxed ions"):
+            crystal_properties(few[0][0], fitted, ions="clamped")
         assert {"deviation_GPa", "distance"} <= set(plain.to_dict())
 
     def test_files(self, few, fitted, tmp_path):

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from objstress.cli.app import Json, app, print_answer
+from objstress.cli.app import Ions, Json, app, print_answer
 from objstress.files import check_writable
 
 
@@ -21,6 +21,7 @@ def fit_tensors(
     key: Annotated[
         str, typer.Option(help="Of the tensor in a row; 6 x 6 and 3 x 6 are Voigt.")
     ] = "elastic_tensor_voigt",
+    ions: Annotated[Ions, typer.Option(help="Of the tensors.")] = Ions.relaxed,
     members: Annotated[int, typer.Option(help="Networks, whose spread is the error bar.")] = 4,
     epochs: int = 150,
     seed: int = 0,
@@ -36,11 +37,11 @@ def fit_tensors(
     from objstress.training.tensor_fit import TensorTraining, fit_tensor_ensemble
 
     check_writable(out)
-    structures, tensors = read_tensors(data, kind, key)
+    structures, tensors = read_tensors(data, kind, key, ions.value)
     work = out.with_name(out.name + ".fit")
     training = TensorTraining(members=members, epochs=epochs, seed=seed)
     ensemble = fit_tensor_ensemble(
-        structures, tensors, CrystalTensorSettings(kind=kind), training, work
+        structures, tensors, CrystalTensorSettings(kind=kind), training, work, ions=ions.value
     )
     ensemble.save(out)
     forget(work)

@@ -190,6 +190,9 @@ def crystal_properties(
     cell = primitive_cell(structure)
     q = ieee_rotation(cell)
     if asked.ensemble is not None:
+        trained = asked.ensemble.metadata.get("ions", ions)
+        if trained != ions:
+            raise InputError(f"these networks are of {trained} ions; ask for ions = {trained!r}")
         (said,) = asked.ensemble.predict([cell])
         group = PointGroup.of_primitive_cell(said.structure).rotated(q)
         stiffness = turned_stiffness(tensor_to_voigt(said.tensor), q[None])[0]

@@ -15,7 +15,10 @@ from objstress.symmetry.tensors import voigt_to_tensor
 
 
 def read_tensors(
-    path: str | Path, kind: str = "elastic", key: str = "elastic_tensor_voigt"
+    path: str | Path,
+    kind: str = "elastic",
+    key: str = "elastic_tensor_voigt",
+    ions: str = "relaxed",
 ) -> tuple[list[Structure], list[np.ndarray]]:
     """Structures and tensors of a JSON list of rows, `structure` a pymatgen dictionary each.
 
@@ -24,10 +27,11 @@ def read_tensors(
             piezoelectric ones 3 x 6 Voigt (C/m^2) or (3, 3, 3), dielectric ones (3, 3), Born
             charges (atoms, 3, 3) (e).
         key: of the tensor in a row.
+        ions: "relaxed" or "clamped", what rows that say so must be of.
 
     Raises:
-        InputError: no such file, no rows, a row that lacks the key (the nearest one is named) or
-            has a tensor of another shape.
+        InputError: no such file, no rows, a row that lacks the key (the nearest one is named), is
+            of other ions or has a tensor of another shape.
     """
     path = Path(path)
     if kind not in EXCHANGES:
@@ -47,6 +51,8 @@ def read_tensors(
                 near = difflib.get_close_matches(name, row, n=1, cutoff=0.3)
                 hint = f"; the nearest there is {near[0]!r}" if near else ""
                 raise InputError(f"{path}: row {number} has no {name!r}{hint}")
+        if row.get("ions", ions) != ions:
+            raise InputError(f"{path}: row {number} is of {row['ions']} ions, not {ions}")
         try:
             structures.append(Structure.from_dict(row["structure"]))
             tensors.append(_tensor(np.array(row[key], dtype=np.float64), kind, structures[-1]))

@@ -94,6 +94,7 @@ def fit_tensor_ensemble(
     workdir: str | Path | None = None,
     dtype: torch.dtype = torch.float32,
     progress: bool = True,
+    ions: str = "relaxed",
 ) -> TensorEnsemble:
     """Networks that give a crystal's tensor, trained on crystals whose tensors are known.
 
@@ -105,6 +106,8 @@ def fit_tensor_ensemble(
         workdir: folder for checkpoints; an interrupted run with the same data and settings goes
             on. None uses one that is thrown away.
         dtype: of the weights.
+        ions: of the tensors, "relaxed" or "clamped"; kept with the networks, which refuse to
+            answer for the other.
 
     Raises:
         InputError: no data, numbers that do not fit, an elastic or dielectric tensor that is not
@@ -115,7 +118,7 @@ def fit_tensor_ensemble(
     if workdir is None:
         with tempfile.TemporaryDirectory(prefix="objstress-fit-") as temporary:
             return fit_tensor_ensemble(
-                structures, tensors, settings, training, temporary, dtype, progress
+                structures, tensors, settings, training, temporary, dtype, progress, ions
             )
     if not len(structures) or len(structures) != len(tensors):
         raise InputError(
@@ -155,6 +158,7 @@ def fit_tensor_ensemble(
             with torch.no_grad():
                 features.append(network.eval()(everything)[1])
     facts = {
+        "ions": ions,
         "crystals": len(cells),
         "formulas": sorted({c.composition.reduced_formula for c in cells}),
         "training": asdict(training),

@@ -1,0 +1,1 @@
+"""A small molecule finds its place in a protein."""

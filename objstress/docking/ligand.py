@@ -1,0 +1,346 @@
+"""Ligands from SDF, MOL2 or SMILES."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from rdkit import Chem, rdBase
+from rdkit.Chem import rdDistGeom, rdForceFieldHelpers
+
+from objstress.errors import InputError
+from objstress.graphs.site_graph import FEATURES, RADII
+from objstress.graphs.torsion_tree import TorsionTree
+
+ROTATABLE = Chem.MolFromSmarts(
+    "[!$(*#*)&!D1&!$(C(F)(F)F)&!$(C(Cl)(Cl)Cl)&!$(C([CH3])([CH3])[CH3])]-,:;!@"
+    "[!$(*#*)&!D1&!$(C(F)(F)F)&!$(C(Cl)(Cl)Cl)&!$(C([CH3])([CH3])[CH3])]"
+)
+AMIDE = Chem.MolFromSmarts("[CX3](=[O,S,N])-[NX3]")
+DONOR = Chem.MolFromSmarts("[$([N,O,S;!H0])]")
+ACCEPTOR = Chem.MolFromSmarts(
+    "[$([O;v2,-1]),$([N;v3;X1,X2,n]),$([N;X3;H0;!$(N-[C,S]=*);!$(N-a);!+])]"
+)
+HYDROPHOBIC = Chem.MolFromSmarts("[$([#6;!$([#6]~[#7,#8,#9])]),Cl,Br,I]")
+MACROCYCLE = 9
+"""Atoms of the smallest ring that is called one."""
+LARGEST = 300
+"""Heavy atoms."""
+LARGEST_AUTOMORPHISMS = 1000
+
+
+@dataclass(frozen=True)
+class Ligand:
+    """A molecule that is to be docked.
+
+    Attributes:
+        name: its title, or its SMILES.
+        mol: with hydrogens and one conformer.
+        heavy: places of its heavy atoms in `mol`; all arrays below are of these.
+        positions: (n, 3) Angstrom.
+        features: (n, len(FEATURES)).
+        edges: (e, 2), bonded, or in the same rigid piece and near.
+        tree: rotatable bonds.
+        inner, torsions, torsion_terms: see `Complex`.
+        automorphisms: (s, n), orders of the atoms that make the same molecule.
+        notes: what was done to it, a line each.
+    """
+
+    name: str
+    mol: Chem.Mol
+    heavy: np.ndarray
+    positions: np.ndarray
+    features: np.ndarray
+    edges: np.ndarray
+    tree: TorsionTree
+    inner: np.ndarray
+    torsions: np.ndarray
+    torsion_terms: np.ndarray
+    automorphisms: np.ndarray
+    notes: tuple[str, ...] = field(default=())
+
+    def placed(self, positions: np.ndarray) -> Chem.Mol:
+        """The molecule with its heavy atoms at these places; hydrogens follow those they are on.
+
+        Args:
+            positions: (n, 3) Angstrom, bonds and angles as they were.
+        """
+        mol = Chem.Mol(self.mol)
+        conformer = mol.GetConformer()
+        old = conformer.GetPositions()
+        new = old.copy()
+        new[self.heavy] = positions
+        place = {int(a): k for k, a in enumerate(self.heavy)}
+        for atom in mol.GetAtoms():
+            a = atom.GetIdx()
+            if a in place:
+                continue
+            (parent,) = [n.GetIdx() for n in atom.GetNeighbors()][:1] or [None]
+            # The frame of the parent and two atoms near it that no torsion moves against it.
+            frame = self._frame(parent, place)
+            before, after = _axes(old[frame]), _axes(new[frame])
+            new[a] = new[frame[0]] + after.T @ (before @ (old[a] - old[frame[0]]))
+        for a, x in enumerate(new):
+            conformer.SetAtomPosition(a, x.tolist())
+        return mol
+
+    def _frame(self, parent: int, place: dict[int, int]) -> list[int]:
+        atom = self.mol.GetAtomWithIdx(parent)
+        near = [n.GetIdx() for n in atom.GetNeighbors() if n.GetIdx() in place]
+        if len(near) == 1:  # a methyl or hydroxyl: its hydrogens turn with the next atom's bonds
+            next_ = self.mol.GetAtomWithIdx(near[0])
+            near += [n.GetIdx() for n in next_.GetNeighbors()
+                     if n.GetIdx() in place and n.GetIdx() != parent]  # fmt: skip
+        return [parent, *near[:2]]
+
+
+def _axes(points: np.ndarray) -> np.ndarray:
+    """Rows: an orthonormal frame of three points (or fewer: the axes as they are)."""
+    if len(points) < 3:
+        return np.eye(3)
+    e1 = points[1] - points[0]
+    e1 = e1 / np.linalg.norm(e1)
+    e2 = points[2] - points[0]
+    e2 = e2 - (e2 @ e1) * e1
+    if np.linalg.norm(e2) < 1e-6:
+        e2 = np.cross(e1, np.eye(3)[np.argmin(np.abs(e1))])
+    e2 = e2 / np.linalg.norm(e2)
+    return np.array([e1, e2, np.cross(e1, e2)])
+
+
+def read_ligand(given: str | Path | Chem.Mol) -> Ligand:
+    """The one ligand of a file, a SMILES or an RDKit molecule.
+
+    Raises:
+        InputError: a file of several, and what `prepare_ligand` and `ligands_in` refuse.
+    """
+    if isinstance(given, Chem.Mol):
+        return prepare_ligand(given)
+    found = list(ligands_in(given))
+    if len(found) != 1:
+        raise InputError(f"{given}: {len(found)} molecules; give one, or use screening")
+    name, mol = found[0]
+    if isinstance(mol, str):
+        raise InputError(f"{name}: {mol}")
+    return prepare_ligand(mol, name)
+
+
+def ligands_in(given: str | Path) -> Iterator[tuple[str, Chem.Mol | str]]:
+    """Names and molecules, or why there is none, of an SDF, MOL2 or SMILES file, or of one SMILES.
+
+    A bad record does not end the file.
+
+    Raises:
+        InputError: no such file, or neither a file nor SMILES.
+    """
+    path = Path(given)
+    kind = path.suffix.lower()
+    quiet = rdBase.BlockLogs()  # noqa: F841 (as long as it lives)
+    if kind in (".sdf", ".mol", ".mol2", ".smi", ".txt") and not path.is_file():
+        raise InputError(f"{path}: no such file")
+    if kind in (".sdf", ".mol"):
+        supplier = Chem.SDMolSupplier(str(path), removeHs=False)
+        for k in range(len(supplier)):
+            mol = supplier[k]
+            title = mol.GetProp("_Name") if mol is not None and mol.HasProp("_Name") else ""
+            name = f"{path}:{k}" + (f" {title}" if title else "")
+            yield name, mol if mol is not None else "not a record that RDKit can read"
+    elif kind == ".mol2":
+        blocks = path.read_text(errors="replace").split("@<TRIPOS>MOLECULE")[1:]
+        for k, block in enumerate(blocks):
+            mol = Chem.MolFromMol2Block("@<TRIPOS>MOLECULE" + block, removeHs=False)
+            yield f"{path}:{k}", mol if mol is not None else "not a record that RDKit can read"
+    elif kind in (".smi", ".txt"):
+        for k, line in enumerate(path.read_text(errors="replace").splitlines()):
+            if line.strip():
+                smiles, *title = line.split(maxsplit=1)
+                mol = Chem.MolFromSmiles(smiles)
+                name = f"{path}:{k}" + (f" {title[0]}" if title else "")
+                yield name, mol if mol is not None else f"{smiles[:60]}: not SMILES"
+    else:
+        mol = Chem.MolFromSmiles(str(given))
+        if mol is None or not mol.GetNumAtoms():
+            raise InputError(f"{str(given)[:80]}: neither a file (.sdf, .mol2, .smi) nor SMILES")
+        yield str(given), mol
+
+
+def prepare_ligand(mol: Chem.Mol, name: str = "", seed: int = 0) -> Ligand:
+    """Hydrogens and a conformer where they lack, features, rotatable bonds.
+
+    Raises:
+        InputError: several fragments, an element without a radius, no heavy atom, too many, no
+            conformer.
+    """
+    quiet = rdBase.BlockLogs()  # noqa: F841 (as long as it lives)
+    name = name or (mol.GetProp("_Name") if mol.HasProp("_Name") else "") or Chem.MolToSmiles(mol)
+    notes = []
+    fragments = Chem.GetMolFrags(mol)
+    if len(fragments) > 1:
+        raise InputError(
+            f"{name}: {len(fragments)} fragments; remove salts and waters (or dock each apart)"
+        )
+    if not 0 < mol.GetNumHeavyAtoms() <= LARGEST:
+        raise InputError(f"{name}: {mol.GetNumHeavyAtoms()} heavy atoms; give 1 to {LARGEST}")
+    strange = sorted({a.GetSymbol() for a in mol.GetAtoms()} - set(RADII) - {"H"})
+    if strange:
+        raise InputError(f"{name}: no radius of element {', '.join(strange)}; known are "
+                         f"H, {', '.join(k for k in RADII if k != 'metal')}")  # fmt: skip
+    conformers = [c.GetPositions() for c in mol.GetConformers()]
+    flat = not conformers or (len(conformers[0]) > 3 and not np.ptp(conformers[0][:, 2]))
+    before = mol.GetNumAtoms()
+    mol = Chem.AddHs(mol, addCoords=not flat)
+    if mol.GetNumAtoms() > before:
+        notes.append(f"{mol.GetNumAtoms() - before} hydrogens added")
+    if flat:
+        mol.RemoveAllConformers()
+        if rdDistGeom.EmbedMolecule(mol, randomSeed=seed) != 0:
+            raise InputError(f"{name}: RDKit finds no conformer; give an SDF with coordinates")
+        if rdForceFieldHelpers.MMFFHasAllMoleculeParams(mol):
+            rdForceFieldHelpers.MMFFOptimizeMolecule(mol, maxIters=2000)
+        notes.append("conformer made by ETKDG and MMFF94")
+    heavy = np.array([a.GetIdx() for a in mol.GetAtoms() if a.GetAtomicNum() > 1])
+    positions = mol.GetConformer().GetPositions()[heavy]
+    if not np.isfinite(positions).all():
+        raise InputError(f"{name}: positions are not finite")
+    large = [len(r) for r in mol.GetRingInfo().AtomRings() if len(r) >= MACROCYCLE]
+    if large:
+        notes.append(f"ring of {max(large)} atoms kept rigid, as all rings are")
+    place = {int(a): k for k, a in enumerate(heavy)}
+    bonds = [(place[b.GetBeginAtomIdx()], place[b.GetEndAtomIdx()]) for b in mol.GetBonds()
+             if b.GetBeginAtomIdx() in place and b.GetEndAtomIdx() in place]  # fmt: skip
+    light = Chem.RemoveHs(mol, sanitize=False)
+    tree, pieces = _tree(mol, place, bonds)
+    n = len(heavy)
+    steps = _bonds_apart(n, bonds)
+    same = pieces[:, None] == pieces
+    distance = np.linalg.norm(positions[:, None] - positions, axis=-1)
+    joined = (steps == 1) | (same & (steps > 0) & (distance < 5.0))
+    i, j = np.triu_indices(n, 1)
+    far = (steps[i, j] > 3) & ~same[i, j]
+    torsions, terms = _torsions(mol, place, tree)
+    return Ligand(
+        name=name, mol=mol, heavy=heavy, positions=positions, features=_features(mol, heavy),
+        edges=np.argwhere(joined), tree=tree, inner=np.stack([i[far], j[far]]),
+        torsions=torsions, torsion_terms=terms, automorphisms=_automorphisms(light, n),
+        notes=tuple(notes),
+    )  # fmt: skip
+
+
+def _features(mol: Chem.Mol, heavy: np.ndarray) -> np.ndarray:
+    of = {name: {m[0] for m in mol.GetSubstructMatches(query, maxMatches=10_000)}
+          for name, query in (("donor", DONOR), ("acceptor", ACCEPTOR),
+                              ("hydrophobic", HYDROPHOBIC))}  # fmt: skip
+    rows = []
+    for a in map(int, heavy):
+        atom = mol.GetAtomWithIdx(a)
+        true = {atom.GetSymbol()} | {name for name, places in of.items() if a in places}
+        charge = atom.GetFormalCharge()
+        if atom.GetIsAromatic():
+            true.add("aromatic")
+        if atom.IsInRing():
+            true.add("ring")
+        if charge:
+            true.add("positive" if charge > 0 else "negative")
+        if atom.GetHybridization() in (Chem.HybridizationType.SP2, Chem.HybridizationType.SP):
+            true.add("planar")
+        rows.append([float(f in true) for f in FEATURES])
+    return np.array(rows)
+
+
+def _tree(mol: Chem.Mol, place: dict[int, int], bonds: list) -> tuple[TorsionTree, np.ndarray]:
+    """Rotatable bonds, and the number of the rigid piece of each atom."""
+    amides = {frozenset((m[0], m[2])) for m in mol.GetSubstructMatches(AMIDE)}
+    light = {frozenset(m) for m in mol.GetSubstructMatches(ROTATABLE)}
+    chosen = []
+    neighbours: dict[int, set[int]] = {k: set() for k in range(len(place))}
+    for a, b in bonds:
+        neighbours[a].add(b)
+        neighbours[b].add(a)
+    back = {v: k for k, v in place.items()}
+    for a, b in bonds:
+        pair = frozenset((back[a], back[b]))
+        if (
+            pair in light
+            and pair not in amides
+            and min(map(len, (neighbours[a], neighbours[b]))) > 1
+        ):
+            chosen.append((a, b))
+
+    def side(start: int, without: set[frozenset]) -> set[int]:
+        seen, waiting = {start}, [start]
+        while waiting:
+            k = waiting.pop()
+            for m in neighbours[k]:
+                if m not in seen and frozenset((k, m)) not in without:
+                    seen.add(m)
+                    waiting.append(m)
+        return seen
+
+    n = len(place)
+    axes, moves = [], []
+    for a, b in chosen:
+        of_b = side(b, {frozenset((a, b))})
+        if len(of_b) > n / 2:
+            a, b, of_b = b, a, set(range(n)) - of_b
+        axes.append((a, b))
+        moves.append([k in of_b and k != b for k in range(n)])
+    cut = {frozenset(p) for p in chosen}
+    pieces = -np.ones(n, dtype=int)
+    for k in range(n):
+        if pieces[k] < 0:
+            pieces[list(side(k, cut))] = k
+    tree = TorsionTree(
+        torch.tensor(axes, dtype=torch.int64).reshape(-1, 2),
+        torch.tensor(moves, dtype=torch.bool).reshape(-1, n),
+    )
+    return tree, pieces
+
+
+def _bonds_apart(n: int, bonds: list) -> np.ndarray:
+    from scipy.sparse import coo_matrix
+    from scipy.sparse.csgraph import shortest_path
+
+    if not bonds:
+        return np.zeros((n, n))
+    i, j = np.array(bonds).T
+    return shortest_path(
+        coo_matrix((np.ones(len(i)), (i, j)), (n, n)), directed=False, unweighted=True
+    )
+
+
+def _torsions(
+    mol: Chem.Mol, place: dict[int, int], tree: TorsionTree
+) -> tuple[np.ndarray, np.ndarray]:
+    known = rdForceFieldHelpers.MMFFGetMoleculeProperties(mol)
+    found, terms = [], []
+    back = {v: k for k, v in place.items()}
+    for a, b in tree.axes.tolist():
+        for c in mol.GetAtomWithIdx(back[a]).GetNeighbors():
+            for d in mol.GetAtomWithIdx(back[b]).GetNeighbors():
+                four = (c.GetIdx(), back[a], back[b], d.GetIdx())
+                if len(set(four)) < 4 or c.GetIdx() not in place or d.GetIdx() not in place:
+                    continue
+                said = known and known.GetMMFFTorsionParams(mol, *four)
+                if said:
+                    found.append([place[k] for k in four])
+                    terms.append(said[1:4])
+    return np.array(found, dtype=int).reshape(-1, 4), np.array(terms, dtype=float).reshape(-1, 3)
+
+
+def _automorphisms(light: Chem.Mol, n: int) -> np.ndarray:
+    light = Chem.Mol(light)
+    # Which resonance form was drawn does not make two oxygens differ.
+    query = Chem.AdjustQueryParameters.NoAdjustments()
+    query.makeBondsGeneric = True  # type: ignore[assignment]
+    pattern = Chem.AdjustQueryProperties(light, query)
+    for atom in light.GetAtoms():
+        atom.SetFormalCharge(0)
+    for atom in pattern.GetAtoms():
+        atom.SetFormalCharge(0)
+    found = light.GetSubstructMatches(
+        pattern, uniquify=False, maxMatches=LARGEST_AUTOMORPHISMS, useChirality=False
+    )
+    return np.array([m for m in found if len(m) == n] or [tuple(range(n))])

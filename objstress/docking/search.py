@@ -1,0 +1,331 @@
+"""Docking: many starts, descent on SE(3) times torsions, basin hopping, clusters."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rdkit import Chem
+from torch import Tensor
+
+from objstress.docking.ligand import Ligand, read_ligand
+from objstress.docking.protein import Box, Protein, read_protein
+from objstress.errors import InputError, check_seed
+from objstress.files import write_whole
+from objstress.graphs.site_graph import Complex, site_graph
+from objstress.graphs.torsion_tree import random_rotations
+from objstress.models.pose_energy import PoseEnergy, PoseField, load_pose_energy
+
+STEPS = 60
+"""Of descent after each jump."""
+RATES = (0.25, 0.1, 0.15)
+"""First step along translation (Angstrom), rotation and torsions (radians)."""
+WALL = 2.0
+"""kcal/mol/Angstrom^2, of atoms beyond the box."""
+
+
+@dataclass(frozen=True)
+class Pose:
+    """One place of the ligand.
+
+    Attributes:
+        energy: kcal/mol, on the model's scale.
+        confidence: exp(-E) over the sum of all clusters' best, what the model was trained to make
+            a probability; 1 where there is one cluster.
+        share: part of the starts that ended in this cluster.
+        positions: (n, 3) Angstrom of the heavy atoms.
+        mol: the molecule in this pose, hydrogens included.
+    """
+
+    energy: float
+    confidence: float
+    share: float
+    positions: np.ndarray
+    mol: Chem.Mol
+
+
+@dataclass(frozen=True)
+class Docking:
+    """Poses of one ligand, the best one first.
+
+    Attributes:
+        ligand: as prepared.
+        poses: a representative of each cluster.
+        evaluations: energies with gradients that were computed.
+        seconds: that it took.
+        notes: what was done to protein and ligand, a line each.
+    """
+
+    ligand: Ligand
+    poses: list[Pose]
+    evaluations: int
+    seconds: float
+    notes: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Energies and facts as plain numbers and texts."""
+        return {
+            "ligand": self.ligand.name,
+            "poses": [
+                {
+                    "energy_kcal_per_mol": p.energy,
+                    "confidence": p.confidence,
+                    "share": p.share,
+                }
+                for p in self.poses
+            ],
+            "evaluations": self.evaluations,
+            "seconds": self.seconds,
+            "notes": list(self.notes),
+        }
+
+    def write(self, path: str | Path) -> None:
+        """An SDF of all poses, energies and ranks as properties; whole or not at all."""
+        blocks = []
+        for rank, pose in enumerate(self.poses, 1):
+            mol = Chem.Mol(pose.mol)
+            mol.SetProp("_Name", self.ligand.name)
+            mol.SetProp("rank", str(rank))
+            mol.SetProp("energy_kcal_per_mol", f"{pose.energy:.4f}")
+            mol.SetProp("confidence", f"{pose.confidence:.4f}")
+            mol.SetProp("share_of_starts", f"{pose.share:.4f}")
+            blocks.append(Chem.SDWriter.GetText(mol))
+        write_whole(path, "".join(blocks))
+
+
+def dock(
+    protein: Protein | str | Path,
+    ligand: Ligand | str | Path | Chem.Mol,
+    model: PoseEnergy | str | Path,
+    *,
+    box: Box | None = None,
+    reference: str | Path | Chem.Mol | None = None,
+    starts: int = 64,
+    hops: int = 8,
+    poses: int = 10,
+    apart: float = 2.0,
+    seconds: float = math.inf,
+    seed: int = 0,
+) -> Docking:
+    """The places of a ligand in a protein where E(pose) is least.
+
+    From each of `starts` random places, orientations and torsions the energy goes down by
+    preconditioned gradient steps on SE(3) x torsions; then `hops` jumps, each followed by descent
+    and taken by Metropolis' rule (basin hopping; Wales and Doye, J. Phys. Chem. A 101, 5111
+    (1997)). The lowest energy of each start is kept, and clustered by RMSD under the ligand's
+    automorphisms. Bonds, angles and chirality stay as they are.
+
+    Args:
+        protein: PDB or mmCIF.
+        ligand: SDF or MOL2 with one molecule, SMILES, or an RDKit molecule.
+        model: a `PoseEnergy` or its file.
+        box: where the ligand's heavy atoms may be. Else the box of
+        reference: a ligand of that site, and `AROUND` Angstrom. Else the whole protein.
+        poses: at most so many clusters.
+        apart: Angstrom of RMSD between clusters.
+        seconds: no further jump begins after them.
+        seed: of the random numbers; the same seed gives the same poses on the same machine.
+
+    Raises:
+        InputError: see `read_protein`, `read_ligand`, `Box`, `load_pose_energy`; both a box and a
+            reference; a number that is not positive.
+    """
+    begun = time.perf_counter()
+    check_seed(seed)
+    for name, value in (
+        ("starts", starts),
+        ("poses", poses),
+        ("apart", apart),
+        ("seconds", seconds),
+    ):
+        if not value > 0:
+            raise InputError(f"{name} = {value}: give a positive number")
+    if box is not None and reference is not None:
+        raise InputError("give a box or a reference ligand, not both")
+    if not isinstance(model, PoseEnergy):
+        model = load_pose_energy(model)
+    if not isinstance(protein, Protein):
+        protein = read_protein(protein)
+    if not isinstance(ligand, Ligand):
+        ligand = read_ligand(ligand)
+    if box is None:
+        of = protein.positions if reference is None else read_ligand(reference).positions
+        box = Box.around(of)
+    complex_ = make_complex(ligand, protein.within(box))
+    with torch.no_grad():
+        search = Search(model.field(complex_), box, seed)
+        x, energy = search.run(starts, hops, begun + seconds)
+        found = clusters(x.numpy(), energy.numpy(), ligand.automorphisms, apart)[:poses]
+    best = np.array([energy[k].item() for k, _ in found])
+    weight = np.exp(best[0] - best)
+    weight = weight / weight.sum()
+    kept = [
+        Pose(
+            float(best[rank]),
+            float(weight[rank]),
+            len(members) / starts,
+            x[k].numpy(),
+            ligand.placed(x[k].numpy()),
+        )
+        for rank, (k, members) in enumerate(found)
+    ]
+    notes = tuple(f"protein: {n}" for n in protein.notes) + tuple(
+        f"ligand: {n}" for n in ligand.notes
+    )
+    return Docking(ligand, kept, search.evaluations, time.perf_counter() - begun, notes)
+
+
+def make_complex(ligand: Ligand, site: Protein) -> Complex:
+    """What a `PoseEnergy` reads; the native pose is the ligand's own place."""
+    return Complex(
+        site_graph(ligand.positions, ligand.features, ligand.edges),
+        site_graph(site.positions, site.features, site.edges()),
+        ligand.tree,
+        torch.tensor(ligand.inner),
+        torch.tensor(ligand.torsions),
+        torch.tensor(ligand.torsion_terms),
+        torch.tensor(ligand.positions),
+    )
+
+
+class Search:
+    """Descent and jumps of many poses of one complex.
+
+    Args:
+        field: their energy.
+        box: where their atoms may be; None sets no wall.
+        seed: of the jumps.
+
+    Attributes:
+        evaluations: energies with gradients so far.
+    """
+
+    def __init__(self, field: PoseField, box: Box | None, seed: int = 0):
+        self.field, self.tree = field, field.complex.tree
+        self.random = torch.Generator().manual_seed(seed)
+        self.box: tuple[Tensor, Tensor] | None = None
+        if box is not None:
+            self.box = torch.tensor(box.centre), torch.tensor(box.size)
+        self.evaluations = 0
+        # A turn by one radian moves atoms by about the radius of gyration.
+        own = field.complex.ligand.pos
+        size = (own - own.mean(0)).square().sum(1).mean().sqrt().clamp_min(1.0)
+        rate = torch.full((6 + len(self.tree),), RATES[2], dtype=torch.float64)
+        rate[:3], rate[3:6] = RATES[0], RATES[1] * 4 / (1 + size)
+        self.rate = rate
+
+    def run(self, starts: int, hops: int, until: float = math.inf) -> tuple[Tensor, Tensor]:
+        """The best of each start: (starts, n, 3) Angstrom and (starts,) kcal/mol."""
+        x, energy = self.descend(self.random_poses(starts))
+        best, lowest = x.clone(), energy.clone()
+        for _ in range(hops):
+            if time.perf_counter() > until:
+                break
+            y, new = self.descend(self.jumped(x))
+            taken = torch.rand(len(x), generator=self.random) < torch.exp(
+                (energy - new).clamp(max=0)
+            )
+            x = torch.where(taken[:, None, None], y, x)
+            energy = torch.where(taken, new, energy)
+            better = energy < lowest
+            best = torch.where(better[:, None, None], x, best)
+            lowest = torch.where(better, energy, lowest)
+        return self.descend(best, 2 * STEPS, 0.2)
+
+    def random_poses(self, number: int) -> Tensor:
+        """Uniform in the box, in orientation and in torsions."""
+        assert self.box is not None
+        own = self.field.complex.ligand.pos
+        x = (own - own.mean(0)).expand(number, -1, -1)
+        turns = torch.zeros(number, 6 + len(self.tree), dtype=torch.float64)
+        turns[:, 6:] = 2 * math.pi * self._uniform(number, len(self.tree))
+        x = self.tree.moved(x, turns)
+        x = (x - x.mean(1, keepdim=True)) @ random_rotations(number, self.random).mT
+        centre, size = self.box
+        inner = (size - 2 * own.std(0).mean()).clamp_min(1.0)
+        return x + centre + (self._uniform(number, 1, 3) - 0.5) * inner
+
+    def jumped(self, x: Tensor) -> Tensor:
+        """One of three jumps each: a shift, a turn, or new values of some torsions."""
+        step = torch.zeros(len(x), 6 + len(self.tree), dtype=torch.float64)
+        normal = torch.randn(step.shape, generator=self.random, dtype=torch.float64)
+        kind = torch.randint(3 if len(self.tree) else 2, (len(x),), generator=self.random)
+        step[:, :3] = torch.where((kind == 0)[:, None], 1.5 * normal[:, :3], 0.3 * normal[:, :3])
+        step[:, 3:6] = torch.where((kind == 1)[:, None], 1.2 * normal[:, 3:6], 0.2 * normal[:, 3:6])
+        if len(self.tree):
+            few = self._uniform(len(x), len(self.tree)) < max(0.3, 1.0 / len(self.tree))
+            step[:, 6:] = torch.where(
+                (kind == 2)[:, None] & few, 2 * normal[:, 6:], 0.1 * normal[:, 6:]
+            )
+        return self.tree.moved(x, step)
+
+    def descend(self, x: Tensor, steps: int = STEPS, start: float = 1.0) -> tuple[Tensor, Tensor]:
+        """Down the energy, each coordinate by its own slopes' mean (Adam); steps shrink to zero.
+
+        Returns:
+            The lowest pose of each path and its energy.
+        """
+        first = torch.zeros(len(x), len(self.rate), dtype=torch.float64)
+        second = torch.zeros_like(first)
+        best, lowest = x, torch.full((len(x),), torch.inf, dtype=torch.float64)
+        for k in range(steps):
+            energy, forces = self._energy(x)
+            better = energy < lowest
+            best = torch.where(better[:, None, None], x, best)
+            lowest = torch.where(better, energy, lowest)
+            slope = self.tree.slopes(x, forces)
+            first = 0.8 * first + 0.2 * slope
+            second = 0.9 * second + 0.1 * slope.square()
+            mean, size = first / (1 - 0.8 ** (k + 1)), second / (1 - 0.9 ** (k + 1))
+            fall = start * 0.5 * (1 + math.cos(math.pi * k / steps)) + 0.01
+            x = self.tree.moved(x, -fall * self.rate * mean / (size.sqrt() + 1e-3))
+        energy, _ = self._energy(x)
+        better = energy < lowest
+        return torch.where(better[:, None, None], x, best), torch.where(better, energy, lowest)
+
+    def _energy(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        self.evaluations += len(x)
+        energy, forces = self.field(x)
+        if self.box is None:
+            return energy, forces
+        centre, size = self.box
+        beyond = x - centre
+        beyond = beyond - torch.maximum(torch.minimum(beyond, size / 2), -size / 2)
+        energy = energy + WALL * beyond.square().sum((1, 2))
+        return energy, forces + 2 * WALL * beyond
+
+    def _uniform(self, *shape: int) -> Tensor:
+        return torch.rand(shape, generator=self.random, dtype=torch.float64)
+
+
+def rmsd(x: np.ndarray, y: np.ndarray, automorphisms: np.ndarray) -> np.ndarray:
+    """sqrt(mean_i |x_i - y_s(i)|^2), least over the automorphisms s; no superposition.
+
+    Args:
+        x: (b, n, 3) Angstrom.
+        y: (n, 3).
+        automorphisms: (s, n).
+
+    Returns:
+        (b,) Angstrom.
+    """
+    each = [np.sqrt(np.square(x - y[s]).sum(-1).mean(-1)) for s in automorphisms]
+    return np.min(each, axis=0)
+
+
+def clusters(
+    x: np.ndarray, energy: np.ndarray, automorphisms: np.ndarray, apart: float
+) -> list[tuple[int, list[int]]]:
+    """(best, members) of each cluster: the lowest pose takes all within `apart`, and so on."""
+    left = list(np.argsort(energy))
+    found = []
+    while left:
+        near = rmsd(x[left], x[left[0]], automorphisms) < apart
+        found.append((int(left[0]), [int(k) for k, n in zip(left, near, strict=True) if n]))
+        left = [k for k, n in zip(left, near, strict=True) if not n]
+    return found

@@ -1,0 +1,64 @@
+"""Molecules of a complex as graphs of their heavy atoms."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch_geometric.data import Data
+
+from objstress.graphs.torsion_tree import TorsionTree
+
+FEATURES = (
+    "C", "N", "O", "F", "P", "S", "Cl", "Br", "I", "metal",
+    "aromatic", "ring", "donor", "acceptor", "positive", "negative", "hydrophobic", "planar",
+)  # fmt: skip
+"""What a heavy atom is known by, 0 or 1 each."""
+
+# Trott and Olson, J. Comput. Chem. 31, 455 (2010): radii of AutoDock Vina, Angstrom.
+RADII = dict(C=1.9, N=1.8, O=1.7, F=1.5, P=2.1, S=2.0, Cl=1.8, Br=2.0, I=2.2, metal=1.2)
+
+
+@dataclass(frozen=True)
+class Complex:
+    """A ligand and the site that it may bind to, heavy atoms only.
+
+    Attributes:
+        ligand, site: `site_graph` of each.
+        tree: the ligand's rotatable bonds.
+        inner: (2, m) pairs of ligand atoms whose distance torsions change, four bonds apart or
+            more.
+        torsions: (q, 4) atoms and
+        torsion_terms: (q, 3) kcal/mol, V1, V2, V3 of
+            V1/2 (1 + cos phi) + V2/2 (1 - cos 2 phi) + V3/2 (1 + cos 3 phi)  (MMFF94).
+        native: (n, 3) the known pose, else the ligand as it came.
+    """
+
+    ligand: Data
+    site: Data
+    tree: TorsionTree
+    inner: Tensor
+    torsions: Tensor
+    torsion_terms: Tensor
+    native: Tensor
+
+
+def site_graph(positions: np.ndarray, features: np.ndarray, edges: np.ndarray) -> Data:
+    """
+    Args:
+        positions: (n, 3) Angstrom.
+        features: (n, len(FEATURES)), 0 or 1.
+        edges: (e, 2) sender and receiver, both directions.
+    """
+    order = np.lexsort((edges[:, 0], edges[:, 1]))
+    table = np.array(list(RADII.values()))
+    return Data(
+        pos=torch.tensor(positions, dtype=torch.float64),
+        features=torch.tensor(features, dtype=torch.float64),
+        radii=torch.tensor(features[:, : len(table)] @ table, dtype=torch.float64),
+        edge_index=torch.tensor(edges[order].T.copy(), dtype=torch.int64).reshape(2, -1),
+        shift=torch.zeros(len(edges), 3, dtype=torch.float64),
+        cell=torch.zeros(1, 3, 3, dtype=torch.float64),
+    )

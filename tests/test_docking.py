@@ -1,0 +1,361 @@
+"""A ligand's pose in a protein: the energy, the motions, the search, and what is refused."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from objstress.errors import InputError
+from objstress.graphs.torsion_tree import random_rotations
+from objstress.models.pose_energy import (
+    CORE,
+    LARGEST,
+    PoseEnergy,
+    PoseEnergySettings,
+    load_pose_energy,
+)
+from tests.conftest import SHARED
+
+rdkit = pytest.importorskip("rdkit")
+pytest.importorskip("gemmi")
+from rdkit import Chem  # noqa: E402
+from rdkit.Chem import rdMolTransforms  # noqa: E402
+
+from objstress.docking.complexes import complexes_in  # noqa: E402
+from objstress.docking.ligand import ligands_in, prepare_ligand, read_ligand  # noqa: E402
+from objstress.docking.protein import Box, read_protein  # noqa: E402
+from objstress.docking.search import Search, clusters, dock, make_complex, rmsd  # noqa: E402
+from objstress.docking.synthetic import (  # noqa: E402
+    packed_pocket,
+    physical_field,
+    random_ligand,
+    write_complex,
+)
+
+SMALL = PoseEnergySettings(channels=4, scores=4, bessel=4, readout=4)
+COMPLEXES = SHARED / "complexes"
+
+
+@pytest.fixture(scope="module")
+def pocket(tmp_path_factory):
+    """PDB file of a packed pocket, and its ligand: chiral, with torsions."""
+    ligand = read_ligand("C[C@H](NC(C)=O)[C@@H](O)Cc1ccccc1")
+    path = tmp_path_factory.mktemp("pocket") / "pocket.pdb"
+    path.write_text(packed_pocket(ligand, np.random.default_rng(0)))
+    return path, ligand
+
+
+@pytest.fixture(scope="module")
+def model():
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return PoseEnergy(SMALL)
+
+
+@pytest.fixture(scope="module")
+def complex_(pocket):
+    path, ligand = pocket
+    return make_complex(ligand, read_protein(path))
+
+
+@pytest.fixture(scope="module")
+def poses(complex_):
+    search = Search(physical_field(complex_), Box.around(complex_.native.numpy()), 1)
+    return search.random_poses(5)
+
+
+def turned(complex_, matrix, shift):
+    """Ligand and site under the same motion (or mirrored)."""
+    parts = {}
+    for name in ("ligand", "site"):
+        graph = getattr(complex_, name).clone()
+        graph.pos = graph.pos @ matrix.T + shift
+        parts[name] = graph
+    return replace(complex_, **parts, native=complex_.native @ matrix.T + shift)
+
+
+@torch.no_grad()
+def test_energy_does_not_care_how_the_complex_lies_in_space(model, complex_, poses):
+    energy, forces = model.field(complex_)(poses)
+    q = random_rotations(1, torch.Generator().manual_seed(3))[0]
+    shift = torch.tensor([30.0, -50.0, 7.0], dtype=torch.float64)
+    same, turned_forces = model.field(turned(complex_, q, shift))(poses @ q.T + shift)
+    assert torch.allclose(same, energy, rtol=0, atol=1e-10 * energy.abs().max())
+    assert torch.allclose(turned_forces, forces @ q.T, rtol=0, atol=1e-9 * forces.abs().max())
+
+
+@torch.no_grad()
+def test_gradient_of_every_motion_is_that_of_the_energy(model, complex_, poses):
+    field, tree = model.field(complex_), complex_.tree
+    slopes = tree.slopes(poses, field(poses)[1])
+    for k in range(slopes.shape[1]):
+        step = torch.zeros_like(slopes)
+        step[:, k] = 1e-5
+        ahead, back = field(tree.moved(poses, step))[0], field(tree.moved(poses, -step))[0]
+        error = ((ahead - back) / 2e-5 - slopes[:, k]).abs()
+        assert (error < 1e-6 * slopes.abs().max()).all()
+
+
+@torch.no_grad()
+def test_batch_gives_what_single_poses_give(model, complex_, poses):
+    field = model.field(complex_)
+    energy, forces = field(poses)
+    for k in range(len(poses)):
+        e, f = field(poses[k : k + 1])
+        assert torch.allclose(e[0], energy[k], rtol=1e-12)
+        assert torch.allclose(f[0], forces[k], rtol=1e-10, atol=1e-10)
+
+
+@torch.no_grad()
+def test_weights_give_gradients_of_energy_and_forces(model, complex_, poses):
+    with torch.enable_grad():
+        energy, forces = model.field(complex_)(poses)
+        (energy.sum() + forces.square().sum()).backward()
+    assert model.mix.grad.abs().max() > 0
+    model.zero_grad(set_to_none=True)
+
+
+@torch.no_grad()
+def test_encoders_tell_left_from_right_and_no_torsion_changes_them(model, complex_):
+    ligand = complex_.ligand
+    before = model.ligand(ligand)
+    step = torch.zeros(1, 6 + len(complex_.tree), dtype=torch.float64)
+    step[0] = torch.linspace(0.3, 1.7, step.shape[1])
+    assert len(complex_.tree) >= 3
+    other = ligand.clone()
+    other.pos = complex_.tree.moved(ligand.pos[None], step)[0]
+    assert torch.allclose(model.ligand(other), before, atol=1e-12)
+    mirrored = ligand.clone()
+    mirrored.pos = ligand.pos * torch.tensor([1.0, 1.0, -1.0])
+    assert (model.ligand(mirrored) - before).abs().max() > 1e-6 * before.abs().max()
+
+
+@torch.no_grad()
+def test_mirrored_ligand_scores_differently_in_its_mirrored_place(model, complex_, poses):
+    mirror = torch.diag(torch.tensor([1.0, 1.0, -1.0], dtype=torch.float64))
+    energy, _ = model.field(complex_)(poses)
+    mirrored, _ = model.field(turned(complex_, mirror, torch.zeros(3)))(poses @ mirror)
+    assert (energy - mirrored).abs().max() > 1e-6 * energy.abs().max()
+    # The known energy is blind to it.
+    known, _ = physical_field(complex_)(poses)
+    blind, _ = physical_field(turned(complex_, mirror, torch.zeros(3)))(poses @ mirror)
+    assert torch.allclose(known, blind)
+
+
+@torch.no_grad()
+def test_no_weights_can_remove_the_core(model, complex_):
+    strong = PoseEnergy(SMALL)
+    strong.load_state_dict(model.state_dict())
+    strong.mix.mul_(1e6)
+    strong.stiff.fill_(-50.0)
+    field = strong.field(complex_)
+    assert (field.scores < -0.99 * LARGEST).any()  # pairs that attract as much as they can
+    # All of the site but the atom on which the ligand's first atom lies is taken far away.
+    x = complex_.native - complex_.native[0] + complex_.site.pos[0]
+    field.site = field.site.clone()
+    field.site[1:] += 1000.0
+    deepest = field.contact[0] - 1.31
+    for part in (0.1, 0.5, 1.0):
+        shifted = x + torch.tensor([part * float(deepest), 0.0, 0.0])
+        shifted[1:] += 500.0
+        energy, forces = field(shifted[None])
+        energy = energy - field._strain(shifted[None])[0]
+        overlap = float(field.contact[0]) - part * float(deepest)
+        assert energy[0].item() == pytest.approx(CORE * overlap**2, rel=1e-6)
+        assert forces[0, 0, 0] < 0  # out along x is down
+
+
+def test_model_survives_its_file(model, complex_, poses, tmp_path):
+    model.metadata["made by"] = "a test"
+    model.save(tmp_path / "a.pose")
+    again = load_pose_energy(tmp_path / "a.pose")
+    assert again.metadata == model.metadata
+    with torch.no_grad():
+        assert torch.equal(again.field(complex_)(poses)[0], model.field(complex_)(poses)[0])
+    (tmp_path / "b.pose").write_bytes((tmp_path / "a.pose").read_bytes()[:-8])
+    with pytest.raises(InputError, match="damaged"):
+        load_pose_energy(tmp_path / "b.pose")
+
+
+def bonds(mol):
+    of = mol.GetConformer()
+    return np.array(
+        [
+            rdMolTransforms.GetBondLength(of, b.GetBeginAtomIdx(), b.GetEndAtomIdx())
+            for b in mol.GetBonds()
+        ]
+    )
+
+
+def angles(mol):
+    of, found = mol.GetConformer(), []
+    for atom in mol.GetAtoms():
+        near = [n.GetIdx() for n in atom.GetNeighbors()]
+        found += [
+            rdMolTransforms.GetAngleRad(of, a, atom.GetIdx(), b)
+            for k, a in enumerate(near)
+            for b in near[:k]
+        ]
+    return np.array(found)
+
+
+def test_docking_keeps_bonds_angles_and_chirality(pocket, model):
+    path, ligand = pocket
+    found = dock(path, ligand, model, starts=8, hops=1)
+    assert [p.energy for p in found.poses] == sorted(p.energy for p in found.poses)
+    assert sum(p.confidence for p in found.poses) == pytest.approx(1)
+    assert sum(p.share for p in found.poses) <= 1 + 1e-12
+    for pose in found.poses:
+        assert np.abs(bonds(pose.mol) - bonds(ligand.mol)).max() < 1e-6
+        assert np.abs(angles(pose.mol) - angles(ligand.mol)).max() < 1e-6
+        placed = Chem.Mol(pose.mol)
+        Chem.AssignStereochemistryFrom3D(placed)
+        centres = Chem.FindMolChiralCenters(placed)
+        assert centres == Chem.FindMolChiralCenters(ligand.mol)
+        assert len(centres) == 2
+    again = dock(path, ligand, model, starts=8, hops=1)
+    assert again.poses[0].energy == found.poses[0].energy
+    other = dock(path, ligand, model, starts=8, hops=1, seed=1)
+    assert other.poses[0].energy != found.poses[0].energy
+
+
+def test_search_finds_the_native_place_of_a_known_energy(tmp_path):
+    assert write_complex(tmp_path, "a", 2)
+    ((name, complex_),) = complexes_in(tmp_path)
+    assert name == "a"
+    native = complex_.native.numpy()
+    ligand = read_ligand(tmp_path / "a" / "a_ligand.sdf")
+    field = physical_field(complex_)
+    with torch.no_grad():
+        least = field(complex_.native[None])[0].item()
+        search = Search(field, Box.around(native, 4.0), seed=5)
+        random, _ = field(search.random_poses(2000))
+        search.evaluations = 0
+        x, energy = search.run(24, 2)
+    best = int(energy.argmin())
+    assert rmsd(x[best : best + 1].numpy(), native, ligand.automorphisms)[0] < 2.0
+    assert energy[best] == pytest.approx(least, abs=0.3)
+    assert random.min() > energy[best] + 1.0
+    assert search.evaluations == 24 * (3 * 61 + 121)
+
+
+def test_rmsd_knows_which_atoms_are_alike():
+    ligand = prepare_ligand(Chem.MolFromSmiles("Cc1ccc(C)cc1"))
+    assert len(ligand.automorphisms) == 4
+    swapped = ligand.positions[ligand.automorphisms[-1]]
+    assert rmsd(swapped[None], ligand.positions, ligand.automorphisms)[0] < 1e-12
+    x = np.stack([ligand.positions, swapped, ligand.positions + 3.0])
+    found = clusters(x, np.array([0.0, 1.0, 0.5]), ligand.automorphisms, 2.0)
+    assert found == [(0, [0, 1]), (2, [2])]
+
+
+def test_shell_writes_an_sdf_with_energies(pocket, model, shell, tmp_path):
+    path, ligand = pocket
+    model.save(tmp_path / "a.pose")
+    Chem.SDWriter(str(tmp_path / "l.sdf")).write(ligand.mol)
+    arguments = ["dock", "--protein", path, "--ligand", tmp_path / "l.sdf"]
+    arguments += ["--model", tmp_path / "a.pose", "--reference", tmp_path / "l.sdf"]
+    arguments += ["--out", tmp_path / "poses.sdf", "--starts", 4, "--hops", 1]
+    told = json.loads(shell(*arguments, "--json")[1])
+    mols = list(Chem.SDMolSupplier(str(tmp_path / "poses.sdf"), removeHs=False))
+    assert len(mols) == len(told["poses"])
+    assert float(mols[0].GetProp("energy_kcal_per_mol")) == pytest.approx(
+        told["poses"][0]["energy_kcal_per_mol"], abs=1e-3
+    )
+    assert "rank" in shell(*arguments)[1]
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("CCO.Cl", "2 fragments"),
+        ("C[Si](C)(C)C", "no radius of element Si"),
+        ("[H][H]", "0 heavy atoms"),
+        ("no molecule", "neither a file"),
+        ("missing.sdf", "no such file"),
+    ],
+)
+def test_ligands_that_are_refused(given, said):
+    with pytest.raises(InputError, match=said):
+        read_ligand(given)
+
+
+def test_what_was_done_to_a_ligand_is_said():
+    ring = prepare_ligand(Chem.MolFromSmiles("C1CCCCCCCCCCC(=O)1"))
+    assert any("ring of 12 atoms kept rigid" in n for n in ring.notes)
+    assert any("22 hydrogens added" in n for n in ring.notes)
+    assert any("ETKDG" in n for n in ring.notes)
+    assert len(ring.tree) == 0
+
+
+def test_a_bad_record_does_not_end_the_file(tmp_path):
+    good = Chem.MolToMolBlock(Chem.MolFromSmiles("CCO")) + "$$$$\n"
+    (tmp_path / "many.sdf").write_text(good + "rubbish\n\n\nM  END\n$$$$\n" + good)
+    found = [mol for _, mol in ligands_in(tmp_path / "many.sdf")]
+    assert [isinstance(m, str) for m in found] == [False, True, False]
+    with pytest.raises(InputError, match="3 molecules"):
+        read_ligand(tmp_path / "many.sdf")
+
+
+PDB = (
+    "ATOM      1  N   ALA A   1       0.000   0.000   0.000  1.00  0.00           N\n"
+    "ATOM      2  CA AALA A   1       1.450   0.000   0.000  0.40  0.00           C\n"
+    "ATOM      3  CA BALA A   1       1.500   0.100   0.000  0.60  0.00           C\n"
+    "HETATM    4 ZN    ZN A   2       5.000   0.000   0.000  1.00  0.00          ZN\n"
+    "HETATM    5  O   HOH A   3       8.000   0.000   0.000  1.00  0.00           O\n"
+    "END\n"
+)
+
+
+def test_proteins_with_alternates_metals_and_waters(tmp_path):
+    (tmp_path / "p.pdb").write_text(PDB)
+    protein = read_protein(tmp_path / "p.pdb")
+    assert len(protein.positions) == 3
+    assert protein.positions[1, 0] == pytest.approx(1.5)
+    text = " ".join(protein.notes)
+    for word in ("1 alternate", "Zn", "1 waters"):
+        assert word in text
+    with pytest.raises(InputError, match="no atom of the protein in the box"):
+        protein.within(Box(np.array([100.0, 0, 0]), np.full(3, 10.0)))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"), [("", "no atoms"), ("HELLO\n", "no atoms"), ("END\n", "no atoms")]
+)
+def test_files_that_are_no_proteins(tmp_path, text, said):
+    (tmp_path / "p.pdb").write_text(text)
+    with pytest.raises(InputError, match=said):
+        read_protein(tmp_path / "p.pdb")
+
+
+@pytest.mark.parametrize("text", ["1,2,3", "a,b,c,d,e,f", "0,0,0,-1,1,1", "0,0,0,nan,1,1"])
+def test_boxes_that_are_none(text):
+    with pytest.raises(InputError, match="box"):
+        Box.of_text(text)
+
+
+def test_random_ligands_are_molecules_that_can_be_docked():
+    rng = np.random.default_rng(1)
+    for _ in range(3):
+        ligand = random_ligand(rng)
+        assert 10 <= len(ligand.heavy) <= 30
+        moved = ligand.placed(ligand.positions + 1.0)
+        apart = moved.GetConformer().GetPositions() - ligand.mol.GetConformer().GetPositions()
+        assert np.abs(apart - 1.0).max() < 1e-9
+
+
+@pytest.mark.skipif(not COMPLEXES.exists(), reason="the reference complexes are not here")
+@pytest.mark.parametrize(
+    ("protein", "ligand", "torsions"),
+    [("1iep_receptor", "1iep_ligand", 7), ("5x72_receptor", "5x72_ligand_p59", 2)],
+)
+def test_real_complexes_are_read(protein, ligand, torsions):
+    guest = read_ligand(COMPLEXES / f"{ligand}.sdf")
+    site = read_protein(COMPLEXES / f"{protein}.pdb").within(Box.around(guest.positions))
+    assert len(guest.tree) == torsions
+    assert 200 < len(site.positions) < 2000
+    field = physical_field(make_complex(guest, site))
+    native = torch.tensor(guest.positions)[None]
+    assert field(native)[0].item() < field(native + 1.5)[0].item()
