@@ -33,6 +33,7 @@ bench: $(VENV)/.ready
 	$(BIN)/python -m benchmarks.molecules
 	$(BIN)/python -m benchmarks.properties
 	$(BIN)/python -m benchmarks.crystal_tensors
+	$(BIN)/python -m benchmarks.response_tensors
 	$(BIN)/python -m benchmarks.service
 # Against other codes, each in an environment of its own:
 #   python -m benchmarks.potential_speed --mace PYTHON --nequip PYTHON

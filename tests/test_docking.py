@@ -24,6 +24,7 @@ from rdkit import Chem  # noqa: E402
 from rdkit.Chem import rdMolTransforms  # noqa: E402
 
 from objstress.docking.complexes import complexes_in  # noqa: E402
+from objstress.docking.fit import PoseFit, PoseTraining, fit_pose_energy  # noqa: E402
 from objstress.docking.ligand import ligands_in, prepare_ligand, read_ligand  # noqa: E402
 from objstress.docking.protein import Box, read_protein  # noqa: E402
 from objstress.docking.search import Search, clusters, dock, make_complex, rmsd  # noqa: E402
@@ -239,6 +240,34 @@ def test_search_finds_the_native_place_of_a_known_energy(tmp_path):
     assert energy[best] == pytest.approx(least, abs=0.3)
     assert random.min() > energy[best] + 1.0
     assert search.evaluations == 24 * (3 * 61 + 121)
+
+
+def test_training_sets_the_native_apart_and_goes_on(complex_, tmp_path, monkeypatch):
+    training = PoseTraining(epochs=12, decoys=8)
+    whole = fit_pose_energy([complex_], SMALL, training, tmp_path / "whole", progress=False)
+    with torch.random.fork_rng(), torch.no_grad():
+        torch.manual_seed(training.seed)
+        before = PoseFit(PoseEnergy(SMALL), training, [complex_]).losses(complex_, 99)
+        after = PoseFit(whole, training, [complex_]).losses(complex_, 99)
+    assert after[0] < 0.5 * before[0]
+    assert whole.metadata["complexes"] == 1
+    losses, calls = PoseFit.losses, []
+
+    def stopped(self, *arguments):
+        calls.append(1)
+        if len(calls) == 6:
+            raise RuntimeError("the plug is pulled")
+        return losses(self, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(PoseFit, "losses", stopped)
+        with pytest.raises(RuntimeError, match="plug"):
+            fit_pose_energy([complex_], SMALL, training, tmp_path / "cut", progress=False)
+    again = fit_pose_energy([complex_], SMALL, training, tmp_path / "cut", progress=False)
+    for name, value in whole.state_dict().items():
+        torch.testing.assert_close(again.state_dict()[name], value)
+    with pytest.raises(InputError, match="no complexes"):
+        fit_pose_energy([])
 
 
 def test_rmsd_knows_which_atoms_are_alike():

@@ -32,7 +32,7 @@ BELOW = {
         "training",
     },
     "fem": {"errors", "files", "laws", "symmetry", "yaml_files"},
-    "docking": {"errors", "files", "graphs", "models"},
+    "docking": {"errors", "files", "graphs", "models", "training"},
     "dynamics": {"claims", "errors", "files", "graphs", "models", "symmetry"},
     "properties": {"errors", "files", "laws", "models", "parallel", "symmetry", "teachers"},
     "service": {"errors", "files", "properties", "symmetry"},

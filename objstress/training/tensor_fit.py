@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 import tempfile
-import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -15,7 +13,6 @@ from typing import Any
 import lightning
 import numpy as np
 import torch
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from pymatgen.core import Structure
 from torch import Tensor
 from torch_geometric.data import Batch
@@ -26,7 +23,7 @@ from objstress.errors import InputError, check_seed
 from objstress.models.crystal_tensor import CrystalTensorNetwork, CrystalTensorSettings
 from objstress.models.tensor_ensemble import TensorEnsemble, comparable, crystal_graph
 from objstress.symmetry.crystal import primitive_cell
-from objstress.training.resume import LAST, resume_from
+from objstress.training.epochs import run_epochs
 
 
 @dataclass(frozen=True)
@@ -73,17 +70,6 @@ class TensorFit(lightning.LightningModule):
         steps = int(self.trainer.estimated_stepping_batches)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
-
-
-class _Bar(Callback):
-    """One bar over the epochs of all members, on standard error."""
-
-    def __init__(self, bar: tqdm):
-        self.bar = bar
-
-    def on_train_epoch_end(self, trainer, module) -> None:
-        self.bar.set_postfix_str(f"loss {trainer.callback_metrics['loss']:.4f}")
-        self.bar.update()
 
 
 def fit_tensor_ensemble(
@@ -153,7 +139,16 @@ def fit_tensor_ensemble(
                 with torch.no_grad():
                     raw = network(everything)[0] - network.shift
                     network.scale.copy_(size / raw.square().mean().sqrt().clamp_min(1e-12))
-                _train(network, graphs, training, folder / f"member-{k}", mark, bar)
+                loader = DataLoader(graphs, batch_size=training.batch_size, shuffle=True)
+                network.metadata["loss"] = run_epochs(
+                    TensorFit(network, training),
+                    loader,
+                    training.epochs,
+                    folder / f"member-{k}",
+                    mark,
+                    bar,
+                    training.clip,
+                )
             members.append(network)
             with torch.no_grad():
                 features.append(network.eval()(everything)[1])
@@ -165,43 +160,6 @@ def fit_tensor_ensemble(
         "loss": [m.metadata["loss"] for m in members],
     }
     return TensorEnsemble(members, comparable(cells, features), facts)
-
-
-def _train(
-    network: CrystalTensorNetwork,
-    graphs: list,
-    training: TensorTraining,
-    folder: Path,
-    mark: str,
-    bar: tqdm,
-) -> None:
-    resume = resume_from(folder, mark)
-    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        trainer = lightning.Trainer(
-            max_epochs=training.epochs,
-            accelerator="cpu",
-            devices=1,
-            logger=False,
-            callbacks=[
-                ModelCheckpoint(
-                    folder,
-                    filename=LAST.removesuffix(".ckpt"),
-                    every_n_epochs=20,
-                    enable_version_counter=False,
-                ),
-                _Bar(bar),
-            ],
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            gradient_clip_val=training.clip,
-        )
-        loader = DataLoader(graphs, batch_size=training.batch_size, shuffle=True)
-        trainer.fit(TensorFit(network, training), loader, ckpt_path=resume)
-    if trainer.interrupted:
-        raise KeyboardInterrupt
-    network.metadata["loss"] = float(trainer.callback_metrics["loss"])
 
 
 def _fingerprint(settings, training, graphs, dtype) -> str:

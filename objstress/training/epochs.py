@@ -1,0 +1,75 @@
+"""A fixed number of epochs by Lightning, with one bar, that go on after an interruption."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from pathlib import Path
+from typing import Any
+
+import lightning
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from tqdm import tqdm
+
+from objstress.training.resume import LAST, resume_from
+
+
+class _Bar(Callback):
+    """Moves a bar on by an epoch; what the module logs as "loss" is shown."""
+
+    def __init__(self, bar: tqdm):
+        self.bar = bar
+
+    def on_train_epoch_end(self, trainer, module) -> None:
+        self.bar.set_postfix_str(f"loss {trainer.callback_metrics['loss']:.4f}")
+        self.bar.update()
+
+
+def run_epochs(
+    module: lightning.LightningModule,
+    loader: Any,
+    epochs: int,
+    folder: Path,
+    mark: str,
+    bar: tqdm,
+    clip: float | None = None,
+    every: int = 20,
+) -> float:
+    """Train on one processor; checkpoints in `folder` serve runs of the same `mark` only.
+
+    Args:
+        clip: largest norm of the gradient; None for modules that optimise by hand.
+        every: epochs between checkpoints.
+
+    Returns:
+        The last epoch's "loss".
+
+    Raises:
+        KeyboardInterrupt: it was interrupted; a further call goes on.
+    """
+    resume = resume_from(folder, mark)
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        trainer = lightning.Trainer(
+            max_epochs=epochs,
+            accelerator="cpu",
+            devices=1,
+            logger=False,
+            callbacks=[
+                ModelCheckpoint(
+                    folder,
+                    filename=LAST.removesuffix(".ckpt"),
+                    every_n_epochs=every,
+                    enable_version_counter=False,
+                ),
+                _Bar(bar),
+            ],
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            gradient_clip_val=clip,
+        )
+        trainer.fit(module, loader, ckpt_path=resume)
+    if trainer.interrupted:
+        raise KeyboardInterrupt
+    return float(trainer.callback_metrics["loss"])
