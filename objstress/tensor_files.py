@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -47,12 +48,10 @@ def read_tensors(path: str | Path, what: str) -> tuple[dict[str, Any], dict[str,
         raise InputError(f"{path}: damaged, or not a {what} file ({error})") from None
     if header is None:
         raise InputError(f"{path}: a safetensors file, but no objstress {what}")
-    try:
+    with rebuilding(path, what):
         description = json.loads(header)
         newer = description["format"] > FORMAT
         intact = newer or description["sha256"] == _digest(tensors)
-    except Exception as error:
-        raise damaged(path, what, error) from None
     if newer:
         raise InputError(
             f"{path}: written by a newer objstress (format {description['format']}, "
@@ -63,9 +62,19 @@ def read_tensors(path: str | Path, what: str) -> tuple[dict[str, Any], dict[str,
     return description, tensors
 
 
-def damaged(path: str | Path, what: str, error: Exception) -> InputError:
-    """What to raise where a file's description cannot be made sense of."""
-    return InputError(f"{path}: damaged {what} file ({type(error).__name__}: {error})")
+@contextmanager
+def rebuilding(path: str | Path, what: str) -> Iterator[None]:
+    """Where a file's description is made sense of.
+
+    Raises:
+        InputError: damaged, where anything else was raised within.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError(f"{path}: damaged {what} file ({type(error).__name__}: {error})") from None
 
 
 def _digest(tensors: Mapping[str, Tensor]) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ from objstress.graphs.site_graph import Complex
 from objstress.models.pose_energy import PoseEnergy, PoseEnergySettings
 from objstress.training.balancing import GradNorm
 from objstress.training.epochs import run_epochs
+from objstress.training.resume import work_folder
 
 TASKS = ("contrast", "denoising")
 SIGMA = (0.2, 0.06, 0.1)
@@ -145,14 +145,12 @@ def fit_pose_energy(
     check_seed(training.seed)
     if not complexes:
         raise InputError("no complexes to learn from")
-    if workdir is None:
-        with tempfile.TemporaryDirectory(prefix="objstress-fit-") as temporary:
-            return fit_pose_energy(complexes, settings, training, temporary, progress)
     digest = hashlib.sha256(json.dumps([asdict(settings), asdict(training)]).encode())
     for c in complexes:
         for x in (c.native, c.site.pos, c.ligand.features, c.site.features):
             digest.update(x.numpy().tobytes())
     with (
+        work_folder(workdir) as folder,
         torch.random.fork_rng(),
         tqdm(total=training.epochs, desc="epochs", disable=not progress) as bar,
     ):
@@ -164,7 +162,7 @@ def fit_pose_energy(
             shuffle=True,
         )
         loss = run_epochs(
-            PoseFit(model, training, complexes), loader, training.epochs, Path(workdir),
+            PoseFit(model, training, complexes), loader, training.epochs, folder,
             digest.hexdigest(), bar, every=1,
         )  # fmt: skip
     model.metadata = {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -60,7 +60,7 @@ class Ligand:
     torsions: np.ndarray
     torsion_terms: np.ndarray
     automorphisms: np.ndarray
-    notes: tuple[str, ...] = field(default=())
+    notes: tuple[str, ...] = ()
 
     def placed(self, positions: np.ndarray) -> Chem.Mol:
         """The molecule with its heavy atoms at these places; hydrogens follow those they are on.
@@ -78,9 +78,8 @@ class Ligand:
             a = atom.GetIdx()
             if a in place:
                 continue
-            (parent,) = [n.GetIdx() for n in atom.GetNeighbors()][:1] or [None]
             # The frame of the parent and two atoms near it that no torsion moves against it.
-            frame = self._frame(parent, place)
+            frame = self._frame(atom.GetNeighbors()[0].GetIdx(), place)
             before, after = _axes(old[frame]), _axes(new[frame])
             new[a] = new[frame[0]] + after.T @ (before @ (old[a] - old[frame[0]]))
         for a, x in enumerate(new):
@@ -208,23 +207,19 @@ def prepare_ligand(mol: Chem.Mol, name: str = "", seed: int = 0) -> Ligand:
     large = [len(r) for r in mol.GetRingInfo().AtomRings() if len(r) >= MACROCYCLE]
     if large:
         notes.append(f"ring of {max(large)} atoms kept rigid, as all rings are")
-    place = {int(a): k for k, a in enumerate(heavy)}
-    bonds = [(place[b.GetBeginAtomIdx()], place[b.GetEndAtomIdx()]) for b in mol.GetBonds()
-             if b.GetBeginAtomIdx() in place and b.GetEndAtomIdx() in place]  # fmt: skip
-    light = Chem.RemoveHs(mol, sanitize=False)
-    tree, pieces = _tree(mol, place, bonds)
     n = len(heavy)
-    steps = _bonds_apart(n, bonds)
+    steps = Chem.GetDistanceMatrix(mol)[np.ix_(heavy, heavy)]  # bonds
+    tree, pieces = _tree(mol, heavy, steps)
     same = pieces[:, None] == pieces
     distance = np.linalg.norm(positions[:, None] - positions, axis=-1)
     joined = (steps == 1) | (same & (steps > 0) & (distance < 5.0))
     i, j = np.triu_indices(n, 1)
     far = (steps[i, j] > 3) & ~same[i, j]
-    torsions, terms = _torsions(mol, place, tree)
+    torsions, terms = _torsions(mol, heavy, tree)
     return Ligand(
         name=name, mol=mol, heavy=heavy, positions=positions, features=_features(mol, heavy),
         edges=np.argwhere(joined), tree=tree, inner=np.stack([i[far], j[far]]),
-        torsions=torsions, torsion_terms=terms, automorphisms=_automorphisms(light, n),
+        torsions=torsions, torsion_terms=terms, automorphisms=_automorphisms(mol, n),
         notes=tuple(notes),
     )  # fmt: skip
 
@@ -250,77 +245,42 @@ def _features(mol: Chem.Mol, heavy: np.ndarray) -> np.ndarray:
     return np.array(rows)
 
 
-def _tree(mol: Chem.Mol, place: dict[int, int], bonds: list) -> tuple[TorsionTree, np.ndarray]:
+def _tree(mol: Chem.Mol, heavy: np.ndarray, steps: np.ndarray) -> tuple[TorsionTree, np.ndarray]:
     """Rotatable bonds, and the number of the rigid piece of each atom."""
     amides = {frozenset((m[0], m[2])) for m in mol.GetSubstructMatches(AMIDE)}
-    light = {frozenset(m) for m in mol.GetSubstructMatches(ROTATABLE)}
-    chosen = []
-    neighbours: dict[int, set[int]] = {k: set() for k in range(len(place))}
-    for a, b in bonds:
-        neighbours[a].add(b)
-        neighbours[b].add(a)
-    back = {v: k for k, v in place.items()}
-    for a, b in bonds:
-        pair = frozenset((back[a], back[b]))
-        if (
-            pair in light
-            and pair not in amides
-            and min(map(len, (neighbours[a], neighbours[b]))) > 1
-        ):
-            chosen.append((a, b))
-
-    def side(start: int, without: set[frozenset]) -> set[int]:
-        seen, waiting = {start}, [start]
-        while waiting:
-            k = waiting.pop()
-            for m in neighbours[k]:
-                if m not in seen and frozenset((k, m)) not in without:
-                    seen.add(m)
-                    waiting.append(m)
-        return seen
-
-    n = len(place)
-    axes, moves = [], []
-    for a, b in chosen:
-        of_b = side(b, {frozenset((a, b))})
-        if len(of_b) > n / 2:
-            a, b, of_b = b, a, set(range(n)) - of_b
+    chosen = {frozenset(m) for m in mol.GetSubstructMatches(ROTATABLE)} - amides
+    bonded = steps == 1
+    axes, moves, sides = [], [], []
+    for a, b in np.argwhere(np.triu(bonded)).tolist():
+        if frozenset((int(heavy[a]), int(heavy[b]))) not in chosen:
+            continue
+        if min(bonded[a].sum(), bonded[b].sum()) < 2:
+            continue
+        # In no ring: nearer to b means on b's side.
+        of_b = steps[:, b] < steps[:, a]
+        if of_b.sum() > len(heavy) / 2:
+            a, b, of_b = b, a, ~of_b
         axes.append((a, b))
-        moves.append([k in of_b and k != b for k in range(n)])
-    cut = {frozenset(p) for p in chosen}
-    pieces = -np.ones(n, dtype=int)
-    for k in range(n):
-        if pieces[k] < 0:
-            pieces[list(side(k, cut))] = k
+        sides.append(of_b)
+        moves.append(of_b & (np.arange(len(heavy)) != b))
+    n = len(heavy)
+    # A rigid piece lies on one side of every axis.
+    pieces = np.unique(np.reshape(sides, (-1, n)), axis=1, return_inverse=True)[1].reshape(n)
     tree = TorsionTree(
         torch.tensor(axes, dtype=torch.int64).reshape(-1, 2),
-        torch.tensor(moves, dtype=torch.bool).reshape(-1, n),
+        torch.from_numpy(np.reshape(moves, (-1, n)).astype(bool)),
     )
     return tree, pieces
 
 
-def _bonds_apart(n: int, bonds: list) -> np.ndarray:
-    from scipy.sparse import coo_matrix
-    from scipy.sparse.csgraph import shortest_path
-
-    if not bonds:
-        return np.zeros((n, n))
-    i, j = np.array(bonds).T
-    return shortest_path(
-        coo_matrix((np.ones(len(i)), (i, j)), (n, n)), directed=False, unweighted=True
-    )
-
-
-def _torsions(
-    mol: Chem.Mol, place: dict[int, int], tree: TorsionTree
-) -> tuple[np.ndarray, np.ndarray]:
+def _torsions(mol: Chem.Mol, heavy: np.ndarray, tree: TorsionTree) -> tuple[np.ndarray, np.ndarray]:
     known = rdForceFieldHelpers.MMFFGetMoleculeProperties(mol)
     found, terms = [], []
-    back = {v: k for k, v in place.items()}
-    for a, b in tree.axes.tolist():
-        for c in mol.GetAtomWithIdx(back[a]).GetNeighbors():
-            for d in mol.GetAtomWithIdx(back[b]).GetNeighbors():
-                four = (c.GetIdx(), back[a], back[b], d.GetIdx())
+    place = {int(a): k for k, a in enumerate(heavy)}
+    for a, b in heavy[tree.axes.numpy()].tolist():
+        for c in mol.GetAtomWithIdx(a).GetNeighbors():
+            for d in mol.GetAtomWithIdx(b).GetNeighbors():
+                four = (c.GetIdx(), a, b, d.GetIdx())
                 if len(set(four)) < 4 or c.GetIdx() not in place or d.GetIdx() not in place:
                     continue
                 said = known and known.GetMMFFTorsionParams(mol, *four)
@@ -330,8 +290,8 @@ def _torsions(
     return np.array(found, dtype=int).reshape(-1, 4), np.array(terms, dtype=float).reshape(-1, 3)
 
 
-def _automorphisms(light: Chem.Mol, n: int) -> np.ndarray:
-    light = Chem.Mol(light)
+def _automorphisms(mol: Chem.Mol, n: int) -> np.ndarray:
+    light = Chem.RemoveHs(mol, sanitize=False)
     # Which resonance form was drawn does not make two oxygens differ.
     query = Chem.AdjustQueryParameters.NoAdjustments()
     query.makeBondsGeneric = True  # type: ignore[assignment]

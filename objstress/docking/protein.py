@@ -31,6 +31,11 @@ AROMATIC = {"PHE": "CG CD1 CD2 CE1 CE2 CZ", "TYR": "CG CD1 CD2 CE1 CE2 CZ",
 PLANAR = {"ARG": "CZ NH1 NH2 NE", "ASN": "CG OD1 ND2", "ASP": "CG OD1 OD2",
           "GLN": "CD OE1 NE2", "GLU": "CD OE1 OE2"}  # fmt: skip
 
+POLAR = {"ARG": "CD CZ", "ASN": "CG", "ASP": "CG", "GLN": "CD", "GLU": "CD", "LYS": "CE",
+         "SER": "CB", "THR": "CB", "TYR": "CZ", "HIS": "CG CD2 CE1", "PRO": "CD",
+         "TRP": "CD1 CE2"}  # fmt: skip
+"""Carbons bonded to nitrogen or oxygen."""
+
 
 @dataclass(frozen=True)
 class Protein:
@@ -61,7 +66,7 @@ class Protein:
         """
         reach = np.abs(self.positions - box.centre) - box.size / 2
         near = reach.max(1) < MARGIN
-        if not (reach.max(1) < 0).any() and not near.any():
+        if not near.any():
             low, high = self.positions.min(0).round(1), self.positions.max(0).round(1)
             raise InputError(
                 f"no atom of the protein in the box at {np.round(box.centre, 1).tolist()}; it "
@@ -123,8 +128,13 @@ def read_protein(path: str | Path) -> Protein:
         raise InputError(
             f"{path}: neither PDB nor mmCIF ({' '.join(str(error).split())[:120]})"
         ) from None
+    return protein_of(structure, str(path))
+
+
+def protein_of(structure: gemmi.Structure, name: str) -> Protein:
+    """`read_protein` of what gemmi has read; `name` is for messages."""
     if not len(structure) or not structure[0].count_atom_sites():
-        raise InputError(f"{path}: no atoms")
+        raise InputError(f"{name}: no atoms")
     notes = []
     if len(structure) > 1:
         notes.append(f"first of {len(structure)} models")
@@ -147,7 +157,7 @@ def read_protein(path: str | Path) -> Protein:
                 best[atom.name] = atom
             if not gemmi.find_tabulated_residue(residue.name).is_amino_acid():
                 others += 1
-            for name, atom in best.items():
+            for label, atom in best.items():
                 symbol = atom.element.name
                 if symbol.upper() in METALS:
                     metals.add(symbol)
@@ -158,13 +168,13 @@ def read_protein(path: str | Path) -> Protein:
                     strange.add(symbol)
                     continue
                 positions.append(atom.pos.tolist())
-                features.append(_features(residue.name, name, symbol))
-                labels.append(f"{chain.name}/{residue.name} {residue.seqid}/{name}")
+                features.append(_features(residue.name, label, symbol))
+                labels.append(f"{chain.name}/{residue.name} {residue.seqid}/{label}")
     if not positions:
-        raise InputError(f"{path}: no heavy atoms besides waters")
+        raise InputError(f"{name}: no heavy atoms besides waters")
     place = np.array(positions)
     if not np.isfinite(place).all():
-        raise InputError(f"{path}: positions are not finite")
+        raise InputError(f"{name}: positions are not finite")
     for count, text in (
         (alternates, "{} alternate atoms left out, the most occupied kept"),
         (waters, "{} waters left out"),
@@ -197,9 +207,6 @@ def _features(residue: str, name: str, symbol: str) -> list[float]:
         true.add("planar")
     if residue == "PRO" and name in ("N", "CA", "CB", "CG", "CD"):
         true.add("ring")
-    polar = {"ARG": "CD CZ", "ASN": "CG", "ASP": "CG", "GLN": "CD", "GLU": "CD", "LYS": "CE",
-             "SER": "CB", "THR": "CB", "TYR": "CZ", "HIS": "CG CD2 CE1", "PRO": "CD",
-             "TRP": "CD1 CE2"}  # fmt: skip
-    if symbol == "C" and not backbone and name not in polar.get(residue, "").split():
+    if symbol == "C" and not backbone and name not in POLAR.get(residue, "").split():
         true.add("hydrophobic")
     return [float(f in true) for f in FEATURES]

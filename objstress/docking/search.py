@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from rdkit import Chem
+from scipy.special import softmax
 from torch import Tensor
 
 from objstress.docking.ligand import Ligand, read_ligand
@@ -162,8 +163,7 @@ def dock(
         x, energy = search.run(starts, hops, begun + seconds)
         found = clusters(x.numpy(), energy.numpy(), ligand.automorphisms, apart)[:poses]
     best = np.array([energy[k].item() for k, _ in found])
-    weight = np.exp(best[0] - best)
-    weight = weight / weight.sum()
+    weight = softmax(-best)
     kept = [
         Pose(
             float(best[rank]),

@@ -5,13 +5,14 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path
 
+import gemmi
 import numpy as np
 import torch
 from rdkit import Chem
 from rdkit.Chem import rdDistGeom
 
 from objstress.docking.ligand import Ligand, prepare_ligand
-from objstress.docking.protein import Box, Protein, read_protein
+from objstress.docking.protein import Box, protein_of
 from objstress.docking.search import Search, clusters, make_complex
 from objstress.errors import InputError
 from objstress.files import write_whole
@@ -148,7 +149,7 @@ def packed_pocket(ligand: Ligand, rng: np.random.Generator, open_side: float = 0
                 carbon = np.array([s in "CS" for s in symbols])
                 score += 0.15 * ((to_ligand < 4.3) & carbon[:, None] & (greasy > 0)).sum()
                 if polar:
-                    gives = f"{name}" in ("LYS", "ARG") or symbols[-1] == "N"
+                    gives = name in ("LYS", "ARG") or symbols[-1] == "N"
                     fits = (
                         acceptor[k]
                         if gives
@@ -182,7 +183,7 @@ def write_complex(folder: Path, name: str, seed: int) -> bool:
     rng = np.random.default_rng([seed, 17])
     ligand = random_ligand(rng)
     text = packed_pocket(ligand, rng)
-    site = _protein_of(text)
+    site = protein_of(gemmi.read_pdb_string(text), name)
     complex_ = make_complex(ligand, site)
     field = physical_field(complex_)
     with torch.no_grad():
@@ -200,12 +201,3 @@ def write_complex(folder: Path, name: str, seed: int) -> bool:
     write_whole(whole / f"{name}_pocket.pdb", text)
     write_whole(whole / f"{name}_ligand.sdf", Chem.SDWriter.GetText(mol))
     return True
-
-
-def _protein_of(text: str) -> Protein:
-    import tempfile
-
-    with tempfile.NamedTemporaryFile("w", suffix=".pdb") as file:
-        file.write(text)
-        file.flush()
-        return read_protein(file.name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+from scipy.spatial.transform import Rotation
 from torch import Tensor
 
 
@@ -80,10 +81,4 @@ def rotations(vectors: Tensor) -> Tensor:
 def random_rotations(number: int, generator: torch.Generator) -> Tensor:
     """(number, 3, 3), uniform: unit quaternions from normal numbers."""
     q = torch.randn(number, 4, generator=generator, dtype=torch.float64)
-    w, x, y, z = torch.nn.functional.normalize(q, dim=-1).unbind(-1)
-    rows = [
-        1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w),
-        2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w),
-        2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y),
-    ]  # fmt: skip
-    return torch.stack(rows, dim=-1).unflatten(-1, (3, 3))
+    return torch.from_numpy(Rotation.from_quat(q.numpy(), scalar_first=True).as_matrix())

@@ -15,7 +15,7 @@ from objstress.laws.ensemble import EnsembleLaw
 from objstress.laws.fused import FusedLaw
 from objstress.laws.guarded import GuardedLaw
 from objstress.laws.learned import LearnedLaw
-from objstress.tensor_files import damaged, read_tensors, write_tensors
+from objstress.tensor_files import read_tensors, rebuilding, write_tensors
 
 _KINDS: dict[str, Any] = {
     kind.kind: kind
@@ -52,12 +52,8 @@ def load_law(path: str | Path, outside: str = "warn") -> MaterialLaw:
     description, tensors = read_tensors(path, "law")
     if description.get("kind") == "potential":
         raise InputError(f"{path}: a potential, not a law; load it with load_potential")
-    try:
+    with rebuilding(path, "law"):
         law = law_from_dict(description, tensors)
-    except InputError:
-        raise
-    except Exception as error:
-        raise damaged(path, "law", error) from None
     law.outside_action = outside
     return law
 

@@ -15,7 +15,7 @@ from objstress.graphs.neighbours import NeighbourTable
 from objstress.graphs.site_graph import FEATURES, Complex
 from objstress.models.atom_network import AtomNetwork, AtomNetworkSettings
 from objstress.nn.readout import ScalarReadout
-from objstress.tensor_files import damaged, read_tensors, write_tensors
+from objstress.tensor_files import read_tensors, rebuilding, write_tensors
 
 CENTRES = (-0.4, 0.4, 1.5, 3.0)
 WIDTHS = (0.9, 1.0, 1.4, 1.8)
@@ -258,13 +258,9 @@ def load_pose_energy(path: str | Path) -> PoseEnergy:
     description, tensors = read_tensors(path, "pose energy")
     if description.get("kind") != "pose energy":
         raise InputError(f"{path}: a {description.get('kind')}, not a pose energy")
-    try:
+    with rebuilding(path, "pose energy"):
         settings = PoseEnergySettings(**description["settings"])
         model = PoseEnergy(settings, getattr(torch, description["dtype"]))
         model.load_state_dict(tensors)
         model.metadata = description["metadata"]
-    except InputError:
-        raise
-    except Exception as error:
-        raise damaged(path, "pose energy", error) from None
     return model.eval()

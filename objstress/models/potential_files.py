@@ -8,7 +8,7 @@ import torch
 
 from objstress.errors import InputError
 from objstress.models.potential import Potential, PotentialSettings
-from objstress.tensor_files import damaged, read_tensors, write_tensors
+from objstress.tensor_files import read_tensors, rebuilding, write_tensors
 
 
 def save_potential(potential: Potential, path: str | Path) -> None:
@@ -34,14 +34,10 @@ def load_potential(path: str | Path, dtype: torch.dtype | None = None) -> Potent
     description, tensors = read_tensors(path, "potential")
     if description.get("kind") != "potential":
         raise InputError(f"{path}: a law, not a potential; load it with load_law")
-    try:
+    with rebuilding(path, "potential"):
         given = description["settings"]
         settings = PotentialSettings(**given | {k: tuple(given[k]) for k in ("elements", "heads")})
         potential = Potential(settings, getattr(torch, description["dtype"]))
         potential.load_state_dict(tensors)
         potential.metadata = description["metadata"]
-    except InputError:
-        raise
-    except Exception as error:
-        raise damaged(path, "potential", error) from None
     return potential.to(dtype or potential.dtype).eval()

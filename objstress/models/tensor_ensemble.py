@@ -21,7 +21,7 @@ from objstress.models.crystal_tensor import UNITS, CrystalTensorNetwork, Crystal
 from objstress.symmetry.crystal import primitive_cell
 from objstress.symmetry.point_group import PointGroup
 from objstress.symmetry.tensor_forms import TensorForm
-from objstress.tensor_files import damaged, read_tensors, write_tensors
+from objstress.tensor_files import read_tensors, rebuilding, write_tensors
 
 DESCRIPTORS = len(NAMES) + 1
 """Of `crystal_descriptors`."""
@@ -140,7 +140,7 @@ def load_tensor_ensemble(path: str | Path) -> TensorEnsemble:
     description, tensors = read_tensors(path, "tensor ensemble")
     if description.get("kind") != "tensor ensemble":
         raise InputError(f"{path}: a {description.get('kind')}, not an ensemble of tensor networks")
-    try:
+    with rebuilding(path, "tensor ensemble"):
         settings = CrystalTensorSettings(**description["settings"])
         members = []
         for k in range(description["members"]):
@@ -151,10 +151,6 @@ def load_tensor_ensemble(path: str | Path) -> TensorEnsemble:
             )
             members.append(member)
         return TensorEnsemble(members, tensors["known"], description["metadata"])
-    except InputError:
-        raise
-    except Exception as error:
-        raise damaged(path, "tensor ensemble", error) from None
 
 
 def comparable(cells: Sequence[Structure], scalars: Sequence[Tensor]) -> Tensor:

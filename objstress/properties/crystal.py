@@ -190,9 +190,7 @@ def crystal_properties(
     cell = primitive_cell(structure)
     q = ieee_rotation(cell)
     if asked.ensemble is not None:
-        trained = asked.ensemble.metadata.get("ions", ions)
-        if trained != ions:
-            raise InputError(f"these networks are of {trained} ions; ask for ions = {trained!r}")
+        _check_ions(asked.ensemble.metadata, ions, "these networks are")
         (said,) = asked.ensemble.predict([cell])
         group = PointGroup.of_primitive_cell(said.structure).rotated(q)
         stiffness = turned_stiffness(tensor_to_voigt(said.tensor), q[None])[0]
@@ -209,14 +207,18 @@ def crystal_properties(
     return _result(turned_structure(cell, q.T), group, q, asked.name, ions, found, least)
 
 
+def _check_ions(metadata: dict[str, Any], ions: str, subject: str) -> None:
+    trained = metadata.get("ions", ions)
+    if trained != ions:
+        raise InputError(f"{subject} of {trained} ions; ask for ions = {trained!r}")
+
+
 def _of_law(structure: Structure | None, asked: PropertyModel, ions: str) -> CrystalProperties:
     law = asked.law
     own, group = getattr(law, "structure", None), getattr(law, "point_group", None)
     if not isinstance(law, StrainEnergyLaw) or own is None or group is None:
         raise InputError("this law knows no crystal; its stiffness() is all that it can say")
-    trained = getattr(law, "metadata", {}).get("ions", ions)
-    if trained != ions:
-        raise InputError(f"this law is of {trained} ions; ask for ions = {trained!r}")
+    _check_ions(getattr(law, "metadata", {}), ions, "this law is")
     turn = np.eye(3)
     if structure is not None:
         cell = primitive_cell(structure)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import tempfile
 import warnings
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,7 +20,7 @@ from tqdm import tqdm
 
 from objstress.models.constitutive import ConstitutiveNetwork
 from objstress.training.losses import energy_loss, network_response, stress_loss
-from objstress.training.resume import resume_from
+from objstress.training.resume import resume_from, work_folder
 
 
 @dataclass(frozen=True)
@@ -136,44 +135,43 @@ def fit_network(
     Returns:
         Relative validation error of the targets themselves (network zero) and of the network.
     """
-    if workdir is None:
-        with tempfile.TemporaryDirectory(prefix="objstress-fit-") as temporary:
-            return fit_network(network, train, valid, settings, scale, temporary, progress)
-    folder = Path(workdir)
-    before = float(stress_loss(torch.zeros_like(valid.stress), valid.stress, valid.weight).sqrt())
-    resume = _resume_from(folder, network, train, valid, settings)
-    best = ModelCheckpoint(
-        dirpath=folder,
-        filename="best",
-        monitor="valid_error",
-        save_last=True,
-        enable_version_counter=False,
-    )
-    stop = EarlyStopping("valid_error", patience=settings.patience, min_delta=1e-5)
-    bars = [_Bar()] if progress else []
-    module = NetworkFit(network, settings, scale)
-    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        trainer = lightning.Trainer(
-            max_epochs=settings.epochs,
-            accelerator="cpu",
-            devices=1,
-            inference_mode=False,
-            logger=CSVLogger(folder, name="", version="log"),
-            callbacks=[best, stop, *bars],
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            num_sanity_val_steps=0,
-            log_every_n_steps=1,
+    with work_folder(workdir) as folder:
+        before = float(
+            stress_loss(torch.zeros_like(valid.stress), valid.stress, valid.weight).sqrt()
         )
-        trainer.fit(module, train.loader(), valid.loader(), ckpt_path=resume)
-    if trainer.interrupted:
-        raise KeyboardInterrupt
-    state = torch.load(best.best_model_path, weights_only=True)["state_dict"]
-    network.load_state_dict({k.removeprefix("network."): v for k, v in state.items()})
-    after = float(best.best_model_score)
-    return before, after
+        resume = _resume_from(folder, network, train, valid, settings)
+        best = ModelCheckpoint(
+            dirpath=folder,
+            filename="best",
+            monitor="valid_error",
+            save_last=True,
+            enable_version_counter=False,
+        )
+        stop = EarlyStopping("valid_error", patience=settings.patience, min_delta=1e-5)
+        bars = [_Bar()] if progress else []
+        module = NetworkFit(network, settings, scale)
+        logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            trainer = lightning.Trainer(
+                max_epochs=settings.epochs,
+                accelerator="cpu",
+                devices=1,
+                inference_mode=False,
+                logger=CSVLogger(folder, name="", version="log"),
+                callbacks=[best, stop, *bars],
+                enable_progress_bar=False,
+                enable_model_summary=False,
+                num_sanity_val_steps=0,
+                log_every_n_steps=1,
+            )
+            trainer.fit(module, train.loader(), valid.loader(), ckpt_path=resume)
+        if trainer.interrupted:
+            raise KeyboardInterrupt
+        state = torch.load(best.best_model_path, weights_only=True)["state_dict"]
+        network.load_state_dict({k.removeprefix("network."): v for k, v in state.items()})
+        after = float(best.best_model_score)
+        return before, after
 
 
 def _resume_from(folder: Path, network, train: Targets, valid: Targets, settings) -> Path | None:

@@ -8,7 +8,6 @@ import io
 import json
 import logging
 import math
-import tempfile
 import time
 import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -43,7 +42,7 @@ from objstress.training.frames import (
     root_mean_square,
 )
 from objstress.training.plausibility import unit_warnings
-from objstress.training.resume import LAST, resume_from
+from objstress.training.resume import LAST, resume_from, work_folder
 from objstress.training.settings import FitSettings, OptimiserSettings, read_settings
 
 ROUNDING = 1e-3
@@ -104,15 +103,14 @@ def train_potential(
     """
     if not isinstance(settings, FitSettings):
         settings = read_settings(settings)
-    if workdir is None:
-        with tempfile.TemporaryDirectory(prefix="objstress-fit-") as temporary:
-            return train_potential(settings, temporary, progress, say)
-    folder = Path(workdir)
     data = prepare(settings, say)
-    seconds = time.monotonic()
-    _fit(data, settings, folder, progress, say)
-    seconds = time.monotonic() - seconds
-    checkpoint = torch.load(folder / "best.ckpt", weights_only=True, map_location="cpu")
+    with work_folder(workdir) as folder:
+        seconds = time.monotonic()
+        _fit(data, settings, folder, progress, say)
+        seconds = time.monotonic() - seconds
+        checkpoint = torch.load(folder / "best.ckpt", weights_only=True, map_location="cpu")
+        with open(folder / "log.csv", newline="") as file:
+            log = list(csv.DictReader(file))
     potential = _new_potential(data, settings, torch.float64)
     state = checkpoint["state_dict"]
     potential.load_state_dict(
@@ -124,8 +122,6 @@ def train_potential(
     rounding = _rounding(potential, data, settings)
     if rounding > ROUNDING:
         say(f"warning: float32 and float64 differ by {rounding:.1e} of the labels")
-    with open(folder / "log.csv", newline="") as file:
-        log = list(csv.DictReader(file))
     potential.metadata = {
         "keys": dict(settings.keys),
         "frames": {"train": len(data.train), "valid": len(data.valid)},

@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from objstress.files import write_whole
 
 MARK, LAST = "fingerprint.txt", "last.ckpt"
+
+
+@contextmanager
+def work_folder(given: str | Path | None) -> Iterator[Path]:
+    """The folder that was given; for None one that is thrown away."""
+    if given is not None:
+        yield Path(given)
+        return
+    with tempfile.TemporaryDirectory(prefix="objstress-fit-") as temporary:
+        yield Path(temporary)
 
 
 def resume_from(folder: Path, digest: str, stale: tuple[str, ...] = ()) -> Path | None:

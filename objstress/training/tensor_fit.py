@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -24,6 +23,7 @@ from objstress.models.crystal_tensor import CrystalTensorNetwork, CrystalTensorS
 from objstress.models.tensor_ensemble import TensorEnsemble, comparable, crystal_graph
 from objstress.symmetry.crystal import primitive_cell
 from objstress.training.epochs import run_epochs
+from objstress.training.resume import work_folder
 
 
 @dataclass(frozen=True)
@@ -101,11 +101,6 @@ def fit_tensor_ensemble(
     """
     settings, training = settings or CrystalTensorSettings(), training or TensorTraining()
     check_seed(training.seed)
-    if workdir is None:
-        with tempfile.TemporaryDirectory(prefix="objstress-fit-") as temporary:
-            return fit_tensor_ensemble(
-                structures, tensors, settings, training, temporary, dtype, progress, ions
-            )
     if not len(structures) or len(structures) != len(tensors):
         raise InputError(
             f"{len(structures)} structures and {len(tensors)} tensors: give one of each"
@@ -127,9 +122,12 @@ def fit_tensor_ensemble(
         for key in ("pos", "cell", "shift", "charge", "masses", "volume"):
             graph[key] = graph[key].to(dtype)
     everything = Batch.from_data_list(graphs)
-    folder, members, features = Path(workdir), [], []
+    members, features = [], []
     mark = _fingerprint(settings, training, graphs, dtype)
-    with tqdm(total=training.members * training.epochs, disable=not progress) as bar:
+    with (
+        work_folder(workdir) as folder,
+        tqdm(total=training.members * training.epochs, disable=not progress) as bar,
+    ):
         for k in range(training.members):
             with torch.random.fork_rng():
                 torch.manual_seed(training.seed + k)
