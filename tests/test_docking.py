@@ -222,6 +222,16 @@ def test_docking_keeps_bonds_angles_and_chirality(pocket, model):
     assert other.poses[0].energy != found.poses[0].energy
 
 
+@pytest.mark.parametrize("smiles", ["C", "CO", "CC", "CC#N", "OCC"])
+def test_hydrogens_of_small_molecules_follow_too(smiles):
+    ligand = read_ligand(smiles)
+    step = torch.zeros(1, 6 + len(ligand.tree), dtype=torch.float64)
+    step[0, :6] = torch.tensor([1.0, -2.0, 3.0, 0.7, -1.1, 0.4])
+    moved = ligand.placed(ligand.tree.moved(torch.tensor(ligand.positions)[None], step)[0].numpy())
+    assert np.abs(bonds(moved) - bonds(ligand.mol)).max() < 1e-6
+    assert np.abs(angles(moved) - angles(ligand.mol)).max() < 1e-6
+
+
 def test_search_finds_the_native_place_of_a_known_energy(tmp_path):
     assert write_complex(tmp_path, "a", 2)
     ((name, complex_),) = complexes_in(tmp_path)

@@ -97,12 +97,12 @@ class Ligand:
 
 
 def _axes(points: np.ndarray) -> np.ndarray:
-    """Rows: an orthonormal frame of three points (or fewer: the axes as they are)."""
-    if len(points) < 3:
+    """Rows: an orthonormal frame of three points; about a line any, of one the axes as they are."""
+    if len(points) < 2:
         return np.eye(3)
     e1 = points[1] - points[0]
     e1 = e1 / np.linalg.norm(e1)
-    e2 = points[2] - points[0]
+    e2 = points[-1] - points[0]
     e2 = e2 - (e2 @ e1) * e1
     if np.linalg.norm(e2) < 1e-6:
         e2 = np.cross(e1, np.eye(3)[np.argmin(np.abs(e1))])
