@@ -6,8 +6,8 @@
 Each crystal has its measured lattice (300 K); its ions are relaxed in it, then ABINIT's density
 functional perturbation theory gives the derivatives of the energy by electric field, strain and
 displacement, and anaddb joins them: relaxed-ion tensors at fixed cell. LDA (Teter), HGH
-pseudopotentials (no core correction, whose strain response is wrong in 9.6.2). An interrupted run
-goes on; `--check` repeats gallium arsenide with denser k points and more plane waves.
+pseudopotentials (no core correction, whose strain response is wrong in 9.6.2). A crystal that is
+in the file is not done again; `--check` repeats gallium arsenide with denser k points and more plane waves.
 """
 
 import argparse
@@ -267,6 +267,11 @@ def cost(cell: Structure) -> float:
     return waves * sum(q for q, _ in wanted) * points * (3 * len(cell) + 9)
 
 
+def key(cell: Structure) -> tuple[str, str]:
+    """The crystal: its formula and its lattice, which no relaxation changes."""
+    return cell.composition.reduced_formula, " ".join(f"{x:.4f}" for x in cell.lattice.parameters)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--workers", type=int, default=2)
@@ -278,24 +283,19 @@ def main() -> None:
         for finer in (1.0, 1.5):
             print(json.dumps(response(cell, finer)))
         return
-    partial = OUT.with_name(OUT.name + ".partial")
-    found = {}
-    if partial.exists():
-        found = {int(k): v for k, v in map(json.loads, partial.read_text().splitlines())}
-    waiting = sorted((k for k in range(len(cells)) if k not in found), key=lambda k: cost(cells[k]))
-    with spread(response, given.workers, None) as execute, open(partial, "a") as file:
-        for n, row in tqdm(execute((cells[k],) for k in waiting), total=len(waiting)):
-            found[waiting[n]] = row
-            file.write(json.dumps([waiting[n], row]) + "\n")
-            file.flush()
-    rows = [found[k] for k in sorted(found) if not isinstance(found[k], str)]
-    for k in sorted(found):
-        if isinstance(found[k], str):
-            print(cells[k].composition.reduced_formula, found[k])
-    lines = ",\n".join(json.dumps(row, separators=(",", ":")) for row in rows)
-    write_whole(OUT, f"[\n{lines}\n]\n")
-    partial.unlink()
-    print(len(rows), "of", len(cells))
+    keys = [key(c) for c in cells]
+    stored = json.loads(OUT.read_text()) if OUT.exists() else []
+    found = {key(Structure.from_dict(row["structure"])): row for row in stored}
+    waiting = sorted((c for c in cells if key(c) not in found), key=cost)
+    with spread(response, given.workers, None) as execute:
+        for n, row in tqdm(execute((c,) for c in waiting), total=len(waiting)):
+            if isinstance(row, str):
+                tqdm.write(f"{waiting[n].composition.reduced_formula}: {row}")
+                continue
+            found[key(waiting[n])] = row
+            rows = (json.dumps(found[k], separators=(",", ":")) for k in keys if k in found)
+            write_whole(OUT, "[\n" + ",\n".join(rows) + "\n]\n")
+    print(len(found), "of", len(cells))
 
 
 if __name__ == "__main__":
