@@ -106,3 +106,10 @@ def all_arrive(comm: Any, seconds: float = 5.0) -> bool:
             return False
         time.sleep(0.01)
     return True
+
+
+def begun_otherwise(pending: Path) -> InputError:
+    """What to raise when a partial file does not fit the settings."""
+    return InputError(
+        f"{pending} was begun with other settings; finish it with those, or delete it"
+    )

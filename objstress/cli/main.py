@@ -12,7 +12,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from objstress.cli import dock, md, potential, properties, serve, spectra, tensors  # noqa: F401
+from objstress.cli import dock, md, poses, potential, properties, serve, spectra, tensors  # noqa: F401
 from objstress.cli.app import Ions, Json, app, json_object, print_answer, ranks, say
 from objstress.errors import ConvergenceError, InputError
 from objstress.files import all_arrive, check_writable

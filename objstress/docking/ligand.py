@@ -120,7 +120,7 @@ def read_ligand(given: str | Path | Chem.Mol) -> Ligand:
         return prepare_ligand(given)
     found = list(ligands_in(given))
     if len(found) != 1:
-        raise InputError(f"{given}: {len(found)} molecules; give one, or use screening")
+        raise InputError(f"{given}: {len(found)} molecules; give one, or a table (--table) for all")
     name, mol = found[0]
     if isinstance(mol, str):
         raise InputError(f"{name}: {mol}")
@@ -269,6 +269,7 @@ def _tree(mol: Chem.Mol, heavy: np.ndarray, steps: np.ndarray) -> tuple[TorsionT
     tree = TorsionTree(
         torch.tensor(axes, dtype=torch.int64).reshape(-1, 2),
         torch.from_numpy(np.reshape(moves, (-1, n)).astype(bool)),
+        n,
     )
     return tree, pieces
 

@@ -168,7 +168,7 @@ def protein_of(structure: gemmi.Structure, name: str) -> Protein:
                     strange.add(symbol)
                     continue
                 positions.append(atom.pos.tolist())
-                features.append(_features(residue.name, label, symbol))
+                features.append(residue_features(residue.name, label, symbol))
                 labels.append(f"{chain.name}/{residue.name} {residue.seqid}/{label}")
     if not positions:
         raise InputError(f"{name}: no heavy atoms besides waters")
@@ -189,7 +189,8 @@ def protein_of(structure: gemmi.Structure, name: str) -> Protein:
     return Protein(place, np.array(features), np.array(labels), tuple(notes))
 
 
-def _features(residue: str, name: str, symbol: str) -> list[float]:
+def residue_features(residue: str, name: str, symbol: str) -> list[float]:
+    """Values of `FEATURES` of a residue's atom, by their names."""
     true = {symbol}
     backbone = name in ("N", "O", "C", "CA", "OXT")
     if (name == "N" and residue != "PRO") or name in DONORS.get(residue, "").split():
@@ -210,3 +211,15 @@ def _features(residue: str, name: str, symbol: str) -> list[float]:
     if symbol == "C" and not backbone and name not in POLAR.get(residue, "").split():
         true.add("hydrophobic")
     return [float(f in true) for f in FEATURES]
+
+
+def pdb_line(
+    serial: int, name: str, element: str, chain: str, residue: str, number: str, x: np.ndarray
+) -> str:
+    """An ATOM record; `number` may end in an insertion code."""
+    if number[-1].isdigit():
+        number += " "
+    return (
+        f"ATOM  {serial:5d}  {name:<3s} {residue:>3s} {chain:1s}{number:>5s}   "
+        f"{x[0]:8.3f}{x[1]:8.3f}{x[2]:8.3f}  1.00  0.00          {element:>2s}"
+    )

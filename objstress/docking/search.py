@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,13 +16,16 @@ from scipy.special import softmax
 from torch import Tensor
 
 from objstress.docking.ligand import Ligand, read_ligand
-from objstress.docking.protein import Box, Protein, read_protein
+from objstress.docking.protein import Box, Protein, pdb_line, read_protein
+from objstress.docking.side_chains import side_chains
 from objstress.errors import InputError, check_seed
 from objstress.files import write_whole
 from objstress.graphs.site_graph import Complex, site_graph
-from objstress.graphs.torsion_tree import random_rotations
+from objstress.graphs.torsion_tree import TorsionTree, random_rotations
 from objstress.models.pose_energy import PoseEnergy, PoseField, load_pose_energy
 
+SHIPPED = Path(__file__).with_name("packed.pose")
+"""The energy learned from `synthetic`'s complexes."""
 STEPS = 60
 """Of descent after each jump."""
 RATES = (0.25, 0.1, 0.15)
@@ -41,6 +45,7 @@ class Pose:
         share: part of the starts that ended in this cluster.
         positions: (n, 3) Angstrom of the heavy atoms.
         mol: the molecule in this pose, hydrogens included.
+        side_chains: places of the atoms of flexible side chains, by their labels.
     """
 
     energy: float
@@ -48,6 +53,7 @@ class Pose:
     share: float
     positions: np.ndarray
     mol: Chem.Mol
+    side_chains: dict[str, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -85,8 +91,8 @@ class Docking:
             "notes": list(self.notes),
         }
 
-    def write(self, path: str | Path) -> None:
-        """An SDF of all poses, energies and ranks as properties; whole or not at all."""
+    def sdf(self) -> str:
+        """All poses, energies and ranks as properties."""
         blocks = []
         for rank, pose in enumerate(self.poses, 1):
             mol = Chem.Mol(pose.mol)
@@ -96,13 +102,29 @@ class Docking:
             mol.SetProp("confidence", f"{pose.confidence:.4f}")
             mol.SetProp("share_of_starts", f"{pose.share:.4f}")
             blocks.append(Chem.SDWriter.GetText(mol))
-        write_whole(path, "".join(blocks))
+        return "".join(blocks)
+
+    def side_chains_pdb(self) -> str:
+        """PDB of the flexible side chains, a MODEL for each pose; empty without any."""
+        lines = []
+        for rank, pose in enumerate(self.poses, 1):
+            lines.append(f"MODEL     {rank:4d}")
+            for serial, (label, x) in enumerate(pose.side_chains.items(), 1):
+                chain, residue, name = label.split("/")
+                kind, number = residue.split()
+                lines.append(pdb_line(serial, name, name[0], chain, kind, number, x))
+            lines.append("ENDMDL")
+        return "\n".join([*lines, "END", ""]) if self.poses[0].side_chains else ""
+
+    def write(self, path: str | Path) -> None:
+        """`sdf` to a file, whole or not at all."""
+        write_whole(path, self.sdf())
 
 
 def dock(
     protein: Protein | str | Path,
     ligand: Ligand | str | Path | Chem.Mol,
-    model: PoseEnergy | str | Path,
+    model: PoseEnergy | str | Path = SHIPPED,
     *,
     box: Box | None = None,
     reference: str | Path | Chem.Mol | None = None,
@@ -110,6 +132,7 @@ def dock(
     hops: int = 8,
     poses: int = 10,
     apart: float = 2.0,
+    flexible: Sequence[str] = (),
     seconds: float = math.inf,
     seed: int = 0,
 ) -> Docking:
@@ -124,11 +147,12 @@ def dock(
     Args:
         protein: PDB or mmCIF.
         ligand: SDF or MOL2 with one molecule, SMILES, or an RDKit molecule.
-        model: a `PoseEnergy` or its file.
+        model: a `PoseEnergy` or its file; else the one that is shipped.
         box: where the ligand's heavy atoms may be. Else the box of
         reference: a ligand of that site, and `AROUND` Angstrom. Else the whole protein.
         poses: at most so many clusters.
         apart: Angstrom of RMSD between clusters.
+        flexible: residues ("A:315", chain and number) whose side chains turn, too.
         seconds: no further jump begins after them.
         seed: of the random numbers; the same seed gives the same poses on the same machine.
 
@@ -157,11 +181,14 @@ def dock(
     if box is None:
         of = protein.positions if reference is None else read_ligand(reference).positions
         box = Box.around(of)
-    complex_ = make_complex(ligand, protein.within(box))
+    site = protein.within(box)
+    complex_ = make_complex(ligand, site, flexible)
+    labels = site.labels[complex_.carried]
+    n = len(ligand.positions)
     with torch.no_grad():
         search = Search(model.field(complex_), box, seed)
         x, energy = search.run(starts, hops, begun + seconds)
-        found = clusters(x.numpy(), energy.numpy(), ligand.automorphisms, apart)[:poses]
+        found = clusters(x[:, :n].numpy(), energy.numpy(), ligand.automorphisms, apart)[:poses]
     best = np.array([energy[k].item() for k, _ in found])
     weight = softmax(-best)
     kept = [
@@ -169,8 +196,9 @@ def dock(
             float(best[rank]),
             float(weight[rank]),
             len(members) / starts,
-            x[k].numpy(),
-            ligand.placed(x[k].numpy()),
+            x[k, :n].numpy(),
+            ligand.placed(x[k, :n].numpy()),
+            dict(zip(labels.tolist(), x[k, n:].numpy(), strict=True)),
         )
         for rank, (k, members) in enumerate(found)
     ]
@@ -180,16 +208,33 @@ def dock(
     return Docking(ligand, kept, search.evaluations, time.perf_counter() - begun, notes)
 
 
-def make_complex(ligand: Ligand, site: Protein) -> Complex:
-    """What a `PoseEnergy` reads; the native pose is the ligand's own place."""
+def make_complex(ligand: Ligand, site: Protein, flexible: Sequence[str] = ()) -> Complex:
+    """What a `PoseEnergy` reads; the native pose is the ligand's own place.
+
+    Args:
+        flexible: residues whose side chains move, see `side_chains`. They repel each other and the
+            rest of the site; what else holds them in their places is not known to the energy.
+    """
+    n, chains = len(ligand.positions), side_chains(site, flexible)
+    carried = torch.tensor(chains.atoms)
+    tree, f = ligand.tree, len(chains.atoms)
+    moves = torch.zeros(len(tree) + len(chains.axes), n + f, dtype=torch.bool)
+    moves[: len(tree), :n] = tree.moves
+    moves[len(tree) :, n:] = torch.tensor(chains.moves)
+    turning = chains.moves.any(0)
+    walls = turning[:, None] & ~chains.own
+    walls[:, chains.atoms] = False
+    both = np.triu(turning[:, None] | turning) & ~chains.own[:, chains.atoms]
     return Complex(
         site_graph(ligand.positions, ligand.features, ligand.edges),
         site_graph(site.positions, site.features, site.edges()),
-        ligand.tree,
-        torch.tensor(ligand.inner),
+        TorsionTree(torch.cat([tree.axes, torch.tensor(chains.axes) + n]), moves, n),
+        torch.cat([torch.tensor(ligand.inner), n + torch.tensor(np.argwhere(both).T)], dim=1),
         torch.tensor(ligand.torsions),
         torch.tensor(ligand.torsion_terms),
-        torch.tensor(ligand.positions),
+        torch.tensor(np.concatenate([ligand.positions, site.positions[chains.atoms]])),
+        carried,
+        torch.tensor(np.argwhere(walls).T) + torch.tensor([[n], [0]]),
     )
 
 
@@ -213,6 +258,8 @@ class Search:
             self.box = torch.tensor(box.centre), torch.tensor(box.size)
         self.evaluations = 0
         # A turn by one radian moves atoms by about the radius of gyration.
+        # Which torsions are the ligand's, and not a side chain's.
+        self.ligands = self.tree.axes[:, 0] < self.tree.body
         own = field.complex.ligand.pos
         size = (own - own.mean(0)).square().sum(1).mean().sqrt().clamp_min(1.0)
         rate = torch.full((6 + len(self.tree),), RATES[2], dtype=torch.float64)
@@ -238,17 +285,17 @@ class Search:
         return self.descend(best, 2 * STEPS, 0.2)
 
     def random_poses(self, number: int) -> Tensor:
-        """Uniform in the box, in orientation and in torsions."""
+        """Uniform in the box, in orientation and in torsions; side chains as they are."""
         assert self.box is not None
-        own = self.field.complex.ligand.pos
-        x = (own - own.mean(0)).expand(number, -1, -1)
+        own, n = self.field.complex.native, self.tree.body
         turns = torch.zeros(number, 6 + len(self.tree), dtype=torch.float64)
-        turns[:, 6:] = 2 * math.pi * self._uniform(number, len(self.tree))
-        x = self.tree.moved(x, turns)
-        x = (x - x.mean(1, keepdim=True)) @ random_rotations(number, self.random).mT
+        turns[:, 6:] = 2 * math.pi * self._uniform(number, len(self.tree)) * self.ligands
+        x = self.tree.moved(own.expand(number, -1, -1), turns)
+        body = x[:, :n] - x[:, :n].mean(1, keepdim=True)
         centre, size = self.box
-        inner = (size - 2 * own.std(0).mean()).clamp_min(1.0)
-        return x + centre + (self._uniform(number, 1, 3) - 0.5) * inner
+        inner = (size - 2 * own[:n].std(0).mean()).clamp_min(1.0)
+        body = body @ random_rotations(number, self.random).mT + centre
+        return torch.cat([body + (self._uniform(number, 1, 3) - 0.5) * inner, x[:, n:]], dim=1)
 
     def jumped(self, x: Tensor) -> Tensor:
         """One of three jumps each: a shift, a turn, or new values of some torsions."""
@@ -296,6 +343,7 @@ class Search:
         centre, size = self.box
         beyond = x - centre
         beyond = beyond - torch.maximum(torch.minimum(beyond, size / 2), -size / 2)
+        beyond[:, self.tree.body :] = 0
         energy = energy + WALL * beyond.square().sum((1, 2))
         return energy, forces + 2 * WALL * beyond
 

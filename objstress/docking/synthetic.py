@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
 import gemmi
 import numpy as np
 import torch
-from rdkit import Chem
+from rdkit import Chem, rdBase
 from rdkit.Chem import rdDistGeom
+from torch_geometric.data import Data
 
 from objstress.docking.ligand import Ligand, prepare_ligand
-from objstress.docking.protein import Box, protein_of
+from objstress.docking.protein import Box, pdb_line, protein_of, residue_features
 from objstress.docking.search import Search, clusters, make_complex
 from objstress.errors import InputError
 from objstress.files import write_whole
-from objstress.graphs.site_graph import FEATURES, Complex
-from objstress.graphs.torsion_tree import random_rotations
+from objstress.graphs.site_graph import FEATURES, Complex, site_graph
+from objstress.graphs.torsion_tree import TorsionTree, random_rotations
 from objstress.models.pose_energy import CENTRES, WIDTHS, PoseField
 
 # Side chains (and the peptide group) from where they are cut, with their atoms' names.
@@ -39,14 +41,20 @@ CORES = (
     "[C@H]({})(C)C(=O)N{}", "[C@@H]({})(CO)N{}", "c1cn({})nc1{}", "C1[C@H]({})CC[C@@H]1{}",
 )  # fmt: skip
 ENDS = (
-    "C(=O)N", "C(=O)O", "CN", "CCO", "OC", "C", "CC(C)C", "C(F)(F)F", "c1ccccc1", "c1ccncc1",
-    "CC(=O)NC", "CS(=O)(=O)N", "CCN(C)C", "Cc1ccc(O)cc1", "CC(N)=O", "c1ccc(Cl)cc1", "CC#N",
+    "C(=O)N", "C(=O)[O-]", "C[NH3+]", "CCO", "OC", "C", "CC(C)C", "C(F)(F)F", "c1ccccc1",
+    "c1ccncc1", "CC(=O)NC", "CS(=O)(=O)N", "CC[NH+](C)C", "Cc1ccc(O)cc1", "CC(N)=O", "CC#N",
+    "c1ccc(Cl)cc1",
     "CCSC", "C1CCCC1", "NC(=O)C", "OCc1ccc(F)cc1", "Cc1c[nH]c2ccccc12", "C(=O)NCC",
 )  # fmt: skip
 
 # kcal/mol. Contact and hydrogen bonds in AutoDock Vina's proportions (Trott and Olson, 2010).
 CONTACT, HYDROPHOBIC, BOND, CHARGE, OVERLAP = -0.03, -0.10, -0.55, -0.25, 1.5
-GAP = 0.3
+NONE = np.zeros((0, 2), dtype=int)
+KINDS, TRIES = 3, 8
+"""Side chains, and starts of each, of which one stays."""
+OPEN = 0.5
+"""Cosine, and part of the ligand's radius: nothing stands beyond."""
+GAP = 0.5
 """kcal/mol between the native place and the next one, more than 2 Angstrom away."""
 
 
@@ -79,12 +87,21 @@ def physical_field(complex_: Complex) -> PoseField:
 
 
 def random_ligand(rng: np.random.Generator) -> Ligand:
-    """A core with two ends, of 10 to 30 heavy atoms."""
+    """A core with two ends, one of them at times a core with its own: 10 to 34 heavy atoms."""
+
+    def with_ends(first: str, last: str) -> str:
+        # Rings of an end must not close those that are open where it stands.
+        ends = (e.translate(str.maketrans("12", d)) for e, d in ((first, "34"), (last, "56")))
+        return str(rng.choice(CORES)).format(*ends)
+
+    quiet = rdBase.BlockLogs()  # noqa: F841 (as long as it lives)
     while True:
-        core = str(rng.choice(CORES))
-        smiles = core.format(*rng.choice(ENDS, size=2))
+        one, two, three = map(str, rng.choice(ENDS, size=3))
+        if rng.random() < 0.3:
+            two = with_ends(two, three).translate(str.maketrans("12", "78"))
+        smiles = with_ends(one, two)
         mol = Chem.MolFromSmiles(smiles)
-        if mol is None or not 10 <= mol.GetNumHeavyAtoms() <= 30:
+        if mol is None or not 10 <= mol.GetNumHeavyAtoms() <= 34:
             continue
         try:
             return prepare_ligand(mol, smiles, seed=int(rng.integers(1 << 30)))
@@ -93,84 +110,77 @@ def random_ligand(rng: np.random.Generator) -> Ligand:
 
 
 @cache
-def _template(name: str) -> tuple[np.ndarray, tuple[str, ...], tuple[str, ...]]:
+def _template(name: str) -> tuple[np.ndarray, tuple[str, ...], tuple[str, ...], np.ndarray]:
+    """Places about their mean, names, elements and features of a side chain's atoms."""
     smiles, names = RESIDUES[name]
     mol = Chem.AddHs(Chem.MolFromSmiles(smiles))
     rdDistGeom.EmbedMolecule(mol, randomSeed=1)
     heavy = [a for a in mol.GetAtoms() if a.GetAtomicNum() > 1]
     x = mol.GetConformer().GetPositions()[[a.GetIdx() for a in heavy]]
-    return x, tuple(names.split()), tuple(a.GetSymbol() for a in heavy)
+    atoms, symbols = tuple(names.split()), tuple(a.GetSymbol() for a in heavy)
+    features = [residue_features(name, *each) for each in zip(atoms, symbols, strict=True)]
+    return x - x.mean(0), atoms, symbols, np.array(features)
 
 
-def packed_pocket(ligand: Ligand, rng: np.random.Generator, open_side: float = 0.35) -> str:
+def _chain(name: str, about: Data) -> Complex:
+    """A side chain as a ligand without torsions."""
+    x, _, _, features = _template(name)
+    nothing = torch.zeros(0, 4, dtype=torch.int64)
+    tree = TorsionTree(nothing[:, :2], torch.zeros(0, len(x), dtype=torch.bool), len(x))
+    return Complex(
+        site_graph(x, features, NONE), about, tree, nothing[:, :2].T, nothing, nothing[:, :3],
+        torch.tensor(x),
+    )  # fmt: skip
+
+
+def packed_pocket(
+    ligand: Ligand, rng: np.random.Generator, inner: int = 30, outer: int = 30
+) -> str:
     """PDB text of side chains about a ligand's pose, with one side open to the solvent.
 
-    Each is put at contact with a random atom of the ligand, or of a side chain that is there, and
-    of several tries the one with the most hydrogen bonds and greasy contacts is kept.
+    One after the other goes down the known energy of ligand and side chains that are there, from
+    several places and of several kinds, and the lowest one stays: first `inner` that touch the
+    ligand, for which its energy counts twice, then `outer` behind them.
     """
-    lig = ligand.positions
-    middle = lig.mean(0)
+    core = site_graph(ligand.positions, ligand.features, NONE)
+    about, placed = core, []
+    middle, radius = ligand.positions.mean(0), np.ptp(ligand.positions, axis=0).max() / 2
     out = rng.normal(size=3)
     out = out / np.linalg.norm(out)
-    of = {name: k for k, name in enumerate(FEATURES)}
-    donor, acceptor = ligand.features[:, of["donor"]], ligand.features[:, of["acceptor"]]
-    greasy = ligand.features[:, of["hydrophobic"]]
-    names, weights = list(RESIDUES), np.array([SHARE.get(n, 1) for n in RESIDUES], float)
+    names, shares = list(RESIDUES), np.array([SHARE.get(n, 1) for n in RESIDUES], float)
     generator = torch.Generator().manual_seed(int(rng.integers(1 << 30)))
-    placed: list[tuple[str, np.ndarray]] = []
-    every = np.zeros((0, 3))
-    polar_done: set[int] = set()
-    for layer, wanted in ((0, 30), (1, 40)):
-        for _ in range(wanted):
-            best: tuple[float, str, np.ndarray, int] | None = None
-            tries = 24
-            chosen = rng.choice(names, p=weights / weights.sum(), size=tries)
-            turns = random_rotations(tries, generator).numpy()
-            for name, turn in zip(chosen, turns, strict=True):
-                x, atoms, symbols = _template(str(name))
-                x = (x - x[-1]) @ turn.T
-                base = lig if layer == 0 else every
-                k = int(rng.integers(len(base)))
-                way = rng.normal(size=3)
-                way = way / np.linalg.norm(way)
-                polar = symbols[-1] in "NO" and layer == 0 and donor[k] + acceptor[k] > 0
-                x = x + base[k] + way * (2.85 if polar else 3.8)
-                if (x.mean(0) - middle) @ out > open_side * 10:
-                    continue
-                to_ligand = np.linalg.norm(x[:, None] - lig, axis=-1)
-                limit = np.full(to_ligand.shape, 3.5)
-                if polar:
-                    limit[-1, k] = 2.7
-                if (to_ligand < limit).any():
-                    continue
-                if len(every) and np.linalg.norm(x[:, None] - every, axis=-1).min() < 3.4:
-                    continue
-                score = 0.0
-                carbon = np.array([s in "CS" for s in symbols])
-                score += 0.15 * ((to_ligand < 4.3) & carbon[:, None] & (greasy > 0)).sum()
-                if polar:
-                    gives = name in ("LYS", "ARG") or symbols[-1] == "N"
-                    fits = (
-                        acceptor[k]
-                        if gives
-                        else max(donor[k], acceptor[k] * (atoms[-1][0:2] == "OG"))
-                    )
-                    score += 2.0 * fits - 2.0 * (1 - fits) - 1.5 * (k in polar_done)
-                if best is None or score > best[0]:
-                    best = (score, str(name), x, k if polar else -1)
-            if best is not None:
-                placed.append((best[1], best[2]))
-                every = np.concatenate([every, best[2]])
-                polar_done.add(best[3])
-    lines, serial = [], 0
-    for number, (name, x) in enumerate(placed, 1):
-        _, atoms, symbols = _template(name)
-        for atom, symbol, place in zip(atoms, symbols, x, strict=True):
-            serial += 1
-            lines.append(
-                f"ATOM  {serial:5d}  {atom:<3s} {name} A{number:4d}    "
-                f"{place[0]:8.3f}{place[1]:8.3f}{place[2]:8.3f}  1.00  0.00          {symbol:>2s}"
+    for number in range(inner + outer):
+        touches, found = number < inner, []
+        for name in rng.choice(names, p=shares / shares.sum(), size=KINDS if touches else 1):
+            way = rng.normal(size=(TRIES, 3))
+            way /= np.linalg.norm(way, axis=1, keepdims=True)
+            way -= 2 * np.maximum(way @ out - OPEN, 0)[:, None] * out
+            base = ligand.positions[rng.integers(len(ligand.positions), size=TRIES)]
+            begin = base + 4.5 * way if touches else middle + (radius + 9.0) * way
+            chain = _chain(str(name), about)
+            turns = random_rotations(TRIES, generator)
+            x = chain.native @ turns.mT + torch.tensor(begin)[:, None]
+            x, energy = Search(physical_field(chain), None).descend(x, 30)
+            if touches:
+                energy = energy + physical_field(replace(chain, site=core))(x)[0]
+            outside = torch.tensor((x.mean(1).numpy() - middle) @ out > OPEN * radius)
+            energy = torch.where(outside, torch.inf, energy)
+            k = int(energy.argmin())
+            found.append((float(energy[k]), str(name), x[k].numpy()))
+        least, name, place = min(found, key=lambda f: f[0])
+        if least < -0.5:
+            placed.append((name, place))
+            about = site_graph(
+                np.concatenate([about.pos.numpy(), place]),
+                np.concatenate([about.features.numpy(), _template(name)[3]]),
+                NONE,
             )
+    lines, serial = [], 0
+    for number, (name, places) in enumerate(placed, 1):
+        _, atoms, symbols, _ = _template(name)
+        for atom, symbol, place in zip(atoms, symbols, places, strict=True):
+            serial += 1
+            lines.append(pdb_line(serial, atom, symbol, "A", name, str(number), place))
     return "\n".join([*lines, "END", ""])
 
 
@@ -189,7 +199,7 @@ def write_complex(folder: Path, name: str, seed: int) -> bool:
     with torch.no_grad():
         search = Search(field, Box.around(ligand.positions, 4.0), seed)
         x, energy = search.descend(torch.tensor(ligand.positions)[None], 150, 0.3)
-        others, theirs = search.run(24, 2)
+        others, theirs = search.run(24, 3)
     places, known = torch.cat([x, others]).numpy(), torch.cat([energy, theirs]).numpy()
     (first, _), *rest = clusters(places, known, ligand.automorphisms, 2.0)
     if rest and known[rest[0][0]] - known[first] < GAP:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -25,15 +25,20 @@ RADII = dict(C=1.9, N=1.8, O=1.7, F=1.5, P=2.1, S=2.0, Cl=1.8, Br=2.0, I=2.2, me
 class Complex:
     """A ligand and the site that it may bind to, heavy atoms only.
 
+    A pose is places of the ligand's atoms, and then of the site's atoms that are `carried`.
+
     Attributes:
         ligand, site: `site_graph` of each.
-        tree: the ligand's rotatable bonds.
-        inner: (2, m) pairs of ligand atoms whose distance torsions change, four bonds apart or
-            more.
+        tree: the rotatable bonds of a pose.
+        inner: (2, m) pairs of a pose's atoms whose distance torsions change, four bonds apart or
+            more: they only repel.
         torsions: (q, 4) atoms and
         torsion_terms: (q, 3) kcal/mol, V1, V2, V3 of
             V1/2 (1 + cos phi) + V2/2 (1 - cos 2 phi) + V3/2 (1 + cos 3 phi)  (MMFF94).
-        native: (n, 3) the known pose, else the ligand as it came.
+        native: (n + f, 3) the known pose, else the ligand as it came.
+        carried: (f,) atoms of the site that move, those of flexible side chains.
+        walls: (2, w) carried atoms, as counted in a pose, and atoms of the site that they must
+            not overlap.
     """
 
     ligand: Data
@@ -43,6 +48,8 @@ class Complex:
     torsions: Tensor
     torsion_terms: Tensor
     native: Tensor
+    carried: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.int64))
+    walls: Tensor = field(default_factory=lambda: torch.zeros(2, 0, dtype=torch.int64))
 
 
 def site_graph(positions: np.ndarray, features: np.ndarray, edges: np.ndarray) -> Data:

@@ -16,10 +16,12 @@ class TorsionTree:
     Attributes:
         axes: (t, 2) atoms of the rotatable bonds; the second one is on the side that moves.
         moves: (t, n) bool, the atoms that move: the smaller side.
+        body: the first so many atoms move together; others (side chains) by their torsions only.
     """
 
     axes: Tensor
     moves: Tensor
+    body: int
 
     def __len__(self) -> int:
         return len(self.axes)
@@ -31,15 +33,15 @@ class TorsionTree:
             dE/dphi_k = a_k . sum_(i moved by k) (x_i - p_k) x f_i
 
         Args:
-            x: (b, n, 3) Angstrom; c is their mean.
+            x: (b, n, 3) Angstrom; c is the body's mean.
             forces: (b, n, 3), dE / dx.
 
         Returns:
             (b, 6 + t).
         """
-        centre = x.mean(1, keepdim=True)
-        torque = torch.linalg.cross(x - centre, forces).sum(1)
-        parts = [forces.sum(1), torque]
+        some, pull = x[:, : self.body], forces[:, : self.body]
+        torque = torch.linalg.cross(some - some.mean(1, keepdim=True), pull).sum(1)
+        parts = [pull.sum(1), torque]
         if len(self):
             start = x[:, self.axes[:, 0]]
             axis = torch.nn.functional.normalize(x[:, self.axes[:, 1]] - start, dim=-1)
@@ -51,7 +53,7 @@ class TorsionTree:
         return torch.cat(parts, dim=1)
 
     def moved(self, x: Tensor, step: Tensor) -> Tensor:
-        """x after a step: torsions one after the other, then exp(w) about the mean, then t.
+        """x after a step: torsions one after the other, then exp(w) about the body's mean, then t.
 
         Args:
             x: (b, n, 3) Angstrom.
@@ -64,8 +66,10 @@ class TorsionTree:
             some = self.moves[k]
             x = x.clone()
             x[:, some] = start + (x[:, some] - start) @ turn.mT
-        centre = x.mean(1, keepdim=True)
-        return (x - centre) @ rotations(step[:, 3:6]).mT + centre + step[:, None, :3]
+        body = x[:, : self.body]
+        centre = body.mean(1, keepdim=True)
+        body = (body - centre) @ rotations(step[:, 3:6]).mT + centre + step[:, None, :3]
+        return torch.cat([body, x[:, self.body :]], dim=1)
 
 
 def rotations(vectors: Tensor) -> Tensor:

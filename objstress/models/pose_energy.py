@@ -153,40 +153,68 @@ class PoseField:
         self.complex, self.core, self.inner = complex_, core, inner
         self.scores = scores.flatten(0, 1)
         self.centres, self.widths = centres, widths
-        ligand, site = complex_.ligand, complex_.site
+        ligand, site, carried = complex_.ligand, complex_.site, complex_.carried
         self.contact = (ligand.radii[:, None] + site.radii).to(core.dtype).flatten()
         self.reach = float(self.contact.max()) + REACH
-        self.site = site.pos
-        i, j = complex_.inner
-        self.closest = 0.8 * (ligand.radii[i] + ligand.radii[j])
+        n, m = len(ligand.pos), len(site.pos)
+        # Where pairs of a ligand's atom are in `scores`: with the atoms that stay, and the others.
+        stays = torch.ones(m, dtype=torch.bool)
+        stays[carried] = False
+        self.fixed = stays.nonzero()[:, 0]
+        self.site = site.pos[self.fixed]
+        first = m * torch.arange(n)[:, None]
+        self.fixed_pairs, self.carried_pairs = first + self.fixed, (first + carried).flatten()
+        radii = torch.cat([ligand.radii, site.radii[carried]])
+        self.closest = 0.8 * radii[complex_.inner].sum(0)
+        j, s = complex_.walls
+        self.closest_walls = 0.8 * (radii[j] + site.radii[s])
 
     def __call__(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Energies and their gradients; both are differentiable by the weights, not by x.
 
         Args:
-            x: (b, n, 3) Angstrom, in the site's frame, float64.
+            x: (b, n + f, 3) Angstrom, in the site's frame, float64.
 
         Returns:
-            (b,) kcal/mol and (b, n, 3) kcal/mol/Angstrom, float64.
+            (b,) kcal/mol and (b, n + f, 3) kcal/mol/Angstrom, float64.
         """
-        step = max(1, BLOCK // max(1, len(self.contact)))
-        parts = [self._pairs(x[k : k + step]) for k in range(0, len(x), step)]
+        n = len(self.complex.ligand.pos)
+        step = max(1, BLOCK // max(1, n * len(self.site)))
+        parts = [self._pairs(x[k : k + step, :n]) for k in range(0, len(x), step)]
         energy, force = self._strain(x)
-        return (
-            torch.cat([e for e, _ in parts]) + energy,
-            torch.cat([f for _, f in parts]) + force,
-        )
+        energy = energy + torch.cat([e for e, _ in parts])
+        pull = torch.cat([f for _, f in parts])
+        if x.shape[1] > n:
+            e, on_ligand, on_carried = self._carried(x[:, :n], x[:, n:])
+            energy, pull = energy + e, torch.cat([pull + on_ligand, on_carried], dim=1)
+        return energy, force + pull
 
     def _pairs(self, x: Tensor) -> tuple[Tensor, Tensor]:
         b, n, _ = x.shape
+        m = len(self.site)
         # Few pairs are near: the rest costs one matrix product, and no more.
         flat, centre = x.reshape(-1, 3), self.site.mean(0)
         u, v = flat - centre, self.site - centre
         square = torch.addmm(v.square().sum(1), u, v.T, alpha=-2).add_(u.square().sum(1)[:, None])
         where = (square < (self.reach + 1e-3) ** 2).flatten().nonzero()[:, 0]
-        atom = where.div(len(self.site), rounding_mode="floor")
-        pair = where.remainder(len(self.contact))
-        apart = flat[atom] - self.site[where.remainder(len(self.site))]
+        atom = where.div(m, rounding_mode="floor")
+        pair = self.fixed_pairs.flatten()[where.remainder(n * m)]
+        energy, pull = self._pair(flat[atom] - self.site[where.remainder(m)], pair)
+        return (
+            x.new_zeros(b * n).index_add(0, atom, energy).view(b, n).sum(1),
+            x.new_zeros(b * n, 3).index_add(0, atom, pull).view(b, n, 3),
+        )
+
+    def _carried(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Of the ligand with atoms that move: energy, and gradients on both."""
+        b, n, f = len(x), x.shape[1], y.shape[1]
+        apart = x[:, :, None] - y[:, None]
+        energy, pull = self._pair(apart.reshape(-1, 3), self.carried_pairs.repeat(b))
+        pull = pull.view(b, n, f, 3)
+        return energy.view(b, -1).sum(1), pull.sum(2), -pull.sum(1)
+
+    def _pair(self, apart: Tensor, pair: Tensor) -> tuple[Tensor, Tensor]:
+        """(p,) energies of pairs and (p, 3) gradients on the ligand's atom, float64."""
         length = apart.square().sum(-1).add(1e-12).sqrt()
         d = length.to(self.core.dtype) - self.contact[pair]
         t = (d[:, None] - self.centres) / self.widths
@@ -195,11 +223,7 @@ class PoseField:
         overlap = (-d).clamp_min(0)
         energy = self.core * overlap.square() + (score * bump**3).sum(1)
         slope = -2 * self.core * overlap - (score * (6 / self.widths) * t * bump.square()).sum(1)
-        pull = (slope / length)[:, None] * apart
-        return (
-            x.new_zeros(b * n).index_add(0, atom, energy.double()).view(b, n).sum(1),
-            x.new_zeros(b * n, 3).index_add(0, atom, pull.double()).view(b, n, 3),
-        )
+        return energy.double(), ((slope / length)[:, None] * apart).double()
 
     def _strain(self, x: Tensor) -> tuple[Tensor, Tensor]:
         c = self.complex
@@ -207,16 +231,23 @@ class PoseField:
         energy = x.new_zeros(len(x))
         if c.inner.shape[1]:
             i, j = c.inner
-            apart = x[:, i] - x[:, j]
-            length = apart.norm(dim=-1).clamp_min(1e-6)
-            overlap = (self.closest - length).clamp_min(0)
-            energy = energy + self.inner.double() * overlap.square().sum(1)
-            pull = (-2 * self.inner.double() * overlap / length)[..., None] * apart
-            force = force.index_add(1, i, pull).index_add(1, j, -pull)
+            e, pull = self._repulsion(x[:, i] - x[:, j], self.closest)
+            energy, force = energy + e, force.index_add(1, i, pull).index_add(1, j, -pull)
+        if c.walls.shape[1]:
+            j, s = c.walls
+            e, pull = self._repulsion(x[:, j] - c.site.pos[s], self.closest_walls)
+            energy, force = energy + e, force.index_add(1, j, pull)
         if len(c.torsions):
             e, f = torsion_energy(x, c.torsions, c.torsion_terms)
             energy, force = energy + e, force + f
         return energy, force
+
+    def _repulsion(self, apart: Tensor, closest: Tensor) -> tuple[Tensor, Tensor]:
+        """(b,) energies and (b, p, 3) gradients on the first of each pair."""
+        length = apart.norm(dim=-1).clamp_min(1e-6)
+        overlap = (closest - length).clamp_min(0)
+        inner = self.inner.double()
+        return inner * overlap.square().sum(1), (-2 * inner * overlap / length)[..., None] * apart
 
 
 def torsion_energy(x: Tensor, atoms: Tensor, terms: Tensor) -> tuple[Tensor, Tensor]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
@@ -11,21 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from ase.io import iread
 from pymatgen.core import Structure
 from pymatgen.io.ase import AseAtomsAdaptor
-from tqdm import tqdm
 
 from objstress.errors import InputError
-from objstress.files import check_writable, write_whole
-from objstress.parallel import spread
 from objstress.properties.crystal import Ions, crystal_properties
 from objstress.properties.models import FILES, PropertyModel, find_model
-from objstress.teachers.label import begun_otherwise
+from objstress.row_files import check_table, collect_rows, remove_partial, write_table
 
 Named = tuple[str, Structure | Path]
-TABLES = (".csv", ".parquet")
 FRAMES = (".extxyz", ".xyz", ".traj", ".db")
 """Files that hold many structures; all others hold one."""
 
@@ -107,9 +101,8 @@ def screen(
 ) -> dict[str, Any]:
     """Write `properties_row` of each structure to a table, in the order given.
 
-    Rows are appended to `<out>.partial` as they come; a call with the same settings after an
-    interruption goes on with the structures whose names have no row yet. Structures that fail have
-    a row, too, with the reason.
+    An interrupted call goes on, see `collect_rows`. Structures that fail have a row, too, with the
+    reason.
 
     Args:
         structures: (name, structure or file); names must differ.
@@ -125,60 +118,30 @@ def screen(
             settings, no structures.
     """
     out = Path(out)
-    if out.suffix not in TABLES:
-        raise InputError(f"{out}: give a file that ends in {' or '.join(TABLES)}")
-    if out.suffix == ".parquet":
-        _check_parquet()
-    check_writable(out)
+    check_table(out)
     if workers > 1 or scheduler:
         if not isinstance(model, str | Path):
             raise InputError("several workers need a model by its name or file")
         model = str(Path(model).resolve()) if Path(model).suffix in FILES else model
     asked = find_model(model, arguments)  # refused here, not in each row
     begun = time.perf_counter()
-    partial = out.with_name(out.name + ".partial")
-    settings = {"model": asked.name, "arguments": arguments or {}, "ions": ions}
-    done = _read_partial(partial, settings)
-    task = _Row(asked if workers == 1 and scheduler is None else model, arguments, ions)
-    names: dict[str, None] = {}  # a set that keeps its order
-    sent: list[str] = []
-
-    def jobs() -> Iterator[tuple]:
-        for name, structure in structures:
-            if name in names:
-                raise InputError(f"{name}: given twice")
-            names[name] = None
-            if name not in done:
-                sent.append(name)
-                yield name, structure
-
-    with (
-        open(partial, "a") as file,
-        tqdm(initial=len(done), desc="structures", disable=not progress) as bar,
-        spread(task, workers, scheduler) as execute,
-    ):
-        if not file.tell():
-            file.write(json.dumps(settings) + "\n")
-        for k, found in execute(jobs()):
-            row = found if isinstance(found, dict) else {"name": sent[k], "error": found}
-            file.write(json.dumps(row) + "\n")
-            file.flush()
-            bar.update()
-    rows = _read_partial(partial, settings)
-    if not names:
-        partial.unlink()
-        raise InputError("no structures given")
-    # With gaps where a structure failed, and whole numbers whole.
-    table = pd.DataFrame([rows[name] for name in names]).convert_dtypes(convert_string=False)
-    _write_table(table, out)
-    partial.unlink()
+    rows, resumed = collect_rows(
+        _Row(asked if workers == 1 and scheduler is None else model, arguments, ions),
+        structures,
+        out,
+        {"model": asked.name, "arguments": arguments or {}, "ions": ions},
+        unit="structures",
+        workers=workers,
+        scheduler=scheduler,
+        progress=progress,
+    )
+    write_table(rows, out)
+    remove_partial(out)
     return {
-        "structures": len(table),
-        "failed": [
-            {"name": name, "error": rows[name]["error"]} for name in names if rows[name]["error"]
-        ],
-        "resumed": len(done),
-        "unstable": sum(row.get("stable") is False for row in rows.values()),
+        "structures": len(rows),
+        "failed": [{"name": row["name"], "error": row["error"]} for row in rows if row["error"]],
+        "resumed": resumed,
+        "unstable": sum(row.get("stable") is False for row in rows),
         "seconds": time.perf_counter() - begun,
         "out": str(out),
     }
@@ -201,38 +164,3 @@ class _Row:
 @lru_cache(maxsize=1)
 def _model(name: str, arguments: str) -> PropertyModel:
     return find_model(name, json.loads(arguments))
-
-
-def _read_partial(path: Path, settings: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """{name: row}; what an interruption cut off is dropped before more is appended."""
-    if not path.exists():
-        return {}
-    content = path.read_text()
-    lines = content.splitlines(keepends=True)
-    whole = lines[: len(lines) if content.endswith("\n") else -1]
-    if not whole:
-        path.unlink()
-        return {}
-    if json.loads(whole[0]) != json.loads(json.dumps(settings)):
-        raise begun_otherwise(path)
-    if whole != lines:
-        write_whole(path, "".join(whole))
-    rows = [json.loads(line) for line in whole[1:]]
-    return {row["name"]: row for row in rows}
-
-
-def _check_parquet() -> None:
-    try:
-        import pyarrow  # noqa: F401
-    except ImportError:
-        raise InputError("Parquet needs pyarrow (pip install pyarrow); or give a .csv") from None
-
-
-def _write_table(table: pd.DataFrame, out: Path) -> None:
-    """Whole or not at all."""
-    beside = out.with_name(out.name + ".new")
-    if out.suffix == ".csv":
-        table.to_csv(beside, index=False)
-    else:
-        table.to_parquet(beside, index=False)
-    os.replace(beside, out)

@@ -24,7 +24,7 @@ from pymatgen.core import Structure
 from tqdm import tqdm
 
 from objstress.errors import InputError
-from objstress.files import check_writable
+from objstress.files import begun_otherwise, check_writable
 from objstress.parallel import spread
 from objstress.symmetry.crystal import SYMPREC, primitive_cell, read_structure
 from objstress.symmetry.point_group import PointGroup
@@ -393,13 +393,6 @@ def _check_phase(relaxed: Atoms, f: np.ndarray, cell: Atoms, calc, fmax: float) 
             f"the crystal transforms: unloaded, its ions stay {left:.2f} Angstrom off their sites "
             f"(space group {after}, was {before})"
         )
-
-
-def begun_otherwise(pending: Path) -> InputError:
-    """What to raise when a partial file does not fit the settings."""
-    return InputError(
-        f"{pending} was begun with other settings; finish it with those, or delete it"
-    )
 
 
 def _read_partial(pending: Path, header: dict) -> dict[int, Atoms]:

@@ -1,0 +1,141 @@
+"""Libraries of molecules against one protein: a row and the best pose of each."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from rdkit import Chem
+
+from objstress.docking.ligand import ligands_in, prepare_ligand, read_ligand
+from objstress.docking.protein import Box, Protein, read_protein
+from objstress.docking.search import SHIPPED, dock
+from objstress.errors import InputError
+from objstress.files import check_writable, write_whole
+from objstress.models.pose_energy import PoseEnergy, load_pose_energy
+from objstress.row_files import Row, check_table, collect_rows, remove_partial, write_table
+
+
+def dock_library(
+    protein: str | Path,
+    ligands: str | Path,
+    out: str | Path,
+    table: str | Path,
+    model: str | Path = SHIPPED,
+    *,
+    box: Box | None = None,
+    reference: str | Path | None = None,
+    starts: int = 64,
+    hops: int = 8,
+    seed: int = 0,
+    workers: int = 1,
+    scheduler: str | None = None,
+    progress: bool = True,
+) -> dict[str, Any]:
+    """`dock` each molecule of a file; a record that is none, or cannot be docked, fails alone.
+
+    Energies of different molecules are on one scale, but larger molecules touch more: the table has
+    the energy per heavy atom, too. An interrupted call goes on, see `collect_rows`.
+
+    Args:
+        ligands: SDF, MOL2 or SMILES file.
+        out: SDF of the best pose of each molecule, lowest energy first.
+        table: .csv or .parquet, a row for each record in the order of the file.
+        model, box, reference, starts, hops, seed: see `dock`.
+        workers, scheduler: see `spread`.
+
+    Returns:
+        {"molecules", "failed": [{"name", "error"}], "resumed", "seconds", "out", "table"}.
+
+    Raises:
+        InputError: what `dock` refuses of protein, box and model, and `collect_rows`.
+    """
+    begun = time.perf_counter()
+    protein, out, table, model = Path(protein), Path(out), Path(table), Path(model)
+    check_table(table)
+    check_writable(out)
+    if box is not None and reference is not None:
+        raise InputError("give a box or a reference ligand, not both")
+    if reference is not None:
+        box = Box.around(read_ligand(reference).positions)
+    # Refused here, not in each row.
+    if not Path(ligands).is_file():
+        raise InputError(f"{ligands}: no such file; screening needs one (.sdf, .mol2, .smi)")
+    load_pose_energy(model)
+    whole = read_protein(protein)
+    box = box or Box.around(whole.positions)
+    whole.within(box)
+    search: dict[str, Any] = {"starts": starts, "hops": hops, "seed": seed}
+    rows, resumed = collect_rows(
+        _Row(str(protein.resolve()), str(model.resolve()), box, search),
+        ligands_in(ligands),
+        table,
+        search
+        | {
+            "protein": hashlib.sha256(protein.read_bytes()).hexdigest(),
+            "model": hashlib.sha256(model.read_bytes()).hexdigest(),
+            "box": [*box.centre.tolist(), *box.size.tolist()],
+        },
+        unit="molecules",
+        workers=workers,
+        scheduler=scheduler,
+        progress=progress,
+    )
+    best = sorted((r for r in rows if not r["error"]), key=lambda r: r["energy_kcal_per_mol"])
+    write_whole(out, "".join(r["sdf"] for r in best))
+    write_table([{k: v for k, v in r.items() if k != "sdf"} for r in rows], table)
+    remove_partial(table)
+    return {
+        "molecules": len(rows),
+        "failed": [{"name": r["name"], "error": r["error"]} for r in rows if r["error"]],
+        "resumed": resumed,
+        "seconds": time.perf_counter() - begun,
+        "out": str(out),
+        "table": str(table),
+    }
+
+
+class _Row:
+    """One row in whatever process; each reads protein and model once."""
+
+    def __init__(self, protein: str, model: str, box: Box, search: dict[str, Any]):
+        self.protein, self.model, self.box, self.search = protein, model, box, search
+
+    def __call__(self, name: str, mol: Chem.Mol | str) -> Row:
+        begun = time.perf_counter()
+        row: Row = {"name": name}
+        try:
+            if isinstance(mol, str):
+                raise InputError(mol)
+            found = dock(
+                _protein(self.protein), prepare_ligand(mol, name), _model(self.model),
+                box=self.box, poses=1, **self.search,
+            )  # fmt: skip
+            best, heavy = found.poses[0], len(found.ligand.positions)
+            row |= {
+                "smiles": Chem.MolToSmiles(Chem.RemoveHs(mol)),
+                "heavy_atoms": heavy,
+                "torsions": len(found.ligand.tree),
+                "energy_kcal_per_mol": best.energy,
+                "energy_per_heavy_atom": best.energy / heavy,
+                "share_of_starts": best.share,
+                "sdf": found.sdf(),
+                "error": "",
+            }
+        except Exception as error:  # one molecule must not take the rest with it
+            kind = "" if isinstance(error, InputError) else type(error).__name__ + ": "
+            row["error"] = kind + " ".join(str(error).split())
+        return row | {"seconds": time.perf_counter() - begun}
+
+
+@lru_cache(maxsize=1)
+def _protein(path: str) -> Protein:
+    return read_protein(path)
+
+
+@lru_cache(maxsize=1)
+def _model(path: str) -> PoseEnergy:
+    return load_pose_energy(path)
