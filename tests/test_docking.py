@@ -257,8 +257,8 @@ def test_training_sets_the_native_apart_and_goes_on(complex_, tmp_path, monkeypa
     whole = fit_pose_energy([complex_], SMALL, training, tmp_path / "whole", progress=False)
     with torch.random.fork_rng(), torch.no_grad():
         torch.manual_seed(training.seed)
-        before = PoseFit(PoseEnergy(SMALL), training, [complex_]).losses(complex_, 99)
-        after = PoseFit(whole, training, [complex_]).losses(complex_, 99)
+        before = PoseFit(PoseEnergy(SMALL), training, [complex_]).losses(0, 99)
+        after = PoseFit(whole, training, [complex_]).losses(0, 99)
     assert after[0] < 0.5 * before[0]
     assert whole.metadata["complexes"] == 1
     losses, calls = PoseFit.losses, []

@@ -18,9 +18,9 @@ from objstress.errors import ConvergenceError
 from objstress.graphs.atom_graph import atom_graph
 from objstress.models.potential import Potential, PotentialSettings
 from objstress.models.potential_files import load_potential
+from objstress.training.epochs import EpochBatches
 from objstress.training.frames import Frame, labelled_graphs
 from objstress.training.potential_fit import (
-    EpochBatches,
     PotentialFit,
     _fit,
     _resume_from,

@@ -33,7 +33,7 @@ BELOW = {
         "training",
     },
     "fem": {"errors", "files", "laws", "symmetry", "yaml_files"},
-    "docking": {"errors", "files", "graphs", "models", "row_files", "training"},
+    "docking": {"errors", "files", "graphs", "models", "parallel", "row_files", "training"},
     "dynamics": {"claims", "errors", "files", "graphs", "models", "symmetry"},
     "properties": {"errors", "files", "laws", "models", "row_files", "symmetry", "teachers"},
     "service": {"errors", "files", "properties", "symmetry"},

@@ -7,13 +7,9 @@ as good are left out. A folder that is there is not made again. See `objstress.d
 """
 
 import argparse
-from itertools import count, islice
 from pathlib import Path
 
-from tqdm import tqdm
-
-from objstress.docking.synthetic import write_complex
-from objstress.parallel import spread
+from objstress.docking.synthetic import make_complexes
 
 
 def main() -> None:
@@ -22,20 +18,8 @@ def main() -> None:
     parser.add_argument("--number", type=int, default=1000)
     parser.add_argument("--workers", type=int, default=2)
     given = parser.parse_args()
-    given.out.mkdir(parents=True, exist_ok=True)
-    made = {f.name for f in given.out.iterdir()}
-    # Where the last run stopped.
-    seeds = count(1 + max((int(n.removeprefix("made-")) for n in made), default=-1))
-    with (
-        tqdm(total=given.number, initial=len(made)) as bar,
-        spread(write_complex, given.workers, None) as execute,
-    ):
-        while len(made) < given.number:
-            some = [(given.out, f"made-{k:06d}", k) for k in islice(seeds, 8 * given.workers)]
-            for n, written in execute(some):
-                if written is True:
-                    made.add(some[n][1])
-                    bar.update()
+    made = make_complexes(given.out, given.number, workers=given.workers)
+    print(len(made), "complexes in", given.out)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,8 @@ Each crystal has its measured lattice (300 K); its ions are relaxed in it, then 
 functional perturbation theory gives the derivatives of the energy by electric field, strain and
 displacement, and anaddb joins them: relaxed-ion tensors at fixed cell. LDA (Teter), HGH
 pseudopotentials (no core correction, whose strain response is wrong in 9.6.2). A crystal that is
-in the file is not done again; `--check` repeats gallium arsenide with denser k points and more plane waves.
+in the file is not done again; `--check` repeats gallium arsenide with denser k points and more
+plane waves.
 """
 
 import argparse

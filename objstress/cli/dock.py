@@ -30,7 +30,7 @@ def dock(
     ] = None,
     starts: Annotated[int, typer.Option(help="Random starts.")] = 64,
     hops: Annotated[int, typer.Option(help="Jumps of each start.")] = 8,
-    poses: Annotated[int, typer.Option(help="At most so many.")] = 10,
+    poses: Annotated[int, typer.Option(help="At most so many; one with --table.")] = 10,
     seconds: Annotated[float, typer.Option(help="No jump begins after them.")] = float("inf"),
     seed: Annotated[int, typer.Option(help="Of the random numbers.")] = 0,
     table: Annotated[
@@ -64,8 +64,8 @@ def dock(
         starts=starts, hops=hops, seed=seed,
     )  # fmt: skip
     if table is not None:
-        if flexible:
-            raise InputError("--flexible is for one ligand; leave out --table")
+        if flexible or seconds != float("inf"):
+            raise InputError("--flexible and --seconds are for one ligand; leave out --table")
         from objstress.docking.library import dock_library
 
         result = dock_library(

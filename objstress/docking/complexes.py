@@ -48,7 +48,7 @@ def _complex(folder: Path, name: str) -> Complex:
     for path in (folder / f"{name}{end}" for end in LIGANDS):
         if path.is_file():
             try:
-                ligand = read_ligand(path)
+                ligand = read_ligand(path, placed=True)
             except InputError as error:
                 refusal = error
                 continue

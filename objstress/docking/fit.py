@@ -16,12 +16,13 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
+from objstress.docking.protein import Box
 from objstress.docking.search import Search
 from objstress.errors import InputError, check_seed
 from objstress.graphs.site_graph import Complex
 from objstress.models.pose_energy import PoseEnergy, PoseEnergySettings
 from objstress.training.balancing import GradNorm
-from objstress.training.epochs import run_epochs
+from objstress.training.epochs import EpochBatches, run_epochs
 from objstress.training.resume import work_folder
 
 TASKS = ("contrast", "denoising")
@@ -29,8 +30,10 @@ SIGMA = (0.2, 0.06, 0.1)
 """Noise along translation (Angstrom), rotation and torsions (radians)."""
 NEAR = 1.0
 """Angstrom of RMSD: closer decoys are the native pose."""
-DESCENT = 15
-"""Steps that decoys go down the energy as it is now: they become its own mistakes."""
+MISTAKES, DESCENT = 16, 12
+"""Poses of each complex that go on down the energy as it becomes, by so many steps in a turn."""
+AROUND = 4.0
+"""Angstrom about the native pose, of the box in which they begin."""
 
 
 @dataclass(frozen=True)
@@ -40,13 +43,13 @@ class PoseTraining:
     Attributes:
         epochs: passes over the complexes; the rate falls to zero by a cosine.
         batch_size: complexes in a step.
-        decoys: of each complex and step, made on the fly.
+        decoys: of each complex and step, the native pose moved; its own `MISTAKES` come with them.
         rate: of AdamW at the start.
         clip: largest norm of the gradient.
         seed: of weights, order, decoys and noise.
     """
 
-    epochs: int = 40
+    epochs: int = 20
     batch_size: int = 4
     decoys: int = 24
     rate: float = 0.01
@@ -60,6 +63,10 @@ class PoseFit(lightning.LightningModule):
         L_c = -log( e^-E(native) / sum_(native, decoys) e^-E )
         L_d = mean | sigma dE/dstep(native moved by sigma xi) - xi |^2,   xi normal
 
+    Decoys are native poses moved a little and far, and minima of the energy that is being learned:
+    poses of each complex that begin at random, and at each turn jump (half of them) and go on down
+    (persistent chains; Tieleman, ICML 2008).
+
     L_c makes e^-E a probability over poses (van den Oord et al., arXiv:1807.03748), L_d matches
     the slope of one that is blurred by sigma (Vincent, Neural Computation 23, 1661 (2011)).
     """
@@ -67,14 +74,16 @@ class PoseFit(lightning.LightningModule):
     def __init__(self, model: PoseEnergy, training: PoseTraining, complexes: Sequence[Complex]):
         super().__init__()
         self.model, self.how, self.complexes = model, training, complexes
+        self.mistakes: dict[int, Tensor] = {}
         self.balancer = GradNorm(TASKS)
         self.automatic_optimization = False
 
-    def losses(self, complex_: Complex, seed: int) -> Tensor:
+    def losses(self, index: int, seed: int) -> Tensor:
         """(2,), of one complex."""
+        complex_ = self.complexes[index]
         field = self.model.field(complex_)
         tree, native = complex_.tree, complex_.native
-        search = Search(field, None, seed)
+        search = Search(field, Box.around(native[: tree.body].numpy(), AROUND), seed)
         size = 6 + len(tree)
         noise = torch.randn(1 + self.how.decoys, size, generator=search.random, dtype=torch.float64)
         sigma = torch.full((size,), SIGMA[2], dtype=torch.float64)
@@ -83,10 +92,16 @@ class PoseFit(lightning.LightningModule):
             # From a little to far away.
             far = torch.logspace(0.2, 1.5, self.how.decoys, dtype=torch.float64)[:, None]
             decoys = tree.moved(native.expand(self.how.decoys, -1, -1), far * sigma * noise[1:])
-            half = self.how.decoys // 2
-            lower, _ = search.descend(decoys[::2][:half], DESCENT)
-            decoys = torch.cat([decoys, lower])
-            apart = (decoys - native).square().sum(-1).mean(-1).sqrt() > NEAR
+            own = self.mistakes.get(index)
+            own = search.random_poses(MISTAKES) if own is None else own
+            own = torch.cat([search.jumped(own[::2]), own[1::2]])
+            own, _ = search.descend(own, DESCENT)
+            self.mistakes[index] = own
+            decoys = torch.cat([decoys, own])
+            same = native[complex_.automorphisms]
+            apart = (decoys[:, None, : tree.body] - same).square().sum(-1).mean(-1).sqrt().amin(
+                1
+            ) > NEAR
             poses = torch.cat([native[None], decoys[apart]])
             moved = tree.moved(native[None], sigma * noise[:1])
         energy, forces = field(torch.cat([poses, moved]))
@@ -95,9 +110,15 @@ class PoseFit(lightning.LightningModule):
         denoising = (sigma * slope - noise[:1]).square().mean()
         return torch.stack([contrast, denoising])
 
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["mistakes"] = self.mistakes
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.mistakes = checkpoint["mistakes"]
+
     def training_step(self, batch: Tensor, index: int) -> None:
         seed = self.how.seed + 1_000_003 * self.current_epoch + 1_009 * index
-        each = [self.losses(self.complexes[c], seed + k) for k, c in enumerate(batch.tolist())]
+        each = [self.losses(c, seed + k) for k, c in enumerate(batch.tolist())]
         losses = torch.stack(each).mean(0)
         shared = self.model.mix
         grads = [torch.autograd.grad(l, shared, retain_graph=True)[0] for l in losses]
@@ -158,8 +179,7 @@ def fit_pose_energy(
         model = PoseEnergy(settings)
         loader: Any = DataLoader(
             torch.arange(len(complexes)),  # type: ignore[arg-type]
-            batch_size=training.batch_size,
-            shuffle=True,
+            batch_sampler=EpochBatches(len(complexes), training.batch_size, training.seed),
         )
         loss = run_epochs(
             PoseFit(model, training, complexes), loader, training.epochs, folder,

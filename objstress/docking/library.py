@@ -10,9 +10,9 @@ from typing import Any
 
 from rdkit import Chem
 
-from objstress.docking.ligand import ligands_in, prepare_ligand, read_ligand
+from objstress.docking.ligand import ENDINGS, ligands_in, prepare_ligand
 from objstress.docking.protein import Box, Protein, read_protein
-from objstress.docking.search import SHIPPED, dock
+from objstress.docking.search import SHIPPED, check_search, dock, search_box
 from objstress.errors import InputError
 from objstress.files import check_writable, write_whole
 from objstress.models.pose_energy import PoseEnergy, load_pose_energy
@@ -54,31 +54,33 @@ def dock_library(
         InputError: what `dock` refuses of protein, box and model, and `collect_rows`.
     """
     begun = time.perf_counter()
-    protein, out, table, model = Path(protein), Path(out), Path(table), Path(model)
+    protein, ligands, out = Path(protein), Path(ligands), Path(out)
+    table, model = Path(table), Path(model)
     check_table(table)
     check_writable(out)
-    if box is not None and reference is not None:
-        raise InputError("give a box or a reference ligand, not both")
-    if reference is not None:
-        box = Box.around(read_ligand(reference).positions)
     # Refused here, not in each row.
-    if not Path(ligands).is_file():
-        raise InputError(f"{ligands}: no such file; screening needs one (.sdf, .mol2, .smi)")
+    check_search(starts, hops, seed)
+    if not ligands.is_file() or ligands.suffix.lower() not in ENDINGS:
+        raise InputError(f"{ligands}: give a file that is there and ends in {', '.join(ENDINGS)}")
     load_pose_energy(model)
     whole = read_protein(protein)
-    box = box or Box.around(whole.positions)
+    box = search_box(whole, box, reference)
     whole.within(box)
     search: dict[str, Any] = {"starts": starts, "hops": hops, "seed": seed}
+    hashes = {
+        kind: hashlib.sha256(file.read_bytes()).hexdigest()
+        for kind, file in (("protein", protein), ("model", model), ("ligands", ligands))
+    }
     rows, resumed = collect_rows(
-        _Row(str(protein.resolve()), str(model.resolve()), box, search),
+        _Row(
+            (str(protein.resolve()), hashes["protein"]),
+            (str(model.resolve()), hashes["model"]),
+            box,
+            search,
+        ),
         ligands_in(ligands),
         table,
-        search
-        | {
-            "protein": hashlib.sha256(protein.read_bytes()).hexdigest(),
-            "model": hashlib.sha256(model.read_bytes()).hexdigest(),
-            "box": [*box.centre.tolist(), *box.size.tolist()],
-        },
+        search | hashes | {"box": [*box.centre.tolist(), *box.size.tolist()]},
         unit="molecules",
         workers=workers,
         scheduler=scheduler,
@@ -101,7 +103,9 @@ def dock_library(
 class _Row:
     """One row in whatever process; each reads protein and model once."""
 
-    def __init__(self, protein: str, model: str, box: Box, search: dict[str, Any]):
+    def __init__(
+        self, protein: tuple[str, str], model: tuple[str, str], box: Box, search: dict[str, Any]
+    ):
         self.protein, self.model, self.box, self.search = protein, model, box, search
 
     def __call__(self, name: str, mol: Chem.Mol | str) -> Row:
@@ -111,7 +115,7 @@ class _Row:
             if isinstance(mol, str):
                 raise InputError(mol)
             found = dock(
-                _protein(self.protein), prepare_ligand(mol, name), _model(self.model),
+                _protein(*self.protein), prepare_ligand(mol, name), _model(*self.model),
                 box=self.box, poses=1, **self.search,
             )  # fmt: skip
             best, heavy = found.poses[0], len(found.ligand.positions)
@@ -131,11 +135,12 @@ class _Row:
         return row | {"seconds": time.perf_counter() - begun}
 
 
+# The hash is a key: the file behind a path may change.
 @lru_cache(maxsize=1)
-def _protein(path: str) -> Protein:
+def _protein(path: str, sha256: str) -> Protein:
     return read_protein(path)
 
 
 @lru_cache(maxsize=1)
-def _model(path: str) -> PoseEnergy:
+def _model(path: str, sha256: str) -> PoseEnergy:
     return load_pose_energy(path)

@@ -27,6 +27,7 @@ ACCEPTOR = Chem.MolFromSmarts(
 HYDROPHOBIC = Chem.MolFromSmarts("[$([#6;!$([#6]~[#7,#8,#9])]),Cl,Br,I]")
 MACROCYCLE = 9
 """Atoms of the smallest ring that is called one."""
+ENDINGS = (".sdf", ".mol", ".mol2", ".smi", ".txt")
 LARGEST = 300
 """Heavy atoms."""
 LARGEST_AUTOMORPHISMS = 1000
@@ -37,7 +38,7 @@ class Ligand:
     """A molecule that is to be docked.
 
     Attributes:
-        name: its title, or its SMILES.
+        name: its title, its SMILES, or the file and the number of its record.
         mol: with hydrogens and one conformer.
         heavy: places of its heavy atoms in `mol`; all arrays below are of these.
         positions: (n, 3) Angstrom.
@@ -110,21 +111,24 @@ def _axes(points: np.ndarray) -> np.ndarray:
     return np.array([e1, e2, np.cross(e1, e2)])
 
 
-def read_ligand(given: str | Path | Chem.Mol) -> Ligand:
+def read_ligand(given: str | Path | Chem.Mol, placed: bool = False) -> Ligand:
     """The one ligand of a file, a SMILES or an RDKit molecule.
+
+    Args:
+        placed: where it is matters, so that it must come with coordinates.
 
     Raises:
         InputError: a file of several, and what `prepare_ligand` and `ligands_in` refuse.
     """
     if isinstance(given, Chem.Mol):
-        return prepare_ligand(given)
+        return prepare_ligand(given, placed=placed)
     found = list(ligands_in(given))
     if len(found) != 1:
         raise InputError(f"{given}: {len(found)} molecules; give one, or a table (--table) for all")
     name, mol = found[0]
     if isinstance(mol, str):
         raise InputError(f"{name}: {mol}")
-    return prepare_ligand(mol, name)
+    return prepare_ligand(mol, name, placed=placed)
 
 
 def ligands_in(given: str | Path) -> Iterator[tuple[str, Chem.Mol | str]]:
@@ -137,14 +141,21 @@ def ligands_in(given: str | Path) -> Iterator[tuple[str, Chem.Mol | str]]:
     """
     path = Path(given)
     kind = path.suffix.lower()
+    if path.is_file() and kind not in ENDINGS:
+        raise InputError(f"{path}: give a file that ends in {', '.join(ENDINGS)}")
     quiet = rdBase.BlockLogs()  # noqa: F841 (as long as it lives)
-    if kind in (".sdf", ".mol", ".mol2", ".smi", ".txt") and not path.is_file():
+    if kind in ENDINGS and not path.is_file():
         raise InputError(f"{path}: no such file")
+    if kind in ENDINGS and not path.stat().st_size:
+        raise InputError(f"{path}: empty")
     if kind in (".sdf", ".mol"):
         supplier = Chem.SDMolSupplier(str(path), removeHs=False)
         for k in range(len(supplier)):
             mol = supplier[k]
-            title = mol.GetProp("_Name") if mol is not None and mol.HasProp("_Name") else ""
+            try:
+                title = mol.GetProp("_Name") if mol is not None and mol.HasProp("_Name") else ""
+            except UnicodeDecodeError:
+                title = ""
             name = f"{path}:{k}" + (f" {title}" if title else "")
             yield name, mol if mol is not None else "not a record that RDKit can read"
     elif kind == ".mol2":
@@ -166,12 +177,12 @@ def ligands_in(given: str | Path) -> Iterator[tuple[str, Chem.Mol | str]]:
         yield str(given), mol
 
 
-def prepare_ligand(mol: Chem.Mol, name: str = "", seed: int = 0) -> Ligand:
+def prepare_ligand(mol: Chem.Mol, name: str = "", seed: int = 0, placed: bool = False) -> Ligand:
     """Hydrogens and a conformer where they lack, features, rotatable bonds.
 
     Raises:
         InputError: several fragments, an element without a radius, no heavy atom, too many, no
-            conformer.
+            conformer; with `placed`, none of its own.
     """
     quiet = rdBase.BlockLogs()  # noqa: F841 (as long as it lives)
     name = name or (mol.GetProp("_Name") if mol.HasProp("_Name") else "") or Chem.MolToSmiles(mol)
@@ -188,7 +199,12 @@ def prepare_ligand(mol: Chem.Mol, name: str = "", seed: int = 0) -> Ligand:
         raise InputError(f"{name}: no radius of element {', '.join(strange)}; known are "
                          f"H, {', '.join(k for k in RADII if k != 'metal')}")  # fmt: skip
     conformers = [c.GetPositions() for c in mol.GetConformers()]
-    flat = not conformers or (len(conformers[0]) > 3 and not np.ptp(conformers[0][:, 2]))
+    # Flat, or all at one place, as records are that were never embedded.
+    flat = not conformers or not np.ptp(conformers[0][:, 2])
+    if conformers and len(conformers[0]) < 4:
+        flat = len(conformers[0]) > 1 and not np.ptp(conformers[0])
+    if flat and placed:
+        raise InputError(f"{name}: no coordinates in space; its own place is needed here")
     before = mol.GetNumAtoms()
     mol = Chem.AddHs(mol, addCoords=not flat)
     if mol.GetNumAtoms() > before:
@@ -292,7 +308,10 @@ def _torsions(mol: Chem.Mol, heavy: np.ndarray, tree: TorsionTree) -> tuple[np.n
 
 
 def _automorphisms(mol: Chem.Mol, n: int) -> np.ndarray:
-    light = Chem.RemoveHs(mol, sanitize=False)
+    light = Chem.Mol(mol)
+    for atom in light.GetAtoms():
+        atom.SetIsotope(0)  # or deuterium would stay
+    light = Chem.RemoveHs(light, sanitize=False)
     # Which resonance form was drawn does not make two oxygens differ.
     query = Chem.AdjustQueryParameters.NoAdjustments()
     query.makeBondsGeneric = True  # type: ignore[assignment]
@@ -304,4 +323,7 @@ def _automorphisms(mol: Chem.Mol, n: int) -> np.ndarray:
     found = light.GetSubstructMatches(
         pattern, uniquify=False, maxMatches=LARGEST_AUTOMORPHISMS, useChirality=False
     )
-    return np.array([m for m in found if len(m) == n] or [tuple(range(n))])
+    # Generic bonds alone would exchange CH2= with CH3-.
+    kind = np.array([int(a.GetHybridization()) for a in light.GetAtoms()])
+    alike = [m for m in found if len(m) == n and (kind[list(m)] == kind).all()]
+    return np.array(alike or [tuple(range(n))])

@@ -12,8 +12,9 @@ from scipy.spatial import cKDTree
 from objstress.errors import InputError
 from objstress.graphs.site_graph import FEATURES, RADII
 
-MARGIN = 8.0
-"""Angstrom around the box: atoms farther away are not felt."""
+MARGIN = 10.0
+"""Angstrom around the box: what is farther away than any pair reaches. Scores of atoms near the cut
+do not see all that is around them."""
 EDGE = 5.0
 """Angstrom, of neighbours within the protein."""
 AROUND = 5.0
@@ -44,7 +45,7 @@ class Protein:
     Attributes:
         positions: (n, 3) Angstrom.
         features: (n, len(FEATURES)).
-        labels: (n,) "A/ALA 42/CB".
+        labels: (n, 4) chain, kind and number of the residue, and the atom's name.
         notes: what was done to it, a line each.
     """
 
@@ -59,7 +60,7 @@ class Protein:
         return np.concatenate([pairs, pairs[:, ::-1]])
 
     def within(self, box: Box) -> Protein:
-        """The atoms in a box and `MARGIN` around it.
+        """The residues with an atom in a box or within `MARGIN` of it.
 
         Raises:
             InputError: there are none.
@@ -72,6 +73,8 @@ class Protein:
                 f"no atom of the protein in the box at {np.round(box.centre, 1).tolist()}; it "
                 f"spans {low.tolist()} to {high.tolist()} Angstrom"
             )
+        _, residue = np.unique(self.labels[:, [0, 2]], axis=0, return_inverse=True)
+        near = np.isin(residue, residue[near])
         return Protein(self.positions[near], self.features[near], self.labels[near], self.notes)
 
 
@@ -142,7 +145,11 @@ def protein_of(structure: gemmi.Structure, name: str) -> Protein:
     alternates = waters = others = 0
     metals, strange = set(), set()
     for chain in structure[0]:
+        seen: dict[str, str] = {}
         for residue in chain:
+            if seen.setdefault(str(residue.seqid), residue.name) != residue.name:
+                alternates += len(residue)
+                continue
             if residue.name in WATER:
                 waters += 1
                 continue
@@ -169,7 +176,7 @@ def protein_of(structure: gemmi.Structure, name: str) -> Protein:
                     continue
                 positions.append(atom.pos.tolist())
                 features.append(residue_features(residue.name, label, symbol))
-                labels.append(f"{chain.name}/{residue.name} {residue.seqid}/{label}")
+                labels.append((chain.name, residue.name, str(residue.seqid), label))
     if not positions:
         raise InputError(f"{name}: no heavy atoms besides waters")
     place = np.array(positions)
@@ -216,10 +223,10 @@ def residue_features(residue: str, name: str, symbol: str) -> list[float]:
 def pdb_line(
     serial: int, name: str, element: str, chain: str, residue: str, number: str, x: np.ndarray
 ) -> str:
-    """An ATOM record; `number` may end in an insertion code."""
+    """An ATOM record, with one letter of the chain; `number` may end in an insertion code."""
     if number[-1].isdigit():
         number += " "
     return (
-        f"ATOM  {serial:5d}  {name:<3s} {residue:>3s} {chain:1s}{number:>5s}   "
+        f"ATOM  {serial:5d}  {name:<3s} {residue:>3s} {chain[:1]:1s}{number:>5s}   "
         f"{x[0]:8.3f}{x[1]:8.3f}{x[2]:8.3f}  1.00  0.00          {element:>2s}"
     )

@@ -40,12 +40,12 @@ class Pose:
 
     Attributes:
         energy: kcal/mol, on the model's scale.
-        confidence: exp(-E) over the sum of all clusters' best, what the model was trained to make
-            a probability; 1 where there is one cluster.
+        confidence: exp(-E) over the sum of all clusters' best (those not kept, too), what the model
+            was trained to make a probability; 1 where there is one cluster.
         share: part of the starts that ended in this cluster.
         positions: (n, 3) Angstrom of the heavy atoms.
         mol: the molecule in this pose, hydrogens included.
-        side_chains: places of the atoms of flexible side chains, by their labels.
+        side_chains: places of the atoms of flexible side chains, by "A/ALA/42/CB".
     """
 
     energy: float
@@ -110,8 +110,7 @@ class Docking:
         for rank, pose in enumerate(self.poses, 1):
             lines.append(f"MODEL     {rank:4d}")
             for serial, (label, x) in enumerate(pose.side_chains.items(), 1):
-                chain, residue, name = label.split("/")
-                kind, number = residue.split()
+                chain, kind, number, name = label.split("/")
                 lines.append(pdb_line(serial, name, name[0], chain, kind, number, x))
             lines.append("ENDMDL")
         return "\n".join([*lines, "END", ""]) if self.poses[0].side_chains else ""
@@ -161,34 +160,25 @@ def dock(
             reference; a number that is not positive.
     """
     begun = time.perf_counter()
-    check_seed(seed)
-    for name, value in (
-        ("starts", starts),
-        ("poses", poses),
-        ("apart", apart),
-        ("seconds", seconds),
-    ):
+    check_search(starts, hops, seed)
+    for name, value in (("poses", poses), ("apart", apart), ("seconds", seconds)):
         if not value > 0:
             raise InputError(f"{name} = {value}: give a positive number")
-    if box is not None and reference is not None:
-        raise InputError("give a box or a reference ligand, not both")
     if not isinstance(model, PoseEnergy):
         model = load_pose_energy(model)
     if not isinstance(protein, Protein):
         protein = read_protein(protein)
     if not isinstance(ligand, Ligand):
         ligand = read_ligand(ligand)
-    if box is None:
-        of = protein.positions if reference is None else read_ligand(reference).positions
-        box = Box.around(of)
+    box = search_box(protein, box, reference)
     site = protein.within(box)
     complex_ = make_complex(ligand, site, flexible)
-    labels = site.labels[complex_.carried]
+    labels = ["/".join(label) for label in site.labels[complex_.carried]]
     n = len(ligand.positions)
     with torch.no_grad():
         search = Search(model.field(complex_), box, seed)
         x, energy = search.run(starts, hops, begun + seconds)
-        found = clusters(x[:, :n].numpy(), energy.numpy(), ligand.automorphisms, apart)[:poses]
+        found = clusters(x[:, :n].numpy(), energy.numpy(), ligand.automorphisms, apart)
     best = np.array([energy[k].item() for k, _ in found])
     weight = softmax(-best)
     kept = [
@@ -198,14 +188,39 @@ def dock(
             len(members) / starts,
             x[k, :n].numpy(),
             ligand.placed(x[k, :n].numpy()),
-            dict(zip(labels.tolist(), x[k, n:].numpy(), strict=True)),
+            dict(zip(labels, x[k, n:].numpy(), strict=True)),
         )
-        for rank, (k, members) in enumerate(found)
+        for rank, (k, members) in enumerate(found[:poses])
     ]
     notes = tuple(f"protein: {n}" for n in protein.notes) + tuple(
         f"ligand: {n}" for n in ligand.notes
     )
     return Docking(ligand, kept, search.evaluations, time.perf_counter() - begun, notes)
+
+
+def check_search(starts: int, hops: int, seed: int) -> None:
+    """
+    Raises:
+        InputError: no starts, fewer than no hops, or a negative seed.
+    """
+    check_seed(seed)
+    if starts < 1 or hops < 0:
+        raise InputError(f"starts = {starts}, hops = {hops}: give at least 1 and 0")
+
+
+def search_box(protein: Protein, box: Box | None, reference: str | Path | Chem.Mol | None) -> Box:
+    """The box, that of a reference ligand, or the whole protein.
+
+    Raises:
+        InputError: both a box and a reference; a reference without coordinates.
+    """
+    if box is not None and reference is not None:
+        raise InputError("give a box or a reference ligand, not both")
+    if box is not None:
+        return box
+    if reference is None:
+        return Box.around(protein.positions)
+    return Box.around(read_ligand(reference, placed=True).positions)
 
 
 def make_complex(ligand: Ligand, site: Protein, flexible: Sequence[str] = ()) -> Complex:
@@ -233,6 +248,7 @@ def make_complex(ligand: Ligand, site: Protein, flexible: Sequence[str] = ()) ->
         torch.tensor(ligand.torsions),
         torch.tensor(ligand.torsion_terms),
         torch.tensor(np.concatenate([ligand.positions, site.positions[chains.atoms]])),
+        torch.tensor(ligand.automorphisms),
         carried,
         torch.tensor(np.argwhere(walls).T) + torch.tensor([[n], [0]]),
     )
@@ -293,7 +309,7 @@ class Search:
         x = self.tree.moved(own.expand(number, -1, -1), turns)
         body = x[:, :n] - x[:, :n].mean(1, keepdim=True)
         centre, size = self.box
-        inner = (size - 2 * own[:n].std(0).mean()).clamp_min(1.0)
+        inner = (size - 2 * own[:n].std(0, correction=0).mean()).clamp_min(1.0)
         body = body @ random_rotations(number, self.random).mT + centre
         return torch.cat([body + (self._uniform(number, 1, 3) - 0.5) * inner, x[:, n:]], dim=1)
 
@@ -374,6 +390,7 @@ def clusters(
     found = []
     while left:
         near = rmsd(x[left], x[left[0]], automorphisms) < apart
+        near[0] = True  # whatever its coordinates are
         found.append((int(left[0]), [int(k) for k, n in zip(left, near, strict=True) if n]))
         left = [k for k, n in zip(left, near, strict=True) if not n]
     return found

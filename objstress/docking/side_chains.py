@@ -19,7 +19,9 @@ CHI = {
     "VAL": "CA CB", "SER": "CA CB", "THR": "CA CB", "CYS": "CA CB",
 }  # fmt: skip
 REMOTENESS = "ABGDEZH"
-BACKBONE = ("N", "C", "O", "OXT")
+BACKBONE = ("N", "C", "O", "OXT", "OT1", "OT2", "OC1", "OC2")
+BOND = 2.2
+"""Angstrom: heavy atoms that are closer are bonded."""
 
 
 @dataclass(frozen=True)
@@ -45,11 +47,11 @@ def side_chains(site: Protein, residues: Sequence[str]) -> SideChains:
         residues: "A:315", chain and number.
 
     Raises:
-        InputError: no such residue in the site, one without chi angles, or with atoms missing.
+        InputError: no such residue in the site, one without chi angles, with atoms missing or
+            strange, or bonded to another by its side chain.
     """
-    parts = [label.split("/") for label in site.labels]
-    of = np.array([f"{chain}:{residue.split()[1]}" for chain, residue, _ in parts])
-    names = np.array([name for _, _, name in parts])
+    kinds, names = site.labels[:, 1], site.labels[:, 3]
+    of = np.array([f"{chain}:{number}" for chain, _, number, _ in site.labels])
     atoms: list[int] = []
     axes, moving, own = [], [], []
     for residue in dict.fromkeys(residues):
@@ -58,7 +60,7 @@ def side_chains(site: Protein, residues: Sequence[str]) -> SideChains:
             raise InputError(
                 f'flexible {residue!r}: no such residue in the site; give "A:315", chain and number'
             )
-        kind = parts[here[0]][1].split()[0]
+        kind = str(kinds[here[0]])
         if kind not in CHI:
             raise InputError(f"flexible {residue}: {kind} has no side chain that turns")
         chain = {str(names[k]): len(atoms) + n
@@ -67,6 +69,15 @@ def side_chains(site: Protein, residues: Sequence[str]) -> SideChains:
         lacking = [name for name in path if name not in chain]
         if lacking:
             raise InputError(f"flexible {residue}: {kind} lacks {', '.join(lacking)}")
+        strange = [name for name in chain if name[1:2] not in REMOTENESS]
+        if strange:
+            raise InputError(f"flexible {residue}: {kind} with a strange atom {', '.join(strange)}")
+        turning = [k for k in here if names[k] not in (*BACKBONE, "CA", "CB")]
+        apart = site.positions[turning][:, None] - site.positions[of != residue]
+        if (np.linalg.norm(apart, axis=-1) < BOND).any():
+            raise InputError(
+                f"flexible {residue}: its side chain is bonded to another residue; leave it rigid"
+            )
         atoms += [int(k) for k in here if names[k] not in BACKBONE]
         own += [of == residue] * len(chain)
         for start, end in pairwise(path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import cache
+from itertools import count, islice
 from pathlib import Path
 
 import gemmi
@@ -12,6 +13,7 @@ import torch
 from rdkit import Chem, rdBase
 from rdkit.Chem import rdDistGeom
 from torch_geometric.data import Data
+from tqdm import tqdm
 
 from objstress.docking.ligand import Ligand, prepare_ligand
 from objstress.docking.protein import Box, pdb_line, protein_of, residue_features
@@ -21,6 +23,7 @@ from objstress.files import write_whole
 from objstress.graphs.site_graph import FEATURES, Complex, site_graph
 from objstress.graphs.torsion_tree import TorsionTree, random_rotations
 from objstress.models.pose_energy import CENTRES, WIDTHS, PoseField
+from objstress.parallel import spread
 
 # Side chains (and the peptide group) from where they are cut, with their atoms' names.
 RESIDUES = {
@@ -129,7 +132,7 @@ def _chain(name: str, about: Data) -> Complex:
     tree = TorsionTree(nothing[:, :2], torch.zeros(0, len(x), dtype=torch.bool), len(x))
     return Complex(
         site_graph(x, features, NONE), about, tree, nothing[:, :2].T, nothing, nothing[:, :3],
-        torch.tensor(x),
+        torch.tensor(x), torch.arange(len(x))[None],
     )  # fmt: skip
 
 
@@ -184,6 +187,35 @@ def packed_pocket(
     return "\n".join([*lines, "END", ""])
 
 
+def make_complexes(folder: Path, number: int, first: int = 0, workers: int = 1) -> list[str]:
+    """Names of at least `number` complexes "made-SEED" in a folder, of seeds from `first` on.
+
+    Those that are there are kept; seeds go on after the highest one.
+
+    Raises:
+        InputError: the folder holds something else, or a worker fails.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    made = sorted(f.name for f in folder.iterdir() if f.suffix != ".new")
+    strange = [n for n in made if not n.removeprefix("made-").isdigit()]
+    if strange or any(int(n.removeprefix("made-")) < first for n in made):
+        raise InputError(f"{folder}: holds {(strange or made)[0]}; give an empty folder")
+    seeds = count(1 + int(made[-1].removeprefix("made-")) if made else first)
+    with (
+        tqdm(total=number, initial=len(made), desc="complexes") as bar,
+        spread(write_complex, workers, None) as execute,
+    ):
+        while len(made) < number:
+            some = [(folder, f"made-{k:08d}", k) for k in islice(seeds, 4 * workers)]
+            for n, written in execute(some):
+                if isinstance(written, str):
+                    raise InputError(f"{some[n][1]}: {written}")
+                if written:
+                    made.append(some[n][1])
+                    bar.update()
+    return sorted(made)
+
+
 def write_complex(folder: Path, name: str, seed: int) -> bool:
     """Write ID/ID_ligand.sdf and ID/ID_pocket.pdb; the ligand at the least known energy.
 
@@ -204,10 +236,12 @@ def write_complex(folder: Path, name: str, seed: int) -> bool:
     (first, _), *rest = clusters(places, known, ligand.automorphisms, 2.0)
     if rest and known[rest[0][0]] - known[first] < GAP:
         return False
-    whole = folder / name
+    # Whole or not at all: a folder that is there is not made again.
+    new = folder / f"{name}.new"
     mol = ligand.placed(places[first])
     mol.SetProp("_Name", ligand.name)
     mol.SetProp("known_energy_kcal_per_mol", f"{known[first]:.4f}")
-    write_whole(whole / f"{name}_pocket.pdb", text)
-    write_whole(whole / f"{name}_ligand.sdf", Chem.SDWriter.GetText(mol))
+    write_whole(new / f"{name}_pocket.pdb", text)
+    write_whole(new / f"{name}_ligand.sdf", Chem.SDWriter.GetText(mol))
+    new.rename(folder / name)
     return True

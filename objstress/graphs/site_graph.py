@@ -36,6 +36,7 @@ class Complex:
         torsion_terms: (q, 3) kcal/mol, V1, V2, V3 of
             V1/2 (1 + cos phi) + V2/2 (1 - cos 2 phi) + V3/2 (1 + cos 3 phi)  (MMFF94).
         native: (n + f, 3) the known pose, else the ligand as it came.
+        automorphisms: (s, n), orders of the ligand's atoms that make the same molecule.
         carried: (f,) atoms of the site that move, those of flexible side chains.
         walls: (2, w) carried atoms, as counted in a pose, and atoms of the site that they must
             not overlap.
@@ -48,6 +49,7 @@ class Complex:
     torsions: Tensor
     torsion_terms: Tensor
     native: Tensor
+    automorphisms: Tensor
     carried: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.int64))
     walls: Tensor = field(default_factory=lambda: torch.zeros(2, 0, dtype=torch.int64))
 

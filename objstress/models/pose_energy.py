@@ -76,15 +76,17 @@ class Encoder(AtomNetwork):
 
 
 class PoseEnergy(nn.Module):
-    r"""E(x) = sum_ij [ k o_ij^2 + sum_k c_kij g_k(d_ij) ]  +  s (V_torsions + core within)
+    r"""E(x) = sum_ij [ h o_ij^2 + sum_k c_kij g_k(d_ij) ]  +  V_torsions + h' sum_ab o'_ab^2
 
-        d_ij = |x_i - y_j| - R_i - R_j,   o = max(0, -d),   k = CORE + softplus(.) >= CORE
+        d_ij = |x_i - y_j| - R_i - R_j,   o = max(0, -d),   h, h' = CORE + softplus(.) >= CORE
         g_k(d) = (1 - ((d - m_k) / w_k)^2)^3 where positive, else 0
         c_kij = LARGEST tanh( a_i . W_k b_j )
 
-    over ligand atoms i and site atoms j. a and b are scalars of two encoders equivariant under
-    SO(3); the ligand's sees bonded atoms and those of the same rigid piece, whose places about one
-    atom no torsion changes: E depends on the pose and not on the conformer one starts from.
+    over ligand atoms i and site atoms j; o' is the overlap within 0.8 (R_a + R_b) of atoms a, b of
+    the ligand (and of side chains that move) that torsions bring together. a_i and b_j are scalars
+    of two encoders equivariant under SO(3); the ligand's sees bonded atoms and those of the same
+    rigid piece, whose places about one atom no torsion changes: E depends on the pose and not on
+    the conformer one starts from.
     Invariant under any common motion of ligand and site. Energies in kcal/mol on the training's
     scale, zero for a ligand far away, at its torsions' best.
 

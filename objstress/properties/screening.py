@@ -82,8 +82,9 @@ def structures_in(paths: Iterable[str | Path]) -> Iterator[Named]:
             continue
         number = 0
         try:
-            for number, atoms in enumerate(iread(path, ":")):
+            for atoms in iread(path, ":"):
                 yield f"{path}:{number}", AseAtomsAdaptor.get_structure(atoms)
+                number += 1
         except Exception:
             yield f"{path}:{number}", path  # which then says what is wrong with it
 

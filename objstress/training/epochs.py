@@ -4,14 +4,42 @@ from __future__ import annotations
 
 import logging
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import lightning
+import numpy as np
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from torch.utils.data import Sampler
 from tqdm import tqdm
 
+from objstress.errors import InputError
 from objstress.training.resume import LAST, resume_from
+
+
+class EpochBatches(Sampler[list[int]]):
+    """Batches of like size in an order drawn from seed and epoch; each process has its share.
+
+    Lightning calls `set_epoch`, so that a run that goes on sees the batches it would have seen.
+    """
+
+    def __init__(self, number: int, size: int, seed: int, rank: int = 0, processes: int = 1):
+        self.batches = max(1, min(-(-number // size), number // processes))
+        self.number, self.seed, self.rank, self.processes = number, seed, rank, processes
+        self.epoch = 0
+        self.sampler = self  # where Lightning looks for set_epoch
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.batches
+
+    def __iter__(self) -> Iterator[list[int]]:
+        order = np.random.default_rng((self.seed, self.epoch)).permutation(self.number)
+        for batch in np.array_split(order, self.batches):
+            yield batch[self.rank :: self.processes].tolist()
 
 
 class _Bar(Callback):
@@ -45,8 +73,11 @@ def run_epochs(
         The last epoch's "loss".
 
     Raises:
+        InputError: no epochs.
         KeyboardInterrupt: it was interrupted; a further call goes on.
     """
+    if epochs < 1:
+        raise InputError(f"epochs = {epochs}: give at least 1")
     resume = resume_from(folder, mark)
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     with warnings.catch_warnings():

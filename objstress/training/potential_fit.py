@@ -22,7 +22,6 @@ from ase.data import chemical_symbols
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from torch import Tensor
 from torch.multiprocessing import ProcessRaisedException
-from torch.utils.data import Sampler
 from torch_geometric.data import Batch
 from torch_geometric.loader import DataLoader
 from tqdm import tqdm
@@ -31,6 +30,7 @@ from objstress.errors import ConvergenceError, InputError
 from objstress.files import write_whole
 from objstress.graphs.atom_graph import atom_graph, total_charge
 from objstress.models.potential import Potential, PotentialSettings
+from objstress.training.epochs import EpochBatches
 from objstress.training.frames import (
     TARGETS,
     Frame,
@@ -242,30 +242,6 @@ def _new_potential(data: FitData, settings: FitSettings, dtype: torch.dtype) -> 
     for name, value in data.buffers.items():
         getattr(potential, name).copy_(torch.as_tensor(value, dtype=torch.float64))
     return potential.to(dtype)
-
-
-class EpochBatches(Sampler[list[int]]):
-    """Batches of like size in an order drawn from seed and epoch; each process has its share.
-
-    Lightning calls `set_epoch`, so that a run that goes on sees the batches it would have seen.
-    """
-
-    def __init__(self, number: int, size: int, seed: int, rank: int = 0, processes: int = 1):
-        self.batches = max(1, min(-(-number // size), number // processes))
-        self.number, self.seed, self.rank, self.processes = number, seed, rank, processes
-        self.epoch = 0
-        self.sampler = self  # where Lightning looks for set_epoch
-
-    def set_epoch(self, epoch: int) -> None:
-        self.epoch = epoch
-
-    def __len__(self) -> int:
-        return self.batches
-
-    def __iter__(self) -> Iterator[list[int]]:
-        order = np.random.default_rng((self.seed, self.epoch)).permutation(self.number)
-        for batch in np.array_split(order, self.batches):
-            yield batch[self.rank :: self.processes].tolist()
 
 
 class PotentialFit(lightning.LightningModule):

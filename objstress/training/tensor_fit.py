@@ -22,7 +22,7 @@ from objstress.errors import InputError, check_seed
 from objstress.models.crystal_tensor import CrystalTensorNetwork, CrystalTensorSettings
 from objstress.models.tensor_ensemble import TensorEnsemble, comparable, crystal_graph
 from objstress.symmetry.crystal import primitive_cell
-from objstress.training.epochs import run_epochs
+from objstress.training.epochs import EpochBatches, run_epochs
 from objstress.training.resume import work_folder
 
 
@@ -137,7 +137,10 @@ def fit_tensor_ensemble(
                 with torch.no_grad():
                     raw = network(everything)[0] - network.shift
                     network.scale.copy_(size / raw.square().mean().sqrt().clamp_min(1e-12))
-                loader = DataLoader(graphs, batch_size=training.batch_size, shuffle=True)
+                loader = DataLoader(
+                    graphs,
+                    batch_sampler=EpochBatches(len(graphs), training.batch_size, training.seed + k),
+                )
                 network.metadata["loss"] = run_epochs(
                     TensorFit(network, training),
                     loader,
