@@ -38,6 +38,7 @@ def spread(task: Callable[..., Any], workers: int, scheduler: str | None) -> Ite
     if workers == 1 and scheduler is None:
         yield lambda jobs: ((k, task(*job)) for k, job in enumerate(jobs))
         return
+    import dask
     from dask.distributed import Client, LocalCluster, as_completed
 
     def execute(jobs: Iterable[tuple]) -> Iterator[tuple[int, Any]]:
@@ -59,13 +60,15 @@ def spread(task: Callable[..., Any], workers: int, scheduler: str | None) -> Ite
     cluster = None
     try:
         if scheduler is None:
-            cluster = LocalCluster(
-                n_workers=workers,
-                threads_per_worker=1,
-                dashboard_address=None,
-                memory_limit=0,
-                silence_logs=logging.ERROR,
-            )
+            # The profile of each second of the last hour would grow by 100 MB in each worker.
+            with dask.config.set({"distributed.worker.profile.enabled": False}):
+                cluster = LocalCluster(
+                    n_workers=workers,
+                    threads_per_worker=1,
+                    dashboard_address=None,
+                    memory_limit=0,
+                    silence_logs=logging.ERROR,
+                )
         try:
             client = Client(scheduler or cluster, timeout=10)
             client.wait_for_workers(1, timeout=60)
