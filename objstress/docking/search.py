@@ -23,6 +23,7 @@ from objstress.files import write_whole
 from objstress.graphs.site_graph import Complex, site_graph
 from objstress.graphs.torsion_tree import TorsionTree, random_rotations
 from objstress.models.pose_energy import PoseEnergy, PoseField, load_pose_energy
+from objstress.models.pose_grid import GridField
 
 SHIPPED = Path(__file__).with_name("packed.pose")
 """The energy learned from `synthetic`'s complexes."""
@@ -283,7 +284,13 @@ class Search:
         self.rate = rate
 
     def run(self, starts: int, hops: int, until: float = math.inf) -> tuple[Tensor, Tensor]:
-        """The best of each start: (starts, n, 3) Angstrom and (starts,) kcal/mol."""
+        """The best of each start: (starts, n, 3) Angstrom and (starts,) kcal/mol.
+
+        All but the last descent is on a grid, which a search of thousands of steps pays for.
+        """
+        assert self.box is not None
+        centre, size = self.box
+        exact, self.field = self.field, GridField(self.field, centre - size / 2, centre + size / 2)
         x, energy = self.descend(self.random_poses(starts))
         best, lowest = x.clone(), energy.clone()
         for _ in range(hops):
@@ -298,6 +305,7 @@ class Search:
             better = energy < lowest
             best = torch.where(better[:, None, None], x, best)
             lowest = torch.where(better, energy, lowest)
+        self.field = exact
         return self.descend(best, 2 * STEPS, 0.2)
 
     def random_poses(self, number: int) -> Tensor:

@@ -231,7 +231,7 @@ def write_complex(folder: Path, name: str, seed: int) -> bool:
     with torch.no_grad():
         search = Search(field, Box.around(ligand.positions, 4.0), seed)
         x, energy = search.descend(torch.tensor(ligand.positions)[None], 150, 0.3)
-        others, theirs = search.run(24, 3)
+        others, theirs = search.run(24, 6)
     places, known = torch.cat([x, others]).numpy(), torch.cat([energy, theirs]).numpy()
     (first, _), *rest = clusters(places, known, ligand.automorphisms, 2.0)
     if rest and known[rest[0][0]] - known[first] < GAP:
