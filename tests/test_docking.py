@@ -232,6 +232,30 @@ def test_hydrogens_of_small_molecules_follow_too(smiles):
     assert np.abs(angles(moved) - angles(ligand.mol)).max() < 1e-6
 
 
+@pytest.mark.parametrize("smiles", ["C", "O", "CO"])
+def test_ligands_of_one_or_two_atoms_are_docked(smiles, pocket, model):
+    found = dock(pocket[0], smiles, model, starts=4, hops=1)
+    assert np.isfinite(found.poses[0].mol.GetConformer().GetPositions()).all()
+    assert sum(p.share for p in found.poses) == pytest.approx(1)
+
+
+def test_confidence_does_not_depend_on_how_many_poses_are_kept(pocket, model):
+    path, ligand = pocket
+    few, many = (
+        dock(path, ligand, model, starts=8, hops=1, poses=n, seed=1) for n in (1, 10)
+    )  # fmt: skip
+    assert len(many.poses) > len(few.poses) == 1
+    assert few.poses[0].confidence == many.poses[0].confidence < 1
+
+
+def test_records_that_were_never_embedded_are_embedded_or_refused(tmp_path):
+    path = tmp_path / "flat.sdf"
+    path.write_text(Chem.MolToMolBlock(Chem.MolFromSmiles("CCO")) + "$$$$\n")
+    assert min(bonds(read_ligand(path).mol)) > 0.9
+    with pytest.raises(InputError, match="no coordinates in space"):
+        read_ligand(path, placed=True)
+
+
 def test_search_finds_the_native_place_of_a_known_energy(tmp_path):
     assert write_complex(tmp_path, "a", 2)
     ((name, complex_),) = complexes_in(tmp_path)
@@ -278,6 +302,11 @@ def test_training_sets_the_native_apart_and_goes_on(complex_, tmp_path, monkeypa
         torch.testing.assert_close(again.state_dict()[name], value)
     with pytest.raises(InputError, match="no complexes"):
         fit_pose_energy([])
+
+
+def test_unlike_atoms_are_not_taken_for_alike():
+    assert len(read_ligand("CC(=C)c1ccncc1").automorphisms) == 2  # the ring's flip
+    assert len(read_ligand("CC(=O)[O-]").automorphisms) == 2
 
 
 def test_rmsd_knows_which_atoms_are_alike():

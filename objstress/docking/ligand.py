@@ -198,11 +198,10 @@ def prepare_ligand(mol: Chem.Mol, name: str = "", seed: int = 0, placed: bool = 
     if strange:
         raise InputError(f"{name}: no radius of element {', '.join(strange)}; known are "
                          f"H, {', '.join(k for k in RADII if k != 'metal')}")  # fmt: skip
-    conformers = [c.GetPositions() for c in mol.GetConformers()]
     # Flat, or all at one place, as records are that were never embedded.
-    flat = not conformers or not np.ptp(conformers[0][:, 2])
-    if conformers and len(conformers[0]) < 4:
-        flat = len(conformers[0]) > 1 and not np.ptp(conformers[0])
+    flat = not mol.GetNumConformers() or not mol.GetConformer().Is3D()
+    if not flat and mol.GetNumAtoms() > 1:
+        flat = not np.ptp(mol.GetConformer().GetPositions())
     if flat and placed:
         raise InputError(f"{name}: no coordinates in space; its own place is needed here")
     before = mol.GetNumAtoms()
