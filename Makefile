@@ -35,6 +35,8 @@ bench: $(VENV)/.ready
 	$(BIN)/python -m benchmarks.crystal_tensors
 	$(BIN)/python -m benchmarks.response_tensors
 	$(BIN)/python -m benchmarks.service
+	$(BIN)/python -m pip install --quiet vina meeko posebusters
+	$(BIN)/python -m benchmarks.docking
 # Against other codes, each in an environment of its own:
 #   python -m benchmarks.potential_speed --mace PYTHON --nequip PYTHON
 #   python -m benchmarks.acac --mace PYTHON
