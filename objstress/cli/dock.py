@@ -29,7 +29,7 @@ def dock(
         list[str] | None, typer.Option(help="A residue whose side chain turns, too: A:315.")
     ] = None,
     starts: Annotated[int, typer.Option(help="Random starts.")] = 64,
-    hops: Annotated[int, typer.Option(help="Jumps of each start.")] = 8,
+    hops: Annotated[int, typer.Option(help="Jumps of each start.")] = 16,
     poses: Annotated[int, typer.Option(help="At most so many; one with --table.")] = 10,
     seconds: Annotated[float, typer.Option(help="No jump begins after them.")] = float("inf"),
     seed: Annotated[int, typer.Option(help="Of the random numbers.")] = 0,

@@ -29,7 +29,7 @@ def dock_library(
     box: Box | None = None,
     reference: str | Path | None = None,
     starts: int = 64,
-    hops: int = 8,
+    hops: int = 16,
     seed: int = 0,
     workers: int = 1,
     scheduler: str | None = None,

@@ -129,7 +129,7 @@ def dock(
     box: Box | None = None,
     reference: str | Path | Chem.Mol | None = None,
     starts: int = 64,
-    hops: int = 8,
+    hops: int = 16,
     poses: int = 10,
     apart: float = 2.0,
     flexible: Sequence[str] = (),
