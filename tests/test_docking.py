@@ -29,6 +29,7 @@ from objstress.docking.ligand import ligands_in, prepare_ligand, read_ligand  # 
 from objstress.docking.protein import Box, read_protein  # noqa: E402
 from objstress.docking.search import Search, clusters, dock, make_complex, rmsd  # noqa: E402
 from objstress.docking.synthetic import (  # noqa: E402
+    make_complexes,
     packed_pocket,
     physical_field,
     random_ligand,
@@ -168,6 +169,17 @@ def test_no_weights_can_remove_the_core(model, complex_):
         assert forces[0, 0, 0] < 0  # out along x is down
 
 
+@torch.no_grad()
+def test_single_precision_gives_nearly_the_same(model, complex_, poses):
+    single = PoseEnergy(SMALL, torch.float32)
+    single.load_state_dict(model.state_dict())
+    for mine, theirs in zip(
+        single.field(complex_)(poses), model.field(complex_)(poses), strict=True
+    ):
+        assert mine.dtype == torch.float64  # poses and sums are, whatever the weights are
+        assert torch.allclose(mine, theirs, rtol=1e-3, atol=1e-5 * float(theirs.abs().max()))
+
+
 def test_model_survives_its_file(model, complex_, poses, tmp_path):
     model.metadata["made by"] = "a test"
     model.save(tmp_path / "a.pose")
@@ -276,28 +288,60 @@ def test_search_finds_the_native_place_of_a_known_energy(tmp_path):
     assert search.evaluations == 24 * (3 * 61 + 121)
 
 
+def test_shipped_energy_finds_the_native_place_of_a_complex_that_it_has_not_seen(tmp_path):
+    (name,) = make_complexes(tmp_path, 1, first=1_000_000)[:1]
+    whole = tmp_path / name
+    ligand = read_ligand(whole / f"{name}_ligand.sdf", placed=True)
+    box = Box.around(ligand.positions, 4.0)
+    found = dock(whole / f"{name}_pocket.pdb", ligand, box=box, starts=32, hops=4)
+    best = found.poses[0].positions
+    assert rmsd(best[None], ligand.positions, ligand.automorphisms)[0] < 2.0
+
+
+def test_shell_fits_complexes_that_a_command_made(tmp_path, shell):
+    made = make_complexes(tmp_path / "complexes", 1, workers=1)
+    assert make_complexes(tmp_path / "complexes", 1, workers=1) == made  # nothing more
+    (tmp_path / "complexes" / "broken").mkdir()
+    (tmp_path / "complexes" / "broken" / "broken_ligand.sdf").write_text("rubbish")
+    out = tmp_path / "my.pose"
+    code, said, warned = shell(
+        "fit-poses", tmp_path / "complexes", "--out", out, "--epochs", 1, "--json"
+    )
+    assert code == 0
+    assert "broken" in warned
+    assert json.loads(said)["complexes"] == len(made)
+    assert load_pose_energy(out).metadata["training"]["epochs"] == 1
+    assert (
+        "at least 1" in shell("fit-poses", tmp_path / "complexes", "--out", out, "--epochs", 0)[2]
+    )
+    with pytest.raises(InputError, match="holds broken"):
+        make_complexes(tmp_path / "complexes", 3)
+
+
 def test_training_sets_the_native_apart_and_goes_on(complex_, tmp_path, monkeypatch):
-    training = PoseTraining(epochs=12, decoys=8)
-    whole = fit_pose_energy([complex_], SMALL, training, tmp_path / "whole", progress=False)
+    # Three complexes in batches of two: a run that goes on must see the order it would have seen.
+    known = [complex_] * 2 + [replace(complex_, native=complex_.native + 0.1)]
+    training = PoseTraining(epochs=6, decoys=8, batch_size=2)
+    whole = fit_pose_energy(known, SMALL, training, tmp_path / "whole", progress=False)
     with torch.random.fork_rng(), torch.no_grad():
         torch.manual_seed(training.seed)
         before = PoseFit(PoseEnergy(SMALL), training, [complex_]).losses(0, 99)
         after = PoseFit(whole, training, [complex_]).losses(0, 99)
     assert after[0] < 0.5 * before[0]
-    assert whole.metadata["complexes"] == 1
+    assert whole.metadata["complexes"] == 3
     losses, calls = PoseFit.losses, []
 
     def stopped(self, *arguments):
         calls.append(1)
-        if len(calls) == 6:
+        if len(calls) == 8:
             raise RuntimeError("the plug is pulled")
         return losses(self, *arguments)
 
     with monkeypatch.context() as patch:
         patch.setattr(PoseFit, "losses", stopped)
         with pytest.raises(RuntimeError, match="plug"):
-            fit_pose_energy([complex_], SMALL, training, tmp_path / "cut", progress=False)
-    again = fit_pose_energy([complex_], SMALL, training, tmp_path / "cut", progress=False)
+            fit_pose_energy(known, SMALL, training, tmp_path / "cut", progress=False)
+    again = fit_pose_energy(known, SMALL, training, tmp_path / "cut", progress=False)
     for name, value in whole.state_dict().items():
         torch.testing.assert_close(again.state_dict()[name], value)
     with pytest.raises(InputError, match="no complexes"):
