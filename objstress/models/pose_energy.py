@@ -167,7 +167,9 @@ class PoseField:
         first = m * torch.arange(n)[:, None]
         self.fixed_pairs, self.carried_pairs = first + self.fixed, (first + carried).flatten()
         radii = torch.cat([ligand.radii, site.radii[carried]])
-        self.closest = 0.8 * radii[complex_.inner].sum(0)
+        # Of pairs (i, j) that must not overlap; none of the others is nearer than nothing.
+        self.closest = torch.zeros(len(radii), len(radii), dtype=torch.float64)
+        self.closest[tuple(complex_.inner)] = 0.8 * radii[complex_.inner].sum(0)
         j, s = complex_.walls
         self.closest_walls = 0.8 * (radii[j] + site.radii[s])
 
@@ -232,24 +234,30 @@ class PoseField:
         force = torch.zeros_like(x)
         energy = x.new_zeros(len(x))
         if c.inner.shape[1]:
-            i, j = c.inner
-            e, pull = self._repulsion(x[:, i] - x[:, j], self.closest)
-            energy, force = energy + e, force.index_add(1, i, pull).index_add(1, j, -pull)
+            # Few of them overlap: the rest costs one matrix product.
+            u = x - x.mean(1, keepdim=True)
+            size = u.square().sum(-1)
+            square = size[:, :, None] + size[:, None] - 2 * u @ u.mT
+            b, i, j = (square < self.closest.square() - 1e-9).nonzero().unbind(1)
+            e, pull = self._repulsion(x[b, i] - x[b, j], self.closest[i, j])
+            energy = energy.index_add(0, b, e)
+            force = force.index_put((b, i), pull, accumulate=True)
+            force = force.index_put((b, j), -pull, accumulate=True)
         if c.walls.shape[1]:
             j, s = c.walls
             e, pull = self._repulsion(x[:, j] - c.site.pos[s], self.closest_walls)
-            energy, force = energy + e, force.index_add(1, j, pull)
+            energy, force = energy + e.sum(1), force.index_add(1, j, pull)
         if len(c.torsions):
             e, f = torsion_energy(x, c.torsions, c.torsion_terms)
             energy, force = energy + e, force + f
         return energy, force
 
     def _repulsion(self, apart: Tensor, closest: Tensor) -> tuple[Tensor, Tensor]:
-        """(b,) energies and (b, p, 3) gradients on the first of each pair."""
+        """(...) energies of pairs and (..., 3) gradients on the first of each."""
         length = apart.norm(dim=-1).clamp_min(1e-6)
         overlap = (closest - length).clamp_min(0)
         inner = self.inner.double()
-        return inner * overlap.square().sum(1), (-2 * inner * overlap / length)[..., None] * apart
+        return inner * overlap.square(), (-2 * inner * overlap / length)[..., None] * apart
 
 
 def torsion_energy(x: Tensor, atoms: Tensor, terms: Tensor) -> tuple[Tensor, Tensor]:
