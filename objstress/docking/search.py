@@ -142,7 +142,8 @@ def dock(
     preconditioned gradient steps on SE(3) x torsions; then `hops` jumps, each followed by descent
     and taken by Metropolis' rule (basin hopping; Wales and Doye, J. Phys. Chem. A 101, 5111
     (1997)), all on a grid (`GridField`). The lowest pose of each start goes down the energy itself,
-    and they are clustered by RMSD under the ligand's automorphisms. Bonds, angles and chirality stay as they are.
+    and they are clustered by RMSD under the ligand's automorphisms. Bonds, angles and chirality
+    stay as they are.
 
     Args:
         protein: PDB or mmCIF.
