@@ -38,7 +38,7 @@ from objstress.docking.protein import Box, Protein, read_protein
 from objstress.docking.search import SHIPPED, Search, clusters, dock, make_complex, rmsd
 from objstress.docking.synthetic import RESIDUES, make_complexes, physical_field
 from objstress.files import write_json, write_whole
-from objstress.models.pose_energy import PoseEnergy, PoseField, load_pose_energy
+from objstress.models.pose_energy import PoseEnergy, load_pose_energy
 from objstress.models.pose_grid import GridField
 from objstress.row_files import collect_rows, remove_partial
 
@@ -145,7 +145,7 @@ def scores(errors: list[float]) -> dict[str, float]:
 
 def compare(name: str, protein: Path, sdf: Path, model: PoseEnergy, known: bool) -> dict[str, Any]:
     """RMSD of the best and of the best of five, by ours, random search and Vina."""
-    ligand, torch_threads = read_ligand(sdf), torch.get_num_threads()
+    ligand = read_ligand(sdf)
     native, box = ligand.positions, Box.around(ligand.positions, 4.0)
     start = replace(ligand, mol=scattered(ligand, 1))
     start = replace(start, positions=start.mol.GetConformer().GetPositions()[ligand.heavy])
@@ -162,7 +162,7 @@ def compare(name: str, protein: Path, sdf: Path, model: PoseEnergy, known: bool)
     site = read_protein(protein).within(box)
     complex_ = make_complex(start, site)
     with torch.no_grad():
-        grid = grid_of(model.field(complex_), box)
+        grid = GridField(model.field(complex_), torch.tensor(box.centre), torch.tensor(box.size))
         search = Search(grid, box, 1)
         best, least = None, np.inf
         for begin in range(0, evaluations, 4096):
@@ -181,7 +181,6 @@ def compare(name: str, protein: Path, sdf: Path, model: PoseEnergy, known: bool)
     for kind, mol in valid.items():
         checks = busters.bust(mol, mol_cond=protein).iloc[0]
         row[kind]["checks"] = {str(k): bool(v) for k, v in checks.items()}
-    assert torch.get_num_threads() == torch_threads
     return row
 
 
@@ -221,11 +220,6 @@ def perturbed(search: Search, size: float, number: int) -> torch.Tensor:
     return search.tree.moved(native.expand(number, -1, -1), step * low)
 
 
-def grid_of(field: PoseField, box: Box) -> GridField:
-    centre, size = torch.tensor(box.centre), torch.tensor(box.size)
-    return GridField(field, centre - size / 2, centre + size / 2)
-
-
 def speed(
     model: PoseEnergy, complexes: Any, atoms: int = 500, poses: int = 1024
 ) -> dict[str, float]:
@@ -245,7 +239,7 @@ def speed(
     with torch.no_grad():
         field = model.field(complex_)
         begun = time.perf_counter()
-        grid = grid_of(field, box)
+        grid = GridField(field, torch.tensor(box.centre), torch.tensor(box.size))
         seconds = time.perf_counter() - begun
         search = Search(field, box, 1)
         x, _ = search.descend(perturbed(search, 2.0, poses), 5)

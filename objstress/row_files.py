@@ -37,6 +37,12 @@ def check_table(out: Path) -> None:
     check_writable(out)
 
 
+def reason(error: Exception) -> str:
+    """Of a row that failed, in one line; what is no refusal of ours is named by its type."""
+    kind = "" if isinstance(error, InputError) else type(error).__name__ + ": "
+    return kind + " ".join(str(error).split())
+
+
 def collect_rows(
     task: Callable[..., Row],
     jobs: Iterable[tuple],

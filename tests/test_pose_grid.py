@@ -26,12 +26,11 @@ def fields(tmp_path_factory):
         torch.manual_seed(0)
         model = PoseEnergy(PoseEnergySettings(channels=4, scores=4, bessel=4, readout=4))
     box = Box.around(ligand.positions, 3.0)
-    centre, size = torch.tensor(box.centre), torch.tensor(box.size)
     with torch.no_grad():
         exact = model.field(make_complex(ligand, read_protein(path)))
         search = Search(exact, box, 1)
         x, energy = search.descend(search.random_poses(24))
-        grid = GridField(exact, centre - size / 2, centre + size / 2)
+        grid = GridField(exact, torch.tensor(box.centre), torch.tensor(box.size))
     return exact, grid, x[energy.argsort()[:8]]
 
 

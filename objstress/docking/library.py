@@ -16,7 +16,7 @@ from objstress.docking.search import SHIPPED, check_search, dock, search_box
 from objstress.errors import InputError
 from objstress.files import check_writable, write_whole
 from objstress.models.pose_energy import PoseEnergy, load_pose_energy
-from objstress.row_files import Row, check_table, collect_rows, remove_partial, write_table
+from objstress.row_files import Row, check_table, collect_rows, reason, remove_partial, write_table
 
 
 def dock_library(
@@ -130,8 +130,7 @@ class _Row:
                 "error": "",
             }
         except Exception as error:  # one molecule must not take the rest with it
-            kind = "" if isinstance(error, InputError) else type(error).__name__ + ": "
-            row["error"] = kind + " ".join(str(error).split())
+            row["error"] = reason(error)
         return row | {"seconds": time.perf_counter() - begun}
 
 

@@ -290,8 +290,7 @@ class Search:
         All but the last descent is on a grid, which a search of thousands of steps pays for.
         """
         assert self.box is not None
-        centre, size = self.box
-        exact, self.field = self.field, GridField(self.field, centre - size / 2, centre + size / 2)
+        exact, self.field = self.field, GridField(self.field, *self.box)
         x, energy = self.descend(self.random_poses(starts))
         best, lowest = x.clone(), energy.clone()
         for _ in range(hops):

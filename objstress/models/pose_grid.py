@@ -26,13 +26,13 @@ class GridField(PoseField):
 
     Args:
         field: whose energy it is.
-        low, high: (3,) corners of the box, Angstrom.
+        centre, size: (3,) of the box, Angstrom.
     """
 
-    def __init__(self, field: PoseField, low: Tensor, high: Tensor):
+    def __init__(self, field: PoseField, centre: Tensor, size: Tensor):
         self.__dict__.update(field.__dict__)
-        self.low = low - BEYOND
-        self.points = ((high - low + 2 * BEYOND) / SPACING).ceil().long() + 1
+        self.low = centre - size / 2 - BEYOND
+        self.points = ((size + 2 * BEYOND) / SPACING).ceil().long() + 1
         self.values = self._values()
 
     def _values(self) -> Tensor:

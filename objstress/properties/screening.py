@@ -17,7 +17,7 @@ from pymatgen.io.ase import AseAtomsAdaptor
 from objstress.errors import InputError
 from objstress.properties.crystal import Ions, crystal_properties
 from objstress.properties.models import FILES, PropertyModel, find_model
-from objstress.row_files import check_table, collect_rows, remove_partial, write_table
+from objstress.row_files import check_table, collect_rows, reason, remove_partial, write_table
 
 Named = tuple[str, Structure | Path]
 FRAMES = (".extxyz", ".xyz", ".traj", ".db")
@@ -66,8 +66,7 @@ def properties_row(name: str, structure: Any, model: Any, ions: Ions) -> dict[st
             }
         row["error"] = ""
     except Exception as error:  # one structure must not take the rest with it
-        kind = "" if isinstance(error, InputError) else type(error).__name__ + ": "
-        row["error"] = kind + " ".join(str(error).split())
+        row["error"] = reason(error)
     return row | {"seconds": time.perf_counter() - begun}
 
 
