@@ -26,7 +26,7 @@ from rdkit.Chem import rdMolTransforms  # noqa: E402
 from objstress.docking.complexes import complexes_in  # noqa: E402
 from objstress.docking.fit import PoseFit, PoseTraining, fit_pose_energy  # noqa: E402
 from objstress.docking.ligand import ligands_in, prepare_ligand, read_ligand  # noqa: E402
-from objstress.docking.protein import Box, read_protein  # noqa: E402
+from objstress.docking.protein import Box, pdb_line, read_protein  # noqa: E402
 from objstress.docking.search import Search, clusters, dock, make_complex, rmsd  # noqa: E402
 from objstress.docking.synthetic import (  # noqa: E402
     make_complexes,
@@ -269,7 +269,7 @@ def test_records_that_were_never_embedded_are_embedded_or_refused(tmp_path):
 
 
 def test_search_finds_the_native_place_of_a_known_energy(tmp_path):
-    assert write_complex(tmp_path, "a", 2)
+    assert write_complex(tmp_path, "a", 8)
     ((name, complex_),) = complexes_in(tmp_path)
     assert name == "a"
     native = complex_.native.numpy()
@@ -377,6 +377,9 @@ def test_shell_writes_an_sdf_with_energies(pocket, model, shell, tmp_path):
         told["poses"][0]["energy_kcal_per_mol"], abs=1e-3
     )
     assert "rank" in shell(*arguments)[1]
+    code, _, said = shell(*arguments, "--workers", 2)
+    assert code == 2
+    assert "give --table" in said
 
 
 @pytest.mark.parametrize(
@@ -471,3 +474,27 @@ def test_real_complexes_are_read(protein, ligand, torsions):
     field = physical_field(make_complex(guest, site))
     native = torch.tensor(guest.positions)[None]
     assert field(native)[0].item() < field(native + 1.5)[0].item()
+
+
+def test_titles_of_mol2_records_are_in_their_names(tmp_path):
+    record = (
+        "@<TRIPOS>MOLECULE\n{}\n2 1 0 0 0\nSMALL\nNO_CHARGES\n@<TRIPOS>ATOM\n"
+        "1 C1 0.0 0.0 0.0 C.3 1 A 0.0\n2 O1 1.4 0.0 0.0 O.3 1 A 0.0\n@<TRIPOS>BOND\n1 1 2 1\n"
+    )
+    path = tmp_path / "two.mol2"
+    path.write_text(record.format("methanol") + record.format("another one"))
+    found = dict(ligands_in(path))
+    assert list(found) == [f"{path}:0 methanol", f"{path}:1 another one"]
+    assert [m.GetNumHeavyAtoms() for m in found.values()] == [2, 2]
+
+
+@torch.no_grad()
+def test_donors_and_acceptors_come_as_near_as_in_proteins(tmp_path):
+    """2.8 to 3.0 Angstrom (Baker and Hubbard, 1984); others keep to their radii."""
+    apart = torch.linspace(2.0, 5.0, 601, dtype=torch.float64)
+    for atom, element, nearest, farthest in (("O", "O", 2.7, 3.0), ("CA", "C", 3.6, 4.2)):
+        (tmp_path / "one.pdb").write_text(pdb_line(1, atom, element, "A", "GLY", "1", np.zeros(3)))
+        complex_ = make_complex(read_ligand("[NH4+]"), read_protein(tmp_path / "one.pdb"))
+        x = torch.stack([apart, 0 * apart, 0 * apart], dim=-1)[:, None]
+        least = float(apart[physical_field(complex_)(x)[0].argmin()])
+        assert nearest < least < farthest

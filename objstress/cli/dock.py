@@ -82,6 +82,8 @@ def dock(
             ),
         )
         return
+    if workers != 1 or scheduler is not None:
+        raise InputError("--workers and --scheduler are for many ligands; give --table, too")
     found = search(
         protein, ligand, model, poses=poses, seconds=seconds, flexible=flexible or (), **common
     )

@@ -162,7 +162,11 @@ def ligands_in(given: str | Path) -> Iterator[tuple[str, Chem.Mol | str]]:
         blocks = path.read_text(errors="replace").split("@<TRIPOS>MOLECULE")[1:]
         for k, block in enumerate(blocks):
             mol = Chem.MolFromMol2Block("@<TRIPOS>MOLECULE" + block, removeHs=False)
-            yield f"{path}:{k}", mol if mol is not None else "not a record that RDKit can read"
+            title = block.lstrip("\r\n").partition("\n")[0].strip()
+            yield (
+                f"{path}:{k}" + (f" {title}" if title else ""),
+                mol if mol is not None else "not a record that RDKit can read",
+            )
     elif kind in (".smi", ".txt"):
         for k, line in enumerate(path.read_text(errors="replace").splitlines()):
             if line.strip():

@@ -20,7 +20,7 @@ from objstress.docking.protein import Box, pdb_line, protein_of, residue_feature
 from objstress.docking.search import Search, clusters, make_complex
 from objstress.errors import InputError
 from objstress.files import write_whole
-from objstress.graphs.site_graph import FEATURES, Complex, site_graph
+from objstress.graphs.site_graph import FEATURES, Complex, hydrogen_bonds, site_graph
 from objstress.graphs.torsion_tree import TorsionTree, random_rotations
 from objstress.models.pose_energy import CENTRES, WIDTHS, PoseField
 from objstress.parallel import spread
@@ -73,7 +73,7 @@ def physical_field(complex_: Complex) -> PoseField:
         return a[:, of[x], None] * b[:, of[y]]
 
     greasy = both("hydrophobic", "hydrophobic")
-    bond = torch.maximum(both("donor", "acceptor"), both("acceptor", "donor"))
+    bond = hydrogen_bonds(complex_.ligand, complex_.site)
     charge = (both("positive", "negative") + both("negative", "positive")
               - both("positive", "positive") - both("negative", "negative"))  # fmt: skip
     scores = torch.stack(

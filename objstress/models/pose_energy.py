@@ -12,7 +12,7 @@ from torch_geometric.data import Data
 
 from objstress.errors import InputError
 from objstress.graphs.neighbours import NeighbourTable
-from objstress.graphs.site_graph import FEATURES, Complex
+from objstress.graphs.site_graph import FEATURES, Complex, contact_distances
 from objstress.models.atom_network import AtomNetwork, AtomNetworkSettings
 from objstress.nn.readout import ScalarReadout
 from objstress.tensor_files import read_tensors, rebuilding, write_tensors
@@ -78,15 +78,16 @@ class Encoder(AtomNetwork):
 class PoseEnergy(nn.Module):
     r"""E(x) = sum_ij [ h o_ij^2 + sum_k c_kij g_k(d_ij) ]  +  V_torsions + h' sum_ab o'_ab^2
 
-        d_ij = |x_i - y_j| - R_i - R_j,   o = max(0, -d),   h, h' = CORE + softplus(.) >= CORE
+        d_ij = |x_i - y_j| - R_ij,   o = max(0, -d),   h, h' = CORE + softplus(.) >= CORE
         g_k(d) = (1 - ((d - m_k) / w_k)^2)^3 where positive, else 0
         c_kij = LARGEST tanh( a_i . W_k b_j )
 
-    over ligand atoms i and site atoms j; o' is the overlap within 0.8 (R_a + R_b) of atoms a, b of
-    the ligand (and of side chains that move) that torsions bring together. a_i and b_j are scalars
-    of two encoders equivariant under SO(3); the ligand's sees bonded atoms and those of the same
-    rigid piece, whose places about one atom no torsion changes: E depends on the pose and not on
-    the conformer one starts from.
+    over ligand atoms i and site atoms j; R_ij is where they touch, `contact_distances`, nearer for
+    a hydrogen bond's two. o' is the overlap within 0.8 (R_a + R_b) of atoms a, b of the ligand (and
+    of side chains that move) that torsions bring together. a_i and b_j are scalars of two encoders
+    equivariant under SO(3); the ligand's sees bonded atoms and those of the same rigid piece, whose
+    places about one atom no torsion changes: E depends on the pose and not on the conformer one
+    starts from.
     Invariant under any common motion of ligand and site. Energies in kcal/mol on the training's
     scale, zero for a ligand far away, at its torsions' best.
 
@@ -156,7 +157,7 @@ class PoseField:
         self.scores = scores.flatten(0, 1)
         self.centres, self.widths = centres, widths
         ligand, site, carried = complex_.ligand, complex_.site, complex_.carried
-        self.contact = (ligand.radii[:, None] + site.radii).to(core.dtype).flatten()
+        self.contact = contact_distances(ligand, site).to(core.dtype).flatten()
         self.reach = float(self.contact.max()) + REACH
         n, m = len(ligand.pos), len(site.pos)
         # Where pairs of a ligand's atom are in `scores`: with the atoms that stay, and the others.

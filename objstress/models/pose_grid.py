@@ -40,10 +40,13 @@ class GridField(PoseField):
         c = self.complex
         n, m = len(c.ligand.pos), len(c.site.pos)
         scores = self.scores.view(n, m, -1)[:, self.fixed].float()
-        stay, radii = self.site - self.low, c.site.radii[self.fixed].float()
-        core, centres, widths = self.core.float(), self.centres.float(), self.widths.float()
+        stay, core = self.site - self.low, self.core.float()
+        centres, widths = self.centres.float(), self.widths.float()
         values = torch.zeros(n, *self.points.tolist())
-        kinds = [(r, (c.ligand.radii == r).nonzero()[:, 0]) for r in c.ligand.radii.unique()]
+        # Atoms of the ligand that touch all of the site at the same distances share their bumps.
+        contact = self.contact.view(n, m)[:, self.fixed].float()
+        rows, kind = contact.unique(dim=0, return_inverse=True)
+        kinds = [(row, (kind == k).nonzero()[:, 0]) for k, row in enumerate(rows)]
         ranges = [range(0, int(p), BLOCK) for p in self.points]
         for a, b, d in torch.cartesian_prod(*(torch.tensor(r) for r in ranges)).tolist():
             part = values[:, a : a + BLOCK, b : b + BLOCK, d : d + BLOCK]
@@ -54,9 +57,9 @@ class GridField(PoseField):
             near = ((stay - middle).norm(dim=1) < far).nonzero()[:, 0]
             if not len(near):
                 continue
-            apart = torch.cdist(at, stay[near]).float() - radii[near]
-            for radius, atoms in kinds:
-                gap = apart - float(radius)
+            apart = torch.cdist(at, stay[near]).float()
+            for row, atoms in kinds:
+                gap = apart - row[near]
                 t = (gap[..., None] - centres) / widths
                 bumps = (1 - t * t).clamp_min_(0).pow_(3).flatten(1)
                 own = scores[atoms[:, None], near].flatten(1) @ bumps.T
