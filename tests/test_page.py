@@ -278,3 +278,5 @@ def test_a_phone_shows_all_without_scrolling_sideways(phone):
         phone.locator("#status", has_text=f"{formula} by").wait_for(timeout=30_000)
         results(phone)
         assert phone.evaluate("document.documentElement.scrollWidth") == 360
+        table = phone.locator("#extremes").locator("..")
+        assert table.evaluate("e => e.scrollWidth - e.clientWidth") == 0

@@ -127,5 +127,5 @@ export function directionName(n) {
       return `[${whole.map((x) => (x < 0 ? `−${-x}` : `${Math.abs(x)}`)).join("\u00a0")}]`;
     }
   }
-  return `[${n.map((x) => x.toFixed(3).replace("-", "−")).join("\u00a0")}]`;
+  return `[${n.map((x) => x.toFixed(3).replace(/^-(?=0\.000$)/, "").replace("-", "−")).join(" ")}]`;
 }
