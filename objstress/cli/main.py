@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import time
 import traceback
 import warnings
 from enum import Enum
@@ -301,6 +302,8 @@ def _fail(text: str, code: int) -> NoReturn:
     if comm is not None and not all_arrive(comm):
         # The others wait for this one, which will never come.
         print(text, file=sys.stderr, flush=True)
+        # mpiexec drops what it has not passed on when it is told to kill.
+        time.sleep(1.0)
         comm.Abort(code)
     say(text)
     sys.exit(code)
