@@ -42,8 +42,8 @@ def test_it_is_the_exact_energy_but_for_its_spacing(fields):
     # Half the largest curvature, 2 (CORE + log 2), times the square of half the spacing, for each
     # of three directions and of some ten contacts of each atom.
     assert error.max() < 10 * 3 * x.shape[1] * 1.7 * (SPACING / 2) ** 2
-    # It tells which poses are low.
-    assert torch.corrcoef(torch.stack([grid(x)[0], energy]))[0, 1] > 0.99
+    # Overlaps are convex: all poses are too high, by nearly the same.
+    assert error.max() - error.min() < 0.25 * energy.std()
     # What is not interpolated is the same.
     for one, two in zip(grid._strain(x), exact._strain(x), strict=True):
         assert torch.equal(one, two)

@@ -28,6 +28,7 @@ HYDROPHOBIC = Chem.MolFromSmarts("[$([#6;!$([#6]~[#7,#8,#9])]),Cl,Br,I]")
 MACROCYCLE = 9
 """Atoms of the smallest ring that is called one."""
 ENDINGS = (".sdf", ".mol", ".mol2", ".smi", ".txt")
+UNREADABLE = "not a record that RDKit can read"
 LARGEST = 300
 """Heavy atoms."""
 LARGEST_AUTOMORPHISMS = 1000
@@ -143,6 +144,10 @@ def ligands_in(given: str | Path) -> Iterator[tuple[str, Chem.Mol | str]]:
     kind = path.suffix.lower()
     if path.is_file() and kind not in ENDINGS:
         raise InputError(f"{path}: give a file that ends in {', '.join(ENDINGS)}")
+
+    def named(k: int, title: str) -> str:
+        return f"{path}:{k} {title}".rstrip()
+
     quiet = rdBase.BlockLogs()  # noqa: F841 (as long as it lives)
     if kind in ENDINGS and not path.is_file():
         raise InputError(f"{path}: no such file")
@@ -156,23 +161,19 @@ def ligands_in(given: str | Path) -> Iterator[tuple[str, Chem.Mol | str]]:
                 title = mol.GetProp("_Name") if mol is not None and mol.HasProp("_Name") else ""
             except UnicodeDecodeError:
                 title = ""
-            name = f"{path}:{k}" + (f" {title}" if title else "")
-            yield name, mol if mol is not None else "not a record that RDKit can read"
+            yield named(k, title), mol if mol is not None else UNREADABLE
     elif kind == ".mol2":
         blocks = path.read_text(errors="replace").split("@<TRIPOS>MOLECULE")[1:]
         for k, block in enumerate(blocks):
             mol = Chem.MolFromMol2Block("@<TRIPOS>MOLECULE" + block, removeHs=False)
             title = block.lstrip("\r\n").partition("\n")[0].strip()
-            yield (
-                f"{path}:{k}" + (f" {title}" if title else ""),
-                mol if mol is not None else "not a record that RDKit can read",
-            )
+            yield named(k, title), mol if mol is not None else UNREADABLE
     elif kind in (".smi", ".txt"):
         for k, line in enumerate(path.read_text(errors="replace").splitlines()):
             if line.strip():
                 smiles, *title = line.split(maxsplit=1)
                 mol = Chem.MolFromSmiles(smiles)
-                name = f"{path}:{k}" + (f" {title[0]}" if title else "")
+                name = named(k, "".join(title))
                 yield name, mol if mol is not None else f"{smiles[:60]}: not SMILES"
     else:
         mol = Chem.MolFromSmiles(str(given))
