@@ -75,7 +75,10 @@ def turned(complex_, matrix, shift):
         graph = getattr(complex_, name).clone()
         graph.pos = graph.pos @ matrix.T + shift
         parts[name] = graph
-    return replace(complex_, **parts, native=complex_.native @ matrix.T + shift)
+    # A mirror image turns the other way.
+    terms = complex_.torsion_terms * torch.tensor([1.0, torch.linalg.det(matrix).sign()])
+    native = complex_.native @ matrix.T + shift
+    return replace(complex_, **parts, torsion_terms=terms, native=native)
 
 
 @torch.no_grad()

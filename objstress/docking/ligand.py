@@ -11,6 +11,7 @@ import torch
 from rdkit import Chem, rdBase
 from rdkit.Chem import rdDistGeom, rdForceFieldHelpers
 
+from objstress.docking.torsion_scan import ORDER, torsion_series
 from objstress.errors import InputError
 from objstress.graphs.site_graph import FEATURES, RADII
 from objstress.graphs.torsion_tree import TorsionTree
@@ -295,20 +296,20 @@ def _tree(mol: Chem.Mol, heavy: np.ndarray, steps: np.ndarray) -> tuple[TorsionT
 
 
 def _torsions(mol: Chem.Mol, heavy: np.ndarray, tree: TorsionTree) -> tuple[np.ndarray, np.ndarray]:
-    known = rdForceFieldHelpers.MMFFGetMoleculeProperties(mol)
+    """One angle of each rotatable bond, and its series; see `torsion_series`."""
     found, terms = [], []
     place = {int(a): k for k, a in enumerate(heavy)}
     for a, b in heavy[tree.axes.numpy()].tolist():
-        for c in mol.GetAtomWithIdx(a).GetNeighbors():
-            for d in mol.GetAtomWithIdx(b).GetNeighbors():
-                four = (c.GetIdx(), a, b, d.GetIdx())
-                if len(set(four)) < 4 or c.GetIdx() not in place or d.GetIdx() not in place:
-                    continue
-                said = known and known.GetMMFFTorsionParams(mol, *four)
-                if said:
-                    found.append([place[k] for k in four])
-                    terms.append(said[1:4])
-    return np.array(found, dtype=int).reshape(-1, 4), np.array(terms, dtype=float).reshape(-1, 3)
+        c, d = (
+            min({n.GetIdx() for n in mol.GetAtomWithIdx(e).GetNeighbors()} & place.keys() - {a, b})
+            for e in (a, b)
+        )
+        series = torsion_series(mol, (c, a, b, d))
+        if series is not None:
+            found.append([place[k] for k in (c, a, b, d)])
+            terms.append(series)
+    shape = (-1, ORDER + 1, 2)
+    return np.array(found, dtype=int).reshape(-1, 4), np.array(terms, dtype=float).reshape(shape)
 
 
 def _automorphisms(mol: Chem.Mol, n: int) -> np.ndarray:

@@ -131,7 +131,7 @@ def _chain(name: str, about: Data) -> Complex:
     nothing = torch.zeros(0, 4, dtype=torch.int64)
     tree = TorsionTree(nothing[:, :2], torch.zeros(0, len(x), dtype=torch.bool), len(x))
     return Complex(
-        site_graph(x, features, NONE), about, tree, nothing[:, :2].T, nothing, nothing[:, :3],
+        site_graph(x, features, NONE), about, tree, nothing[:, :2].T, nothing, torch.zeros(0, 1, 2),
         torch.tensor(x), torch.arange(len(x))[None],
     )  # fmt: skip
 

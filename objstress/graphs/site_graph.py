@@ -34,9 +34,9 @@ class Complex:
         tree: the rotatable bonds of a pose.
         inner: (2, m) pairs of a pose's atoms whose distance torsions change, four bonds apart or
             more: they only repel.
-        torsions: (q, 4) atoms and
-        torsion_terms: (q, 3) kcal/mol, V1, V2, V3 of
-            V1/2 (1 + cos phi) + V2/2 (1 - cos 2 phi) + V3/2 (1 + cos 3 phi)  (MMFF94).
+        torsions: (q, 4) atoms, one angle phi of each rotatable bond, and
+        torsion_terms: (q, k, 2) kcal/mol, a_k and b_k of sum_k a_k cos k phi + b_k sin k phi,
+            k from 0 on: `torsion_series`.
         native: (n + f, 3) the known pose, else the ligand as it came.
         automorphisms: (s, n), orders of the ligand's atoms that make the same molecule.
         carried: (f,) atoms of the site that move, those of flexible side chains.

@@ -93,8 +93,7 @@ class PoseEnergy(nn.Module):
 
     No bump reaches atoms that overlap by 1.3 Angstrom or more: whatever the weights, they repel.
     Trott and Olson,
-    J. Comput. Chem. 31, 455 (2010), for distances from contact; Halgren, J. Comput. Chem. 17, 490
-    (1996), for torsions.
+    J. Comput. Chem. 31, 455 (2010), for distances from contact.
 
     Attributes:
         metadata: facts of the training.
@@ -262,33 +261,34 @@ class PoseField:
 
 
 def torsion_energy(x: Tensor, atoms: Tensor, terms: Tensor) -> tuple[Tensor, Tensor]:
-    r"""sum_q V1/2 (1 + cos phi) + V2/2 (1 - cos 2 phi) + V3/2 (1 + cos 3 phi), and its gradient.
+    r"""sum_qk a_qk cos k phi_q + b_qk sin k phi_q, and its gradient.
 
     Blondel and Karplus, J. Comput. Chem. 17, 1132 (1996), for d phi / dx without singularities.
 
     Args:
         x: (b, n, 3) Angstrom.
         atoms: (q, 4).
-        terms: (q, 3) kcal/mol.
+        terms: (q, k, 2) kcal/mol, a and b of k from 0 on.
     """
-    i, j, k, l = (x[:, atoms[:, m]] for m in range(4))
-    f, g, h = i - j, j - k, l - k
+    first, second, third, fourth = (x[:, atoms[:, m]] for m in range(4))
+    f, g, h = first - second, second - third, fourth - third
     a, b = torch.linalg.cross(f, g), torch.linalg.cross(h, g)
     size = g.norm(dim=-1)
     aa, bb = a.square().sum(-1).clamp_min(1e-8), b.square().sum(-1).clamp_min(1e-8)
     phi = torch.atan2((torch.linalg.cross(b, a) * g).sum(-1) / size, (a * b).sum(-1))
-    v1, v2, v3 = terms.unbind(-1)
-    energy = v1 * (1 + phi.cos()) + v2 * (1 - (2 * phi).cos()) + v3 * (1 + (3 * phi).cos())
-    slope = 0.5 * (-v1 * phi.sin() + 2 * v2 * (2 * phi).sin() - 3 * v3 * (3 * phi).sin())
+    k = torch.arange(terms.shape[1], dtype=x.dtype, device=x.device)
+    cos, sin = (k * phi[..., None]).cos(), (k * phi[..., None]).sin()
+    energy = (terms[..., 0] * cos + terms[..., 1] * sin).sum(-1)
+    slope = (k * (terms[..., 1] * cos - terms[..., 0] * sin)).sum(-1)
     fg, hg = (f * g).sum(-1), (h * g).sum(-1)
-    first = -(size / aa)[..., None] * a
-    last = (size / bb)[..., None] * b
+    begin = -(size / aa)[..., None] * a
+    end = (size / bb)[..., None] * b
     middle = (fg / (aa * size))[..., None] * a - (hg / (bb * size))[..., None] * b
     force = torch.zeros_like(x)
-    parts = (first, -first + middle, -last - middle, last)
+    parts = (begin, -begin + middle, -end - middle, end)
     for m, part in enumerate(parts):
         force = force.index_add(1, atoms[:, m], slope[..., None] * part)
-    return 0.5 * energy.sum(1), force
+    return energy.sum(1), force
 
 
 def load_pose_energy(path: str | Path) -> PoseEnergy:

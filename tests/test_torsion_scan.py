@@ -1,0 +1,79 @@
+"""What turning about a bond costs."""
+
+import numpy as np
+import pytest
+from rdkit import Chem
+from rdkit.Chem import rdDistGeom
+
+from objstress.docking.ligand import prepare_ligand
+from objstress.docking.torsion_scan import HIGHEST, torsion_series
+
+
+def series_of(smiles, pattern, seed=1):
+    """Of the first four atoms in a row that match."""
+    mol = Chem.AddHs(Chem.MolFromSmiles(smiles))
+    rdDistGeom.EmbedMolecule(mol, randomSeed=seed)
+    return torsion_series(mol, mol.GetSubstructMatch(Chem.MolFromSmarts(pattern)))
+
+
+def energy(series, degrees):
+    angle = np.radians(np.asarray(degrees, float))[..., None] * np.arange(len(series))
+    return np.cos(angle) @ series[:, 0] + np.sin(angle) @ series[:, 1]
+
+
+def test_butane_has_its_gauche_and_its_barriers():
+    series = series_of("CCCC", "CCCC")
+    anti, barrier, gauche, cis = energy(series, [180, 120, 65, 0])
+    assert anti == pytest.approx(0, abs=0.05)
+    # Smith and Jaffe, J. Phys. Chem. 100, 18718 (1996): 0.59, 3.31 and 5.51 kcal/mol.
+    assert gauche == pytest.approx(0.59, abs=0.3)
+    assert barrier == pytest.approx(3.31, abs=0.7)
+    assert cis == pytest.approx(5.51, abs=1.2)
+
+
+def test_crowded_rings_twist():
+    angles = np.arange(91)
+    bare = energy(series_of("c1ccccc1-c1ccccc1", "cc-!@cc"), angles)
+    crowded = energy(series_of("Cc1cccc(C)c1-c1c(C)cccc1C", "cc-!@cc"), angles)
+    # Of biphenyl 44 degrees; Almenningen et al., J. Mol. Struct. 128, 59 (1985).
+    assert bare.argmin() == pytest.approx(44, abs=12)
+    assert bare.max() < 4.0
+    assert crowded[90] < 0.5
+    assert crowded[0] == pytest.approx(HIGHEST, abs=1.0)
+
+
+def test_neither_the_conformer_nor_what_is_far_from_the_bond_matters():
+    one = series_of("C[C@H](F)C(=O)NCCc1ccccc1", "[CH3]CC=O")
+    assert np.array_equal(one, series_of("C[C@H](F)C(=O)NCCc1ccccc1", "[CH3]CC=O", seed=9))
+    assert np.array_equal(one, series_of("C[C@H](F)C(=O)NCCC1CCC(C)CC1", "[CH3]CC=O"))
+
+
+def test_the_mirror_image_turns_the_other_way():
+    left, right = (series_of(f"C[C{hand}H](F)C(=O)NC", "[CH3]CC=O") for hand in ("@", "@@"))
+    assert np.abs(left[:, 1]).max() > 0.1
+    assert np.array_equal(left * (1, -1), right)
+    # A molecule that is its own mirror image turns both ways alike ...
+    assert np.abs(series_of("CNC(=O)CCC", "O=CCC")[:, 1]).max() < 1e-9
+    # ... unless the angle is of one of two atoms alike.
+    assert np.abs(series_of("CC(C)C(=O)NC", "[CH3]CC=O")[:, 1]).max() > 0.1
+
+
+@pytest.mark.parametrize(
+    "smiles",
+    [
+        "C1CCCCCCCCCCC1CCO",  # a large ring, cut
+        "O=C1OCCCCCCCCCCC=CC=CC=C1CC(=O)NC",
+        "C1CC2CC1CC2CCN=[N+]=[N-]",  # a cage
+        "O=[N+]([O-])c1ccccc1CC[S+](C)[O-]",
+        "C[N+](C)(C)CCOC(=O)C",
+        "OP(=O)([O-])OCC1OC(n2cnc3c(N)ncnc32)C(O)C1O",
+        "[2H]C([2H])([2H])OCCN",
+    ],
+)
+def test_every_rotatable_bond_has_one(smiles):
+    ligand = prepare_ligand(Chem.MolFromSmiles(smiles))
+    assert len(ligand.torsions) == len(ligand.tree) > 0
+    for series in ligand.torsion_terms:
+        values = energy(series, np.arange(360))
+        assert values.min() == pytest.approx(0, abs=1e-9)
+        assert 0.3 < values.max() < 1.2 * HIGHEST
