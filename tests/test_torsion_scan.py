@@ -48,6 +48,35 @@ def test_neither_the_conformer_nor_what_is_far_from_the_bond_matters():
     assert np.array_equal(one, series_of("C[C@H](F)C(=O)NCCC1CCC(C)CC1", "[CH3]CC=O"))
 
 
+def test_the_angle_reads_the_same_from_its_other_end():
+    for smiles, pattern in (("CC(C)C(N)c1ccccc1", "cc[CH]N"), ("CC(C)Cc1ccccc1", "CCcc")):
+        mol = Chem.AddHs(Chem.MolFromSmiles(smiles))
+        rdDistGeom.EmbedMolecule(mol, randomSeed=1)
+        four = mol.GetSubstructMatch(Chem.MolFromSmarts(pattern))
+        assert np.array_equal(torsion_series(mol, four), torsion_series(mol, four[::-1]))
+
+
+@pytest.mark.parametrize("smiles", ["CC(C)Cc1ccccc1", "CC(=O)Nc1ccccc1", "CC(C)C(N)c1ccccc1"])
+def test_a_phenyl_looks_the_same_after_half_a_turn(smiles):
+    # Odd harmonics would tell its two sides apart.
+    series = series_of(smiles, "[!#1]-[C,N;!$(C=O)]-!@cc")
+    assert np.abs(series[1::2]).max() < 0.15
+
+
+def test_hydrogens_of_imines_have_no_say():
+    # Where the hydrogen of C=N-H is, no heavy atom shows.
+    one, *others = (series_of("CC(C)(F)C(=N)N", "FCCN", seed) for seed in range(1, 7))
+    for other in others:
+        assert np.allclose(np.abs(one), np.abs(other))
+
+
+def test_groups_are_not_cut_in_two():
+    nitro = series_of("CCNc1ccccc1[N+](=O)[O-]", "CNcc")
+    assert np.abs(nitro - series_of("CCNc1ccccc1N=O", "CNcc")).max() > 0.2
+    bulky, slim = (series_of(s, "CCcc") for s in ("CCc1ccccc1C(C)(C)C", "CCc1ccccc1C"))
+    assert np.abs(bulky - slim).max() > 0.5
+
+
 def test_the_mirror_image_turns_the_other_way():
     left, right = (series_of(f"C[C{hand}H](F)C(=O)NC", "[CH3]CC=O") for hand in ("@", "@@"))
     assert np.abs(left[:, 1]).max() > 0.1
@@ -77,3 +106,9 @@ def test_every_rotatable_bond_has_one(smiles):
         values = energy(series, np.arange(360))
         assert values.min() == pytest.approx(0, abs=1e-9)
         assert 0.3 < values.max() < 1.2 * HIGHEST
+
+
+def test_bonds_without_parameters_are_said():
+    ligand = prepare_ligand(Chem.MolFromSmiles("CCI(=O)=O"))
+    assert len(ligand.torsions) == 0 < len(ligand.tree)
+    assert "turn freely" in " ".join(ligand.notes)

@@ -237,6 +237,8 @@ def prepare_ligand(mol: Chem.Mol, name: str = "", seed: int = 0, placed: bool = 
     i, j = np.triu_indices(n, 1)
     far = (steps[i, j] > 3) & ~same[i, j]
     torsions, terms = _torsions(mol, heavy, tree)
+    if len(torsions) < len(tree):
+        notes.append(f"{len(tree) - len(torsions)} bonds turn freely: MMFF94 lacks parameters")
     return Ligand(
         name=name, mol=mol, heavy=heavy, positions=positions, features=_features(mol, heavy),
         edges=np.argwhere(joined), tree=tree, inner=np.stack([i[far], j[far]]),

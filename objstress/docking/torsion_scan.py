@@ -19,6 +19,10 @@ STIFF = 1000.0
 """kcal/mol/degree^2, what holds an angle while all else relaxes."""
 ROUNDS = 200
 """Of a minimisation, at most."""
+CONFORMERS = 8
+"""That a scan starts from."""
+BETTER = 0.1
+"""kcal/mol, for which the angles beside are tried again."""
 LARGEST_RING = 8
 """Atoms; larger ones are cut."""
 
@@ -27,9 +31,10 @@ def torsion_series(mol: Chem.Mol, four: tuple[int, int, int, int]) -> np.ndarray
     r"""E(phi) = sum_k a_k cos k phi + b_k sin k phi, the least over phi being 0
 
     fitted to min_x E_MMFF94(x | phi) of the part of the molecule about the bond: atoms within two
-    bonds of its own, rings and multiple bonds whole, hydrogens where it is cut. No electrostatics,
-    which the solvent screens. Bare torsion terms of a force field are not what turning costs: they
-    leave out the repulsion of neighbours, which twists crowded bonds out of their planes.
+    bonds of its own, rings, multiple bonds and chains' ends whole, hydrogens where it is cut. No
+    electrostatics, which the solvent screens. x is all that the stereoisomer can be, with puckers
+    of rings and inverted amines. Bare torsion terms of a force field are not what turning costs:
+    they leave out the repulsion of neighbours, which twists crowded bonds out of their planes.
     Halgren, J. Comput. Chem. 17, 490 (1996).
 
     Args:
@@ -40,11 +45,12 @@ def torsion_series(mol: Chem.Mol, four: tuple[int, int, int, int]) -> np.ndarray
         (ORDER + 1, 2) kcal/mol, a_k and b_k; None where MMFF94 lacks parameters or RDKit finds no
         conformer.
     """
-    part = _part(mol, four)
-    own = Chem.MolToSmiles(part)
-    for atom in part.GetAtoms():
+    # The angle read from its other end is the same.
+    parts = _part(mol, four), _part(mol, four[::-1])
+    own = min(Chem.MolToSmiles(part) for part in parts)
+    for atom in (a for part in parts for a in part.GetAtoms()):
         atom.InvertChirality()
-    mirrored = Chem.MolToSmiles(part)
+    mirrored = min(Chem.MolToSmiles(part) for part in parts)
     # One scan serves both hands: the mirror image turns by -phi.
     series = _scan(min(own, mirrored), own == mirrored)
     return series if series is None or own <= mirrored else series * (1, -1)
@@ -62,6 +68,10 @@ def _part(mol: Chem.Mol, four: tuple[int, int, int, int]) -> Chem.Mol:
         more = {a for a, times in Counter(edge).items() if times > 1}  # no hydrogen has two bonds
         more |= {b.GetOtherAtomIdx(a) for a in kept for b in mol.GetAtomWithIdx(a).GetBonds()
                  if b.GetBondTypeAsDouble() > 1}  # fmt: skip
+        # Oxygens of a nitro group or an acid, fluorines, methyls.
+        more |= {n for n in edge if mol.GetAtomWithIdx(n).GetDegree() == 1
+                 or all(m.GetAtomicNum() == 1 for m in mol.GetAtomWithIdx(n).GetNeighbors()
+                        if m.GetIdx() not in kept)}  # fmt: skip
         more = more.union(*(r for r in rings if r & kept))
     part = Chem.RWMol(mol)
     for atom in part.GetAtoms():
@@ -81,6 +91,10 @@ def _part(mol: Chem.Mol, four: tuple[int, int, int, int]) -> Chem.Mol:
     part.CommitBatchEdit()
     Chem.SanitizeMol(part)
     Chem.AssignStereochemistryFrom3D(part)
+    for bond in part.GetBonds():
+        if any(e.GetAtomicNum() == 7 and e.GetTotalNumHs(includeNeighbors=True) == e.GetDegree() - 1
+               for e in (bond.GetBeginAtom(), bond.GetEndAtom())):  # fmt: skip
+            bond.SetStereo(Chem.BondStereo.STEREONONE)  # of C=N-H, where its hydrogen happens to be
     return part
 
 
@@ -93,24 +107,34 @@ def _scan(smiles: str, achiral: bool) -> np.ndarray | None:
         next(a.GetIdx() for a in part.GetAtoms() if a.GetIsotope() == m) for m in (1, 2, 3, 4)
     )
     known = rdForceFieldHelpers.MMFFGetMoleculeProperties(part)
-    conformers = list(rdDistGeom.EmbedMultipleConfs(part, 2, randomSeed=1))
-    if known is None or len(conformers) < 2:
+    if known is None:
         return None
     known.SetMMFFEleTerm(False)
     angles = np.arange(ANGLES) * (360.0 / ANGLES)
     least = np.full(ANGLES, np.inf)
-    # From one conformer upwards and from another downwards: what is behind a wall one way is
-    # reached the other way.
-    for number, way in zip(conformers, (1, -1), strict=True):
+    # The other bonds and rings of the part have their own minima: each angle's best geometry is
+    # tried at the angles beside it until none gets better (Qiu et al., J. Chem. Phys. 152, 244116
+    # (2020)).
+    waiting = []
+    for number in rdDistGeom.EmbedMultipleConfs(part, CONFORMERS, randomSeed=1):
         x = part.GetConformer(number)
         rdForceFieldHelpers.MMFFGetMoleculeForceField(part, known, confId=number).Minimize(ROUNDS)
-        begin = round(rdMolTransforms.GetDihedralDeg(x, i, j, k, l) / 360 * ANGLES)
-        for n in (begin + way * np.arange(ANGLES)) % ANGLES:
-            rdMolTransforms.SetDihedralDeg(x, i, j, k, l, float(angles[n]))
-            field = rdForceFieldHelpers.MMFFGetMoleculeForceField(part, known, confId=number)
-            field.MMFFAddTorsionConstraint(i, j, k, l, False, angles[n], angles[n], STIFF)
-            field.Minimize(ROUNDS)
-            least[n] = min(least[n], field.CalcEnergy())
+        now = rdMolTransforms.GetDihedralDeg(x, i, j, k, l)
+        waiting.append((round(now / 360 * ANGLES) % ANGLES, x.GetPositions()))
+    if not waiting:
+        return None
+    x = part.GetConformer(0)
+    while waiting:
+        n, start = waiting.pop(0)
+        x.SetPositions(start)
+        rdMolTransforms.SetDihedralDeg(x, i, j, k, l, float(angles[n]))
+        field = rdForceFieldHelpers.MMFFGetMoleculeForceField(part, known, confId=x.GetId())
+        field.MMFFAddTorsionConstraint(i, j, k, l, False, angles[n], angles[n], STIFF)
+        field.Minimize(ROUNDS)
+        energy = field.CalcEnergy()
+        if energy < least[n] - BETTER:
+            least[n] = energy
+            waiting += [((n + way) % ANGLES, x.GetPositions()) for way in (1, -1)]
     if achiral:
         least = np.minimum(least, np.roll(least[::-1], 1))
     capped = np.minimum(least - least.min(), HIGHEST)
@@ -119,4 +143,5 @@ def _scan(smiles: str, achiral: bool) -> np.ndarray | None:
     fine = np.radians(np.arange(360))[:, None] * np.arange(ORDER + 1)
     values = np.cos(fine) @ series[:, 0] + np.sin(fine) @ series[:, 1]
     series[0, 0] -= values.min()
+    series.setflags(write=False)
     return series
