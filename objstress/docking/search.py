@@ -22,7 +22,7 @@ from objstress.errors import InputError, check_seed
 from objstress.files import write_whole
 from objstress.graphs.site_graph import Complex, site_graph
 from objstress.graphs.torsion_tree import TorsionTree, random_rotations
-from objstress.models.pose_energy import PoseEnergy, PoseField, load_pose_energy
+from objstress.models.pose_energy import PoseEnergy, PoseField, load_pose_energy, torsion_angles
 from objstress.models.pose_grid import GridField
 
 SHIPPED = Path(__file__).with_name("packed.pose")
@@ -31,6 +31,10 @@ STEPS = 60
 """Of descent after each jump."""
 RATES = (0.25, 0.1, 0.15)
 """First step along translation (Angstrom), rotation and torsions (radians)."""
+WARM = 1.0
+"""kcal/mol, kT of the torsions that are drawn."""
+TURNS = 72
+"""Angles that they are drawn from."""
 WALL = 2.0
 """kcal/mol/Angstrom^2, of atoms beyond the box."""
 
@@ -309,17 +313,38 @@ class Search:
         return self.descend(best, 2 * STEPS, 0.2)
 
     def random_poses(self, number: int) -> Tensor:
-        """Uniform in the box, in orientation and in torsions; side chains as they are."""
+        """Uniform in the box and in orientation, torsions as often as their strain lets them.
+
+        Side chains stay as they are.
+        """
         assert self.box is not None
         own, n = self.field.complex.native, self.tree.body
         turns = torch.zeros(number, 6 + len(self.tree), dtype=torch.float64)
-        turns[:, 6:] = 2 * math.pi * self._uniform(number, len(self.tree)) * self.ligands
+        turns[:, 6:] = self._turns(own.expand(number, -1, -1)) * self.ligands
         x = self.tree.moved(own.expand(number, -1, -1), turns)
         body = x[:, :n] - x[:, :n].mean(1, keepdim=True)
         centre, size = self.box
         inner = (size - 2 * own[:n].std(0, correction=0).mean()).clamp_min(1.0)
         body = body @ random_rotations(number, self.random).mT + centre
         return torch.cat([body + (self._uniform(number, 1, 3) - 0.5) * inner, x[:, n:]], dim=1)
+
+    def _turns(self, x: Tensor) -> Tensor:
+        """(b, t) radians to new torsions, drawn from exp(-strain / kT), uniform without a strain.
+
+        A ligand of many bonds has many minima, nearly all of them strained beyond use.
+        """
+        new = 2 * math.pi * self._uniform(len(x), len(self.tree))
+        c = self.field.complex
+        for atoms, terms in zip(c.torsions, c.torsion_terms, strict=True):
+            k = torch.arange(len(terms), dtype=torch.float64)
+            phi = 2 * math.pi / TURNS * torch.arange(TURNS, dtype=torch.float64)
+            strain = (k * phi[:, None]).cos() @ terms[:, 0] + (k * phi[:, None]).sin() @ terms[:, 1]
+            drawn = torch.multinomial(
+                (-strain / WARM).softmax(0), len(x), True, generator=self.random
+            )
+            (bond,) = (self.tree.axes == atoms[1:3]).all(1).nonzero()[:, 0].tolist()
+            new[:, bond] = phi[drawn] - torsion_angles(x, atoms[None])[:, 0]
+        return new
 
     def jumped(self, x: Tensor) -> Tensor:
         """One of three jumps each: a shift, a turn, or new values of some torsions."""
@@ -331,7 +356,7 @@ class Search:
         if len(self.tree):
             few = self._uniform(len(x), len(self.tree)) < max(0.3, 1.0 / len(self.tree))
             step[:, 6:] = torch.where(
-                (kind == 2)[:, None] & few, 2 * normal[:, 6:], 0.1 * normal[:, 6:]
+                (kind == 2)[:, None] & few, self._turns(x), 0.1 * normal[:, 6:]
             )
         return self.tree.moved(x, step)
 

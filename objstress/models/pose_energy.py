@@ -260,6 +260,14 @@ class PoseField:
         return inner * overlap.square(), (-2 * inner * overlap / length)[..., None] * apart
 
 
+def torsion_angles(x: Tensor, atoms: Tensor) -> Tensor:
+    """(b, q) radians, of x (b, n, 3) and atoms (q, 4): 0 where first and last are on one side."""
+    first, second, third, fourth = (x[:, atoms[:, m]] for m in range(4))
+    f, g, h = first - second, second - third, fourth - third
+    a, b = torch.linalg.cross(f, g), torch.linalg.cross(h, g)
+    return torch.atan2((torch.linalg.cross(b, a) * g).sum(-1) / g.norm(dim=-1), (a * b).sum(-1))
+
+
 def torsion_energy(x: Tensor, atoms: Tensor, terms: Tensor) -> tuple[Tensor, Tensor]:
     r"""sum_qk a_qk cos k phi_q + b_qk sin k phi_q, and its gradient.
 
@@ -275,7 +283,7 @@ def torsion_energy(x: Tensor, atoms: Tensor, terms: Tensor) -> tuple[Tensor, Ten
     a, b = torch.linalg.cross(f, g), torch.linalg.cross(h, g)
     size = g.norm(dim=-1)
     aa, bb = a.square().sum(-1).clamp_min(1e-8), b.square().sum(-1).clamp_min(1e-8)
-    phi = torch.atan2((torch.linalg.cross(b, a) * g).sum(-1) / size, (a * b).sum(-1))
+    phi = torsion_angles(x, atoms)
     k = torch.arange(terms.shape[1], dtype=x.dtype, device=x.device)
     cos, sin = (k * phi[..., None]).cos(), (k * phi[..., None]).sin()
     energy = (terms[..., 0] * cos + terms[..., 1] * sin).sum(-1)
