@@ -6,7 +6,7 @@ from rdkit import Chem
 from rdkit.Chem import rdDistGeom
 
 from objstress.docking.ligand import prepare_ligand
-from objstress.docking.torsion_scan import HIGHEST, torsion_series
+from objstress.docking.torsion_scan import HIGHEST, _part, torsion_series
 
 
 def series_of(smiles, pattern, seed=1):
@@ -70,7 +70,23 @@ def test_hydrogens_of_imines_have_no_say():
         assert np.allclose(np.abs(one), np.abs(other))
 
 
-def test_groups_are_not_cut_in_two():
+@pytest.mark.parametrize(
+    ("smiles", "pattern", "whole"),
+    [
+        ("CCOc1ccccc1[N+](=O)[O-]", "COcc", "[N+](=O)[O-]"),
+        ("CCNc1ccccc1S(=O)(=O)[O-]", "CNcc", "S(=O)(=O)[O-]"),
+        ("CCc1ccccc1C(C)(C)C", "CCcc", "C(C)(C)C"),
+        ("CCOc1ccccc1C(F)(F)F", "COcc", "C(F)(F)F"),
+    ],
+)
+def test_the_part_about_a_bond_has_whole_groups(smiles, pattern, whole):
+    mol = Chem.AddHs(Chem.MolFromSmiles(smiles))
+    rdDistGeom.EmbedMolecule(mol, randomSeed=1)
+    part = _part(mol, mol.GetSubstructMatch(Chem.MolFromSmarts(pattern)))
+    assert part.HasSubstructMatch(Chem.MolFromSmarts(whole))
+
+
+def test_groups_nearby_matter():
     nitro = series_of("CCNc1ccccc1[N+](=O)[O-]", "CNcc")
     assert np.abs(nitro - series_of("CCNc1ccccc1N=O", "CNcc")).max() > 0.2
     bulky, slim = (series_of(s, "CCcc") for s in ("CCc1ccccc1C(C)(C)C", "CCc1ccccc1C"))

@@ -122,15 +122,31 @@ def read_ligand(given: str | Path | Chem.Mol, placed: bool = False) -> Ligand:
     Raises:
         InputError: a file of several, and what `prepare_ligand` and `ligands_in` refuse.
     """
+    return prepare_ligand(*_one(given), placed=placed)
+
+
+def ligand_place(given: str | Path | Chem.Mol) -> np.ndarray:
+    """(n, 3) Angstrom of the heavy atoms of a ligand that comes with coordinates, as they come.
+
+    Raises:
+        InputError: see `read_ligand`.
+    """
+    quiet = rdBase.BlockLogs()  # noqa: F841 (as long as it lives)
+    mol, _, _ = _in_space(*_one(given), seed=0, placed=True)
+    return _heavy(mol)[1]
+
+
+def _one(given: str | Path | Chem.Mol) -> tuple[Chem.Mol, str]:
+    """The molecule and its name."""
     if isinstance(given, Chem.Mol):
-        return prepare_ligand(given, placed=placed)
+        return given, ""
     found = list(ligands_in(given))
     if len(found) != 1:
         raise InputError(f"{given}: {len(found)} molecules; give one, or a table (--table) for all")
     name, mol = found[0]
     if isinstance(mol, str):
         raise InputError(f"{name}: {mol}")
-    return prepare_ligand(mol, name, placed=placed)
+    return mol, name
 
 
 def ligands_in(given: str | Path) -> Iterator[tuple[str, Chem.Mol | str]]:
@@ -191,6 +207,32 @@ def prepare_ligand(mol: Chem.Mol, name: str = "", seed: int = 0, placed: bool = 
             conformer; with `placed`, none of its own.
     """
     quiet = rdBase.BlockLogs()  # noqa: F841 (as long as it lives)
+    mol, name, notes = _in_space(mol, name, seed, placed)
+    heavy, positions = _heavy(mol)
+    large = [len(r) for r in mol.GetRingInfo().AtomRings() if len(r) >= MACROCYCLE]
+    if large:
+        notes.append(f"ring of {max(large)} atoms kept rigid, as all rings are")
+    n = len(heavy)
+    steps = Chem.GetDistanceMatrix(mol)[np.ix_(heavy, heavy)]  # bonds
+    tree, pieces = _tree(mol, heavy, steps)
+    same = pieces[:, None] == pieces
+    distance = np.linalg.norm(positions[:, None] - positions, axis=-1)
+    joined = (steps == 1) | (same & (steps > 0) & (distance < 5.0))
+    i, j = np.triu_indices(n, 1)
+    far = (steps[i, j] > 3) & ~same[i, j]
+    torsions, terms = _torsions(mol, heavy, tree)
+    if len(torsions) < len(tree):
+        notes.append(f"{len(tree) - len(torsions)} bonds turn freely: MMFF94 lacks parameters")
+    return Ligand(
+        name=name, mol=mol, heavy=heavy, positions=positions, features=_features(mol, heavy),
+        edges=np.argwhere(joined), tree=tree, inner=np.stack([i[far], j[far]]),
+        torsions=torsions, torsion_terms=terms, automorphisms=_automorphisms(mol, n),
+        notes=tuple(notes),
+    )  # fmt: skip
+
+
+def _in_space(mol: Chem.Mol, name: str, seed: int, placed: bool) -> tuple[Chem.Mol, str, list[str]]:
+    """With hydrogens and a conformer; its name; what was done."""
     name = name or (mol.GetProp("_Name") if mol.HasProp("_Name") else "") or Chem.MolToSmiles(mol)
     notes = []
     fragments = Chem.GetMolFrags(mol)
@@ -221,30 +263,15 @@ def prepare_ligand(mol: Chem.Mol, name: str = "", seed: int = 0, placed: bool = 
         if rdForceFieldHelpers.MMFFHasAllMoleculeParams(mol):
             rdForceFieldHelpers.MMFFOptimizeMolecule(mol, maxIters=2000)
         notes.append("conformer made by ETKDG and MMFF94")
-    heavy = np.array([a.GetIdx() for a in mol.GetAtoms() if a.GetAtomicNum() > 1])
-    positions = mol.GetConformer().GetPositions()[heavy]
-    if not np.isfinite(positions).all():
+    if not np.isfinite(_heavy(mol)[1]).all():
         raise InputError(f"{name}: positions are not finite")
-    large = [len(r) for r in mol.GetRingInfo().AtomRings() if len(r) >= MACROCYCLE]
-    if large:
-        notes.append(f"ring of {max(large)} atoms kept rigid, as all rings are")
-    n = len(heavy)
-    steps = Chem.GetDistanceMatrix(mol)[np.ix_(heavy, heavy)]  # bonds
-    tree, pieces = _tree(mol, heavy, steps)
-    same = pieces[:, None] == pieces
-    distance = np.linalg.norm(positions[:, None] - positions, axis=-1)
-    joined = (steps == 1) | (same & (steps > 0) & (distance < 5.0))
-    i, j = np.triu_indices(n, 1)
-    far = (steps[i, j] > 3) & ~same[i, j]
-    torsions, terms = _torsions(mol, heavy, tree)
-    if len(torsions) < len(tree):
-        notes.append(f"{len(tree) - len(torsions)} bonds turn freely: MMFF94 lacks parameters")
-    return Ligand(
-        name=name, mol=mol, heavy=heavy, positions=positions, features=_features(mol, heavy),
-        edges=np.argwhere(joined), tree=tree, inner=np.stack([i[far], j[far]]),
-        torsions=torsions, torsion_terms=terms, automorphisms=_automorphisms(mol, n),
-        notes=tuple(notes),
-    )  # fmt: skip
+    return mol, name, notes
+
+
+def _heavy(mol: Chem.Mol) -> tuple[np.ndarray, np.ndarray]:
+    """Heavy atoms and their positions."""
+    heavy = np.array([a.GetIdx() for a in mol.GetAtoms() if a.GetAtomicNum() > 1])
+    return heavy, mol.GetConformer().GetPositions()[heavy]
 
 
 def _features(mol: Chem.Mol, heavy: np.ndarray) -> np.ndarray:

@@ -15,14 +15,20 @@ from rdkit import Chem
 from scipy.special import softmax
 from torch import Tensor
 
-from objstress.docking.ligand import Ligand, read_ligand
+from objstress.docking.ligand import Ligand, ligand_place, read_ligand
 from objstress.docking.protein import Box, Protein, pdb_line, read_protein
 from objstress.docking.side_chains import side_chains
 from objstress.errors import InputError, check_seed
 from objstress.files import write_whole
 from objstress.graphs.site_graph import Complex, site_graph
 from objstress.graphs.torsion_tree import TorsionTree, random_rotations
-from objstress.models.pose_energy import PoseEnergy, PoseField, load_pose_energy, torsion_angles
+from objstress.models.pose_energy import (
+    PoseEnergy,
+    PoseField,
+    load_pose_energy,
+    torsion_angles,
+    torsion_strain,
+)
 from objstress.models.pose_grid import GridField
 
 SHIPPED = Path(__file__).with_name("packed.pose")
@@ -226,7 +232,7 @@ def search_box(protein: Protein, box: Box | None, reference: str | Path | Chem.M
         return box
     if reference is None:
         return Box.around(protein.positions)
-    return Box.around(read_ligand(reference, placed=True).positions)
+    return Box.around(ligand_place(reference))
 
 
 def make_complex(ligand: Ligand, site: Protein, flexible: Sequence[str] = ()) -> Complex:
@@ -279,6 +285,12 @@ class Search:
         if box is not None:
             self.box = torch.tensor(box.centre), torch.tensor(box.size)
         self.evaluations = 0
+        # Which torsions a strain is known of, and how often each angle of theirs is drawn.
+        c = field.complex
+        self.bonds = (c.torsions[:, None, 1:3] == self.tree.axes).all(-1).nonzero()[:, 1]
+        self.angles = 2 * math.pi / TURNS * torch.arange(TURNS, dtype=torch.float64)
+        strain, _ = torsion_strain(self.angles[:, None], c.torsion_terms)
+        self.odds = (-strain.T / WARM).softmax(-1)
         # A turn by one radian moves atoms by about the radius of gyration.
         # Which torsions are the ligand's, and not a side chain's.
         self.ligands = self.tree.axes[:, 0] < self.tree.body
@@ -334,16 +346,9 @@ class Search:
         A ligand of many bonds has many minima, nearly all of them strained beyond use.
         """
         new = 2 * math.pi * self._uniform(len(x), len(self.tree))
-        c = self.field.complex
-        for atoms, terms in zip(c.torsions, c.torsion_terms, strict=True):
-            k = torch.arange(len(terms), dtype=torch.float64)
-            phi = 2 * math.pi / TURNS * torch.arange(TURNS, dtype=torch.float64)
-            strain = (k * phi[:, None]).cos() @ terms[:, 0] + (k * phi[:, None]).sin() @ terms[:, 1]
-            drawn = torch.multinomial(
-                (-strain / WARM).softmax(0), len(x), True, generator=self.random
-            )
-            (bond,) = (self.tree.axes == atoms[1:3]).all(1).nonzero()[:, 0].tolist()
-            new[:, bond] = phi[drawn] - torsion_angles(x, atoms[None])[:, 0]
+        if len(self.bonds):
+            drawn = torch.multinomial(self.odds, len(x), True, generator=self.random).T
+            new[:, self.bonds] = self.angles[drawn] - torsion_angles(x, self.field.complex.torsions)
         return new
 
     def jumped(self, x: Tensor) -> Tensor:
