@@ -17,12 +17,12 @@ import torch
 from ase.io import read
 
 from benchmarks import mace_runs
-from objstress.claims import Claim, claims_table
-from objstress.demo.silicon import environment
-from objstress.files import write_json
-from objstress.models.potential_files import load_potential
-from objstress.training.potential_fit import evaluate_potential, train_potential
-from objstress.training.settings import settings_from
+from objstress.io.files import write_json
+from objstress.models.potential import load_potential
+from objstress.reports import Claim, claims_table, environment
+from objstress.training.potential.evaluate import evaluate_potential
+from objstress.training.potential.fit import fit_potential
+from objstress.training.potential.settings import settings_from
 
 CHANNELS, CUTOFF, BATCH = 32, 5.0, 5
 KEYS = {"energy": "energy", "forces": "forces"}
@@ -56,7 +56,7 @@ def test_mace(python: str, data: Path, folder: Path) -> dict[str, Any]:
 
 def train_ours(data: Path, minutes: float, file: Path) -> None:
     """The potential after so many minutes."""
-    potential = train_potential(
+    potential = fit_potential(
         settings_from(
             {
                 "data": str(data / "train_300K.xyz"),

@@ -19,10 +19,11 @@ import numpy as np
 import torch
 from ase.io import read, write
 
-from objstress.demo.silicon import environment
-from objstress.files import write_json
-from objstress.training.potential_fit import evaluate_potential, train_potential
-from objstress.training.settings import settings_from
+from objstress.io.files import write_json
+from objstress.reports import environment
+from objstress.training.potential.evaluate import evaluate_potential
+from objstress.training.potential.fit import fit_potential
+from objstress.training.potential.settings import settings_from
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
@@ -50,7 +51,7 @@ def run(method: str, seed: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "train.extxyz"
         write(file, read(DATA / "water-train.extxyz", f":{FRAMES}"))
-        potential = train_potential(
+        potential = fit_potential(
             settings_from(
                 {
                     "data": str(file),

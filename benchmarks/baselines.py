@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from objstress.symmetry.tensors import mandel_strain
-from objstress.teachers.labels import Labels
-from objstress.training.losses import network_response, stress_loss
-from objstress.training.network_fit import TrainingSettings
+from objstress.labels.strain_labels import Labels
+from objstress.laws.strain_energy import mandel_strain
+from objstress.training.laws.losses import network_response, stress_loss
+from objstress.training.laws.network import TrainingSettings
 
 Model = Callable[[Tensor], Tensor]
 """F (n, 3, 3) to P (n, 3, 3), GPa."""

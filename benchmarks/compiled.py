@@ -30,23 +30,25 @@ import numpy as np
 import torch
 import ufl
 
-from objstress.claims import Claim, claims_table
-from objstress.demo.silicon import environment, random_law
+from objstress.elasticity.moduli import cubic_stiffness
 from objstress.errors import InputError
-from objstress.fem import Displacement, StaticProblem, meshes, problem
-from objstress.fem.material import Material
-from objstress.files import write_json
+from objstress.fem import Displacement, StaticProblem, meshes
+from objstress.fem.materials.quadrature import Material
+from objstress.fem.solve import static as problem
+from objstress.io.files import write_json
 from objstress.laws.analytic import SaintVenantKirchhoff
 from objstress.laws.base import MaterialLaw
-from objstress.laws.compiled import PolynomialLaw
-from objstress.laws.conformance import random_deformations
-from objstress.laws.elasticity import cubic_stiffness
-from objstress.laws.files import load_law
+from objstress.laws.check import random_deformations
+from objstress.laws.compile import compile_law
 from objstress.laws.learned import LearnedLaw
+from objstress.laws.loading import load_law
+from objstress.laws.polynomial import PolynomialLaw
 from objstress.models.constitutive import ConstitutiveNetwork
 from objstress.models.polynomial import InvariantPolynomial
+from objstress.reports import Claim, claims_table, environment
 from objstress.symmetry.point_group import PointGroup
-from objstress.symmetry.tensors import MANDEL, voigt_to_mandel
+from objstress.symmetry.voigt import MANDEL, voigt_to_mandel
+from objstress.workflows.silicon import random_law
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
@@ -254,7 +256,7 @@ def pairs(files: list[Path], tolerance: float) -> dict[str, tuple[PolynomialLaw,
             raise InputError(f"{path}: not a learned law")
         network = law.network or ConstitutiveNetwork(law.structure, law.point_group)
         slow = LearnedLaw(law.structure, law.point_group, law.polynomial, network)
-        compiled = law.compile(tolerance)
+        compiled = compile_law(law, tolerance)
         assert isinstance(compiled, PolynomialLaw)
         found[f"{path.stem} ({law.point_group.symbol})"] = (compiled, slow)
     return found

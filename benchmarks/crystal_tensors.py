@@ -22,15 +22,14 @@ import torch
 from pymatgen.core import Structure
 from sklearn.ensemble import GradientBoostingRegressor
 
-from objstress.claims import Claim, claims_table
-from objstress.demo.silicon import environment
-from objstress.files import write_json
+from objstress.elasticity.averages import averages
 from objstress.graphs.elements import element_descriptors
+from objstress.io.files import write_json
 from objstress.models.crystal_tensor import CrystalTensorSettings
-from objstress.properties.averages import averages
-from objstress.symmetry.tensors import tensor_to_voigt, voigt_to_tensor
-from objstress.training.tensor_data import read_tensors
-from objstress.training.tensor_fit import TensorTraining, fit_tensor_ensemble
+from objstress.reports import Claim, claims_table, environment
+from objstress.symmetry.voigt import tensor_to_voigt, voigt_to_tensor
+from objstress.training.tensors.data import read_tensors
+from objstress.training.tensors.fit import TensorTraining, fit_tensors
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
@@ -80,7 +79,7 @@ def fold(
 ) -> dict[str, Any]:
     """K and G of the test crystals by each predictor, and what the ensemble says of itself."""
     begun = time.perf_counter()
-    ensemble = fit_tensor_ensemble(
+    ensemble = fit_tensors(
         [structures[i] for i in train],
         [voigt_to_tensor(constants[i]) for i in train],
         SETTINGS,

@@ -16,24 +16,21 @@ import matplotlib
 import numpy as np
 import torch
 
-from objstress.claims import Claim, claims_table
-from objstress.demo.silicon import environment
+from objstress.calculators.registry import make_calculator
 from objstress.errors import InputError
-from objstress.files import write_json, write_whole
-from objstress.laws.compiled import PolynomialLaw
-from objstress.laws.conformance import random_deformations, trained_radius
-from objstress.laws.elasticity import (
-    elastic_differences,
-    third_order_differences,
-    third_order_stiffness,
-)
-from objstress.laws.fit import fit_law
+from objstress.io.files import write_json, write_whole
+from objstress.labels.differences import elastic_differences, third_order_differences
+from objstress.labels.reading import read_labels
+from objstress.laws.check import random_deformations, trained_radius
+from objstress.laws.compile import compile_law
 from objstress.laws.learned import LearnedLaw
+from objstress.laws.polynomial import PolynomialLaw
+from objstress.laws.strain_energy import third_order_stiffness
 from objstress.models.constitutive import ConstitutiveNetwork, NetworkSettings
 from objstress.models.polynomial import InvariantPolynomial
+from objstress.reports import Claim, claims_table, environment
 from objstress.symmetry.point_group import PointGroup
-from objstress.teachers.calculators import make_calculator
-from objstress.teachers.labels import read_labels
+from objstress.training.laws.fit import fit_law
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
@@ -99,7 +96,7 @@ def crystal(name: str) -> dict[str, Any]:
         row["forbidden_over_C11"] = float(np.abs(c[~allowed]).max(initial=0.0) / c[0, 0])
     compiled: PolynomialLaw | None
     try:
-        compiled = law.compile(tolerance=TOLERANCE)
+        compiled = compile_law(law, TOLERANCE)
     except InputError as error:
         row["compiled"] = {"refused": str(error)}
     else:
@@ -121,7 +118,7 @@ def third_order(name: str) -> dict[str, Any]:
     """The six third-order constants of a cubic crystal, law against teacher, GPa."""
     data, _, structure = files(name)
     third = data.with_name("copper-third.extxyz" if name == "copper" else "third-relaxed.extxyz")
-    from objstress.laws.files import load_law
+    from objstress.laws.loading import load_law
 
     law = load_law(LAWS / f"{name}.law")
     assert isinstance(law, LearnedLaw)
@@ -182,7 +179,7 @@ def cost_against_atoms() -> list[dict[str, Any]]:
 
 def teacher_in_the_loop() -> dict[str, float]:
     """Seconds of one LAMMPS call for copper's stress, against the compiled law's W, P and A."""
-    from objstress.laws.files import load_law
+    from objstress.laws.loading import load_law
 
     law = load_law(LAWS / "copper-compiled.law", outside="ignore")
     calc = make_calculator("lammps", {"potential": "Cu_mishin1.eam.alloy"})

@@ -21,12 +21,12 @@ from ase.io import read
 from ase.units import GPa
 
 from benchmarks import mace_runs, solid_properties
-from objstress.demo.silicon import environment
-from objstress.dynamics.calculator import PotentialCalculator
-from objstress.files import write_json
-from objstress.models.potential_files import load_potential
-from objstress.training.potential_fit import train_potential
-from objstress.training.settings import settings_from
+from objstress.calculators.potential import PotentialCalculator
+from objstress.io.files import write_json
+from objstress.models.potential import load_potential
+from objstress.reports import environment
+from objstress.training.potential.fit import fit_potential
+from objstress.training.potential.settings import settings_from
 
 CHANNELS, CUTOFF, BATCH = 32, 5.0, 4
 KEYS = {"energy": "energy", "forces": "forces", "stress": "stress"}
@@ -54,7 +54,7 @@ def train_both(python: str, symbol: str, data: Path, folder: Path, minutes: floa
             stress_weight=1000,
             swa_stress_weight=100,
         )
-        potential = train_potential(
+        potential = fit_potential(
             settings_from(
                 {
                     "data": str(train),

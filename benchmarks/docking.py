@@ -31,16 +31,18 @@ from posebusters import PoseBusters
 from rdkit import Chem
 from vina import Vina
 
-from objstress.claims import Claim, claims_table
-from objstress.demo.silicon import environment
+from objstress.docking.complex import make_complex
+from objstress.docking.energy import PoseEnergy, load_pose_energy
+from objstress.docking.grid import GridField
 from objstress.docking.ligand import Ligand, read_ligand
+from objstress.docking.poses import clusters, rmsd
 from objstress.docking.protein import Box, Protein, read_protein
-from objstress.docking.search import SHIPPED, Search, clusters, dock, make_complex, rmsd
+from objstress.docking.run import SHIPPED, dock
+from objstress.docking.search import Search
 from objstress.docking.synthetic import RESIDUES, make_complexes, physical_field
-from objstress.files import write_json, write_whole
-from objstress.models.pose_energy import PoseEnergy, load_pose_energy
-from objstress.models.pose_grid import GridField
-from objstress.row_files import collect_rows, remove_partial
+from objstress.io.files import write_json, write_whole
+from objstress.io.tables import collect_rows, remove_partial
+from objstress.reports import Claim, claims_table, environment
 
 REAL = Path(__file__).parents[2] / "shared" / "data" / "complexes"
 PAIRS = (

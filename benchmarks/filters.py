@@ -31,19 +31,19 @@ import torch
 from tqdm import tqdm
 
 from benchmarks.labels_needed import labels_needed
-from objstress.claims import Claim, claims_table
-from objstress.demo.silicon import environment
 from objstress.errors import InputError
-from objstress.files import write_json
-from objstress.laws.fit import fit_law
+from objstress.io.files import write_json
+from objstress.labels.labelling import label_strains
+from objstress.labels.reading import read_labels
+from objstress.labels.strain_labels import Labels
 from objstress.laws.learned import LearnedLaw
-from objstress.laws.metrics import relative_rmse
 from objstress.models.constitutive import NetworkSettings
+from objstress.reports import Claim, claims_table, environment
 from objstress.symmetry.point_group import O3, PointGroup
-from objstress.teachers.label import label_strains
-from objstress.teachers.labels import Labels, read_labels
-from objstress.training.network_fit import TrainingSettings
-from objstress.training.polynomial_fit import stress_floor
+from objstress.training.laws.fit import fit_law
+from objstress.training.laws.metrics import relative_rmse
+from objstress.training.laws.network import TrainingSettings
+from objstress.training.laws.polynomial import stress_floor
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt

@@ -23,15 +23,13 @@ from typing import Any
 import matplotlib
 import numpy as np
 
-from objstress.claims import Claim, claims_table
-from objstress.demo.silicon import environment
+from objstress.elasticity.bounds import isotropic_bounds, isotropic_moduli, rotated_stiffness
+from objstress.elasticity.moduli import cubic_stiffness
+from objstress.elasticity.orientations import orientation, random_orientations
 from objstress.fem import Grains, PeriodicCell, Voronoi, meshes, random_seeds, verification
-from objstress.files import write_json, write_whole
+from objstress.io.files import write_json, write_whole
 from objstress.laws.analytic import NeoHooke, SaintVenantKirchhoff
-from objstress.laws.elasticity import cubic_stiffness
-from objstress.laws.polycrystal import isotropic_bounds, isotropic_moduli, turned_stiffness
-from objstress.laws.rotated import orientation
-from objstress.laws.texture import random_orientations
+from objstress.reports import Claim, claims_table, environment
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
@@ -58,7 +56,7 @@ def cook() -> tuple[dict[str, Any], list[Claim]]:
 
 def convergence() -> tuple[dict[str, Any], list[Claim]]:
     """Orders of the error for a turned cubic crystal."""
-    c = turned_stiffness(COPPER, random_orientations(1))[0]
+    c = rotated_stiffness(COPPER, random_orientations(1))[0]
     rows, worst = [], 0.0
     for degree, sizes in ((1, (4, 8, 16)), (2, (3, 6, 12))):
         errors = [verification.manufactured_errors(c, n, degree) for n in sizes]

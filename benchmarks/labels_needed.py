@@ -35,17 +35,18 @@ from benchmarks.baselines import (
     StressOfF,
     fit_perceptron,
 )
-from objstress.claims import Claim, claims_table
-from objstress.demo.silicon import data_folder, environment
 from objstress.errors import InputError
-from objstress.files import write_json
-from objstress.laws.fit import fit_law
-from objstress.laws.metrics import relative_rmse
+from objstress.io.files import write_json
+from objstress.labels.reading import read_labels
+from objstress.labels.strain_labels import Labels
+from objstress.reports import Claim, claims_table, environment
 from objstress.symmetry.point_group import O3, PointGroup
-from objstress.teachers.labels import Labels, read_labels
-from objstress.training.network_fit import TrainingSettings
-from objstress.training.polynomial_fit import stress_floor
-from objstress.training.reference import stress_free_labels
+from objstress.training.laws.fit import fit_law
+from objstress.training.laws.metrics import relative_rmse
+from objstress.training.laws.network import TrainingSettings
+from objstress.training.laws.polynomial import stress_floor
+from objstress.training.laws.reference import stress_free_labels
+from objstress.workflows.silicon import data_folder
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt

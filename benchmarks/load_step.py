@@ -8,9 +8,9 @@ from pathlib import Path
 
 from mpi4py import MPI
 
+from objstress.elasticity.moduli import cubic_stiffness
 from objstress.fem import Displacement, StaticProblem, meshes
 from objstress.laws.analytic import SaintVenantKirchhoff
-from objstress.laws.elasticity import cubic_stiffness
 
 
 def main() -> None:

@@ -21,21 +21,20 @@ import torch
 from ase import Atoms
 from ase.md.velocitydistribution import Stationary, ZeroRotation
 
-from objstress.claims import Claim, claims_table
-from objstress.demo.silicon import environment
-from objstress.dynamics.md import run_md
-from objstress.dynamics.replicas import run_replicas
-from objstress.files import write_json
-from objstress.models.potential import Potential
-from objstress.models.potential_files import load_potential
+from objstress.io.files import write_json
+from objstress.md.replicas import run_replicas
+from objstress.md.run import run_md
+from objstress.models.potential import Potential, load_potential
+from objstress.reports import Claim, claims_table, environment
 from objstress.spectra.correlations import (
     Correlation,
     infrared_from_dipoles,
     raman_from_polarizabilities,
 )
 from objstress.spectra.harmonic import HarmonicSpectrum, harmonic_spectrum
-from objstress.training.potential_fit import evaluate_potential, train_potential
-from objstress.training.settings import settings_from
+from objstress.training.potential.evaluate import evaluate_potential
+from objstress.training.potential.fit import fit_potential
+from objstress.training.potential.settings import settings_from
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
@@ -52,7 +51,7 @@ def train(name: str, minutes: float, work: Path) -> Potential:
     file = work / f"{name}.potential"
     if file.is_file():
         return load_potential(file)
-    potential = train_potential(
+    potential = fit_potential(
         settings_from(
             {
                 "data": str(DATA / f"{name}-train.extxyz"),

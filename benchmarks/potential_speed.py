@@ -20,9 +20,8 @@ import numpy as np
 from ase.build import bulk
 from ase.io import write
 
-from objstress.claims import Claim, claims_table
-from objstress.demo.silicon import environment
-from objstress.files import write_json
+from objstress.io.files import write_json
+from objstress.reports import Claim, claims_table, environment
 
 WORKERS = Path(__file__).with_name("speed_workers.py")
 EDGES = (2, 4)

@@ -30,13 +30,12 @@ from pymatgen.core import Lattice, Structure
 from pymatgen.io.ase import AseAtomsAdaptor
 from tqdm import tqdm
 
-from objstress.claims import Claim, claims_table
-from objstress.demo.silicon import environment
-from objstress.files import write_json
+from objstress.calculators.registry import make_calculator
+from objstress.io.files import write_json
 from objstress.properties.crystal import crystal_properties
 from objstress.properties.screening import screen
+from objstress.reports import Claim, claims_table, environment
 from objstress.symmetry.crystal import SYMPREC
-from objstress.teachers.calculators import make_calculator
 
 DATA = Path(__file__).parents[1] / "data"
 STRAINS = (-0.002, -0.001, 0.001, 0.002)

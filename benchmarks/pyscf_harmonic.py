@@ -18,10 +18,10 @@ from ase.io import read
 from scipy import constants
 from tqdm import tqdm
 
-from objstress.demo.silicon import environment
+from objstress.calculators.pyscf import PySCF
 from objstress.errors import InputError
-from objstress.files import write_json
-from objstress.teachers.pyscf import PySCF
+from objstress.io.files import write_json
+from objstress.reports import environment
 
 RELAXED = Path(__file__).parents[1] / "data" / "molecules" / "relaxed.extxyz"
 RESULTS = Path(__file__).parent / "results" / "pyscf_harmonic.json"
@@ -53,7 +53,7 @@ def harmonic_reference(
     Args:
         atoms: at a stationary point; ASE's masses are taken.
         step: Angstrom.
-        settings: those of `objstress.teachers.pyscf.PySCF`.
+        settings: those of `objstress.calculators.pyscf.PySCF`.
 
     Returns:
         wavenumbers_per_cm (m,), imaginary ones negative; wavenumbers_by_differences_per_cm (m,)

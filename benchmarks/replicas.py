@@ -21,13 +21,12 @@ from ase.build import bulk, molecule
 from ase.md.verlet import VelocityVerlet
 from tqdm import tqdm
 
-from objstress.claims import Claim, claims_table
-from objstress.demo.silicon import environment
-from objstress.dynamics.calculator import PotentialCalculator
-from objstress.dynamics.integrators import noise, start_momenta
-from objstress.dynamics.replicas import run_replicas
-from objstress.files import write_json
+from objstress.calculators.potential import PotentialCalculator
+from objstress.io.files import write_json
+from objstress.md.integrators import noise, start_momenta
+from objstress.md.replicas import run_replicas
 from objstress.models.potential import Potential, PotentialSettings
+from objstress.reports import Claim, claims_table, environment
 
 RESULTS = Path(__file__).parent / "results"
 STRUCTURES: dict[str, tuple[Atoms, dict[str, Any]]] = {

@@ -19,12 +19,11 @@ import numpy as np
 import torch
 from pymatgen.core import Structure
 
-from objstress.claims import Claim, claims_table
-from objstress.demo.silicon import environment
-from objstress.files import write_json
+from objstress.io.files import write_json
 from objstress.models.crystal_tensor import UNITS, CrystalTensorSettings
-from objstress.training.tensor_data import read_tensors
-from objstress.training.tensor_fit import TensorTraining, fit_tensor_ensemble
+from objstress.reports import Claim, claims_table, environment
+from objstress.training.tensors.data import read_tensors
+from objstress.training.tensors.fit import TensorTraining, fit_tensors
 
 DATA = Path(__file__).parents[1] / "data" / "tensors" / "response.json"
 KEYS = {
@@ -57,7 +56,7 @@ def measure(kind: str) -> dict[str, Any]:
     begun, rows = time.perf_counter(), []
     for test in np.array_split(order, FOLDS):
         train = np.setdiff1d(order, test)
-        ensemble = fit_tensor_ensemble(
+        ensemble = fit_tensors(
             [structures[k] for k in train],
             [tensors[k] for k in train],
             CrystalTensorSettings(kind=kind, edge_lmax=3, later_lmax=3),

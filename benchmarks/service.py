@@ -29,9 +29,8 @@ from typing import Any
 
 import httpx
 
-from objstress.claims import Claim, claims_table
-from objstress.demo.silicon import environment
-from objstress.files import write_json
+from objstress.io.files import write_json
+from objstress.reports import Claim, claims_table, environment
 
 CLIENTS, SECONDS, SETTLED = 200, 60.0, 15.0
 FUZZED, ASKED_EACH = 10_000, 20

@@ -16,7 +16,7 @@ CHANNELS, LMAX, CUTOFF, LAYERS, BESSEL = 64, 3, 5.0, 2, 8
 
 
 def objstress(atoms, neighbours, correlation=3):
-    from objstress.graphs.atom_graph import atom_graph
+    from objstress.graphs.atoms import atom_graph
     from objstress.models.potential import Potential, PotentialSettings
 
     elements = tuple(sorted(set(atoms.numbers.tolist())))

@@ -17,44 +17,44 @@ _NAMES = {
     "PointGroup": "objstress.symmetry.point_group",
     "O3": "objstress.symmetry.point_group",
     "SO3": "objstress.symmetry.point_group",
-    "label_strains": "objstress.teachers.label",
-    "label_adaptively": "objstress.laws.adaptive",
-    "fit_law": "objstress.laws.fit",
-    "fit_ensemble": "objstress.laws.ensemble",
-    "load_law": "objstress.laws.files",
+    "label_strains": "objstress.labels.labelling",
+    "label_adaptively": "objstress.training.laws.adaptive",
+    "fit_law": "objstress.training.laws.fit",
+    "fit_law_ensemble": "objstress.training.laws.ensemble",
+    "load_law": "objstress.laws.loading",
     "SaintVenantKirchhoff": "objstress.laws.analytic",
     "NeoHooke": "objstress.laws.analytic",
-    "orientation": "objstress.laws.rotated",
+    "orientation": "objstress.elasticity.orientations",
     "Potential": "objstress.models.potential",
     "PotentialSettings": "objstress.models.potential",
-    "load_potential": "objstress.models.potential_files",
-    "train_potential": "objstress.training.potential_fit",
-    "evaluate_potential": "objstress.training.potential_fit",
-    "PotentialCalculator": "objstress.dynamics.calculator",
-    "run_md": "objstress.dynamics.md",
-    "run_replicas": "objstress.dynamics.replicas",
+    "load_potential": "objstress.models.potential",
+    "fit_potential": "objstress.training.potential.fit",
+    "evaluate_potential": "objstress.training.potential.evaluate",
+    "PotentialCalculator": "objstress.calculators.potential",
+    "run_md": "objstress.md.run",
+    "run_replicas": "objstress.md.replicas",
     "harmonic_spectrum": "objstress.spectra.harmonic",
 }
 __all__ = ["__version__", "fem", *_NAMES]
 
 if TYPE_CHECKING:
     from objstress import fem
-    from objstress.dynamics.calculator import PotentialCalculator
-    from objstress.dynamics.md import run_md
-    from objstress.dynamics.replicas import run_replicas
+    from objstress.calculators.potential import PotentialCalculator
+    from objstress.elasticity.orientations import orientation
     from objstress.errors import InputError, OutsideDomainWarning
-    from objstress.laws.adaptive import label_adaptively
+    from objstress.labels.labelling import label_strains
     from objstress.laws.analytic import NeoHooke, SaintVenantKirchhoff
-    from objstress.laws.ensemble import fit_ensemble
-    from objstress.laws.files import load_law
-    from objstress.laws.fit import fit_law
-    from objstress.laws.rotated import orientation
-    from objstress.models.potential import Potential, PotentialSettings
-    from objstress.models.potential_files import load_potential
+    from objstress.laws.loading import load_law
+    from objstress.md.replicas import run_replicas
+    from objstress.md.run import run_md
+    from objstress.models.potential import Potential, PotentialSettings, load_potential
     from objstress.spectra.harmonic import harmonic_spectrum
     from objstress.symmetry.point_group import O3, SO3, PointGroup
-    from objstress.teachers.label import label_strains
-    from objstress.training.potential_fit import evaluate_potential, train_potential
+    from objstress.training.laws.adaptive import label_adaptively
+    from objstress.training.laws.ensemble import fit_law_ensemble
+    from objstress.training.laws.fit import fit_law
+    from objstress.training.potential.evaluate import evaluate_potential
+    from objstress.training.potential.fit import fit_potential
 
 
 def __getattr__(name: str) -> Any:

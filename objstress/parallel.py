@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import islice
-from typing import Any
+from typing import Any, cast
 
 from objstress.errors import InputError
 
@@ -81,3 +82,49 @@ def spread(task: Callable[..., Any], workers: int, scheduler: str | None) -> Ite
     finally:
         if cluster is not None:
             cluster.close()
+
+
+def on_first_rank[T](comm: Any, do: Callable[[], T]) -> T:
+    """What `do` returns on rank 0, given to all ranks of an MPI communicator.
+
+    Raises:
+        InputError: on all ranks, where `do` raised one or an OSError: the others would wait for
+            ever for a rank that failed alone.
+    """
+    result, refusal, cause = None, "", None
+    if comm.rank == 0:
+        try:
+            result = do()
+        except (InputError, OSError) as error:
+            refusal, cause = str(error) or type(error).__name__, error
+    result, refusal = comm.bcast((result, refusal))
+    if refusal:
+        raise InputError(refusal) from cause
+    return result
+
+
+def on_every_rank[T](comm: Any, do: Callable[[], T]) -> T:
+    """What `do` returns, each rank its own.
+
+    Raises:
+        InputError: on all ranks, where `do` raised one on any of them, with the first text.
+    """
+    result, refusal = None, ""
+    try:
+        result = do()
+    except InputError as error:
+        refusal = str(error) or type(error).__name__
+    refusals = [each for each in comm.allgather(refusal) if each]
+    if refusals:
+        raise InputError(refusals[0])
+    return cast(T, result)
+
+
+def all_arrive(comm: Any, seconds: float = 5.0) -> bool:
+    """Whether all ranks call this within the time; one that fails alone must not wait for more."""
+    request, begun = comm.Ibarrier(), time.monotonic()
+    while not request.Test():
+        if time.monotonic() - begun > seconds:
+            return False
+        time.sleep(0.01)
+    return True

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from objstress.errors import InputError
-from objstress.laws import conformance as measure
+from objstress.laws import check as measure
 from objstress.models.conformance import extra_operations
 from objstress.symmetry.irreps import representation
 from objstress.symmetry.point_group import PointGroup
@@ -57,7 +57,7 @@ class LawConformance:
         rng = np.random.default_rng(5)
         f = measure.random_deformations(6, measure.trained_radius(law), rng)
         c = f.transpose(0, 2, 1) @ f
-        from objstress.teachers.strains import right_stretch
+        from objstress.elasticity.strain import right_stretch
 
         loops = right_stretch(0.5 * (c - np.eye(3))).reshape(2, 3, 3, 3)
         assert measure.loop_work(law, loops) <= 1e-9

@@ -55,7 +55,7 @@ def quick_law(silicon, silicon_group):
     """A law with both parts and known constants; its network's weights are random."""
     import torch
 
-    from objstress.laws.elasticity import cubic_stiffness
+    from objstress.elasticity.moduli import cubic_stiffness
     from objstress.laws.learned import LearnedLaw
     from objstress.models.constitutive import ConstitutiveNetwork, NetworkSettings
     from objstress.models.polynomial import InvariantPolynomial

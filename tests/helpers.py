@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from objstress.symmetry.tensors import voigt_to_mandel
+from objstress.symmetry.voigt import voigt_to_mandel
 
 
 def polynomial_of_stiffness(polynomial, stiffness):

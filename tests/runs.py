@@ -14,10 +14,10 @@ import torch
 from mpi4py import MPI
 
 import objstress.fem as fe
+from objstress.elasticity.moduli import cubic_stiffness
+from objstress.elasticity.orientations import random_orientations
 from objstress.fem import meshes
 from objstress.laws.analytic import NeoHooke, SaintVenantKirchhoff
-from objstress.laws.elasticity import cubic_stiffness
-from objstress.laws.texture import random_orientations
 
 COPPER = SaintVenantKirchhoff(cubic_stiffness(168.4, 121.4, 75.4), "m-3m")
 SLIDING = [fe.symmetry_plane(f"{axis}=min") for axis in "xyz"]

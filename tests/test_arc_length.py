@@ -8,12 +8,12 @@ pytest.importorskip("objstress.fem")
 from dolfinx import mesh as dmesh
 from mpi4py import MPI
 
+from objstress.elasticity.moduli import cubic_stiffness
 from objstress.errors import ConvergenceError, InputError
 from objstress.fem import Displacement, Pressure, StaticProblem, Traction, meshes
-from objstress.fem.arc_length import follow_path
-from objstress.fem.dynamics import DynamicProblem
+from objstress.fem.solve.arc_length import follow_path
+from objstress.fem.solve.dynamic import DynamicProblem
 from objstress.laws.analytic import NeoHooke, SaintVenantKirchhoff
-from objstress.laws.elasticity import cubic_stiffness
 
 MU, LAMBDA = 80.0, 60.0
 RISE, THICKNESS = 0.12, 0.04

@@ -13,12 +13,13 @@ pytest.importorskip("objstress.fem")
 
 import objstress.fem as fe
 from objstress import InputError, NeoHooke, SaintVenantKirchhoff
+from objstress.elasticity.moduli import cubic_stiffness
+from objstress.elasticity.orientations import from_bunge, textured_orientations
 from objstress.errors import ConvergenceError
 from objstress.fem import meshes
-from objstress.fem.case import read_case, simulate
-from objstress.fem.output import ResultFile
-from objstress.laws.elasticity import cubic_stiffness
-from objstress.laws.texture import from_bunge, textured_orientations
+from objstress.fem.case.run import simulate
+from objstress.fem.case.schema import read_case
+from objstress.fem.results.vtx import ResultFile
 from tests.helpers import read_vtx
 
 ROOT = Path(__file__).parents[1]
@@ -229,13 +230,13 @@ def test_states_of_another_case_are_refused_until_it_begins_anew(folder):
     before = (folder / "out" / "history.json").read_bytes()
     changed = GRAINS.replace("0.05", "0.03").replace("seed: 3", "seed: 4")
     write(folder, changed)
-    with pytest.raises(InputError, match=r"another case \(grains, displacements\).*--fresh"):
+    with pytest.raises(InputError, match=r"other settings: .*grains.*displacements.*--fresh"):
         simulate(path, folder / "out", progress=False)
     assert (folder / "out" / "history.json").read_bytes() == before
     assert read_vtx(folder / "out" / "result.bp")["times"][-1] == 1
     NeoHooke(25.0, 30.0).save(folder / "soft.law")
     write(folder, GRAINS)
-    with pytest.raises(InputError, match=r"another case \(content of soft.law\)"):
+    with pytest.raises(InputError, match=r"other settings: content of soft.law"):
         simulate(path, folder / "out", progress=False)
     write(folder, changed)
     result = simulate(path, folder / "out", progress=False, fresh=True)

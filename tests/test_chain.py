@@ -8,14 +8,14 @@ from ase.calculators.lj import LennardJones
 from ase.io import write
 
 from objstress.errors import InputError
-from objstress.laws.elasticity import elastic_differences, elastic_strains
-from objstress.laws.fit import fit_law
+from objstress.labels.differences import elastic_differences, elastic_strains
+from objstress.labels.labelling import label_strains
+from objstress.labels.reading import read_labels
+from objstress.labels.relaxation import relaxed_crystal
 from objstress.symmetry.point_group import PointGroup
-from objstress.teachers.label import label_strains
-from objstress.teachers.labels import read_labels
-from objstress.teachers.relaxation import relaxed_crystal
-from objstress.training.potential_fit import train_potential
-from objstress.training.settings import settings_from
+from objstress.training.laws.fit import fit_law
+from objstress.training.potential.fit import fit_potential
+from objstress.training.potential.settings import settings_from
 from tests.conftest import DATA, SHARED
 
 
@@ -60,7 +60,7 @@ def copper_frames():
 
 def test_a_trained_potential_teaches_a_law(tmp_path):
     write(tmp_path / "train.extxyz", copper_frames())
-    potential = train_potential(
+    potential = fit_potential(
         settings_from(
             {
                 "data": str(tmp_path / "train.extxyz"),
@@ -96,7 +96,7 @@ class TestChain:
 
     def test_from_labelled_structures_to_a_pulled_plate_and_it_goes_on(self, inputs):
         pytest.importorskip("objstress.fem")
-        from objstress.demo.chain import run_chain
+        from objstress.workflows.chain import run_chain
 
         data, structure, out = inputs
         common = dict(minutes=0.15, samples=40, max_strain=0.03, say=lambda text: None)
@@ -111,21 +111,21 @@ class TestChain:
         again = run_chain(data, structure, out, **common)
         assert (out / "model.potential").stat().st_mtime_ns == trained
         assert np.allclose(again["stiffness_GPa"], report["stiffness_GPa"], rtol=1e-9)
-        with pytest.raises(InputError, match="another samples"):
+        with pytest.raises(InputError, match="begun with other settings: samples"):
             run_chain(data, structure, out, **(common | {"samples": 41}))
 
     @pytest.mark.skipif(not SILICON.exists(), reason="the DFT set is not there")
     def test_from_a_dft_set_of_silicon(self, tmp_path, monkeypatch):
         pytest.importorskip("objstress.fem")
-        from objstress.demo import chain
+        from objstress.workflows import chain
 
-        train, given = chain.train_potential, {"max_minutes": None, "epochs": 5}
+        train, given = chain.fit_potential, {"max_minutes": None, "epochs": 5}
 
         def counted(settings, **keywords):  # a number of epochs, however busy the machine is
             training = settings.training.model_copy(update=given)
             return train(settings.model_copy(update={"training": training}), **keywords)
 
-        monkeypatch.setattr(chain, "train_potential", counted)
+        monkeypatch.setattr(chain, "fit_potential", counted)
         report = chain.run_chain(
             SILICON / "Si-train.extxyz",
             DATA / "silicon.cif",
@@ -144,7 +144,7 @@ class TestChain:
         assert report["stiffness_GPa"][0][0] == pytest.approx(156, rel=0.3)
 
     def test_bad_input_is_refused_before_the_training(self, inputs):
-        from objstress.demo.chain import run_chain
+        from objstress.workflows.chain import run_chain
 
         data, structure, out = inputs
         silicon = structure.with_name("silicon.cif")

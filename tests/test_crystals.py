@@ -4,15 +4,13 @@ import numpy as np
 import pytest
 
 from objstress import InputError, PointGroup, fit_law, load_law
-from objstress.laws.elasticity import (
-    elastic_differences,
-    third_order_differences,
-    third_order_stiffness,
-)
+from objstress.elasticity.strain import right_stretch
+from objstress.labels.differences import elastic_differences, third_order_differences
+from objstress.labels.reading import read_labels
+from objstress.labels.strains import fundamental, sample_strains
+from objstress.laws.strain_energy import third_order_stiffness
 from objstress.models.displacements import site_operations
-from objstress.symmetry.tensors import from_mandel, to_mandel
-from objstress.teachers.labels import read_labels
-from objstress.teachers.strains import fundamental, right_stretch, sample_strains
+from objstress.symmetry.voigt import from_mandel, to_mandel
 from tests.conftest import DATA
 
 CRYSTALS = DATA.parent / "crystals"
@@ -124,7 +122,7 @@ def test_equivalent_atoms_have_equivalent_energies():
 
     from objstress.models.constitutive import ConstitutiveNetwork, NetworkSettings
     from objstress.symmetry.crystal import primitive_cell, read_structure
-    from objstress.symmetry.tensors import mandel_rotations
+    from objstress.symmetry.voigt import mandel_rotations
 
     structure = primitive_cell(read_structure(CRYSTALS / "quartz.cif"))
     group = PointGroup.from_structure(structure)
@@ -152,7 +150,7 @@ def test_strains_are_drawn_from_one_image_alone():
     x = to_mandel(e)
     assert fundamental(x, group).all()
     # Every strain has an image there, and a generic one has no more than one.
-    from objstress.symmetry.tensors import mandel_rotations
+    from objstress.symmetry.voigt import mandel_rotations
 
     rotations = np.unique(np.round(mandel_rotations(group.operations), 12), axis=0)
     assert len(rotations) == 24

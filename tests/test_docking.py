@@ -8,16 +8,10 @@ import numpy as np
 import pytest
 import torch
 
+from objstress.docking.energy import CORE, LARGEST, PoseEnergy, PoseEnergySettings, load_pose_energy
+from objstress.docking.torsion_tree import random_rotations
+from objstress.docking.torsions import torsion_angles
 from objstress.errors import InputError
-from objstress.graphs.torsion_tree import random_rotations
-from objstress.models.pose_energy import (
-    CORE,
-    LARGEST,
-    PoseEnergy,
-    PoseEnergySettings,
-    load_pose_energy,
-    torsion_angles,
-)
 from tests.conftest import SHARED
 
 rdkit = pytest.importorskip("rdkit")
@@ -25,11 +19,13 @@ pytest.importorskip("gemmi")
 from rdkit import Chem  # noqa: E402
 from rdkit.Chem import rdMolTransforms  # noqa: E402
 
-from objstress.docking.complexes import complexes_in  # noqa: E402
-from objstress.docking.fit import PoseFit, PoseTraining, fit_pose_energy  # noqa: E402
+from objstress.docking.complex import make_complex  # noqa: E402
+from objstress.docking.folders import complexes_in  # noqa: E402
 from objstress.docking.ligand import ligands_in, prepare_ligand, read_ligand  # noqa: E402
+from objstress.docking.poses import clusters, rmsd  # noqa: E402
 from objstress.docking.protein import Box, pdb_line, read_protein  # noqa: E402
-from objstress.docking.search import Search, clusters, dock, make_complex, rmsd  # noqa: E402
+from objstress.docking.run import dock  # noqa: E402
+from objstress.docking.search import Search  # noqa: E402
 from objstress.docking.synthetic import (  # noqa: E402
     make_complexes,
     packed_pocket,
@@ -37,6 +33,7 @@ from objstress.docking.synthetic import (  # noqa: E402
     random_ligand,
     write_complex,
 )
+from objstress.docking.training import PoseFit, PoseTraining, fit_pose_energy  # noqa: E402
 
 SMALL = PoseEnergySettings(channels=4, scores=4, bessel=4, readout=4)
 COMPLEXES = SHARED / "complexes"

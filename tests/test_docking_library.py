@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 import torch
 
+from objstress.docking.energy import PoseEnergy, PoseEnergySettings
 from objstress.errors import InputError
-from objstress.models.pose_energy import PoseEnergy, PoseEnergySettings
 
 rdkit = pytest.importorskip("rdkit")
 pytest.importorskip("gemmi")

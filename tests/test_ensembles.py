@@ -5,12 +5,15 @@ import pytest
 import torch
 
 from objstress import InputError, load_law
-from objstress.laws.adaptive import label_adaptively
-from objstress.laws.ensemble import EnsembleLaw, fit_ensemble
-from objstress.laws.metrics import stress_errors
-from objstress.laws.rotated import orientation
-from objstress.teachers.labels import read_labels
-from objstress.teachers.strains import right_stretch, sample_strains
+from objstress.elasticity.orientations import orientation
+from objstress.elasticity.strain import right_stretch
+from objstress.labels.reading import read_labels
+from objstress.labels.strains import sample_strains
+from objstress.laws.ensemble import EnsembleLaw
+from objstress.laws.rotated import RotatedLaw
+from objstress.training.laws.adaptive import label_adaptively
+from objstress.training.laws.ensemble import fit_law_ensemble
+from objstress.training.laws.metrics import stress_errors
 from tests.conformance import LawConformance
 from tests.helpers import read_vtx
 from tests.test_crystals import CRYSTALS, labels_of
@@ -23,7 +26,7 @@ def magnesium():
 
 @pytest.fixture(scope="module")
 def ensemble(magnesium):
-    return fit_ensemble(
+    return fit_law_ensemble(
         magnesium.subset(np.arange(80)), held_out=0.0, use_network=False, progress=False
     )
 
@@ -52,7 +55,7 @@ def test_the_error_bar_foretells_the_error(ensemble, magnesium):
 
 
 def test_more_labels_make_smaller_bars(ensemble, magnesium):
-    more = fit_ensemble(magnesium.subset(np.arange(240)), use_network=False, progress=False)
+    more = fit_law_ensemble(magnesium.subset(np.arange(240)), use_network=False, progress=False)
     f = right_stretch(sample_strains(100, 0.05, seed=9))
     assert more.stress_error(f).mean() < 0.7 * ensemble.stress_error(f).mean()
     assert more.metadata["held_out"]["both"]["relative_rmse"] < 0.015
@@ -66,7 +69,7 @@ def test_error_bars_survive_the_file_and_a_turn(ensemble, tmp_path):
     f = torch.tensor(right_stretch(sample_strains(10, 0.05)))
     torch.testing.assert_close(again.stress_error(f), ensemble.stress_error(f), rtol=1e-8, atol=0)
     q = orientation((1, 1, 0))
-    turned = ensemble.rotated(q)
+    turned = RotatedLaw(ensemble, q)
     torch.testing.assert_close(turned.stress_error(f), ensemble.stress_error(f @ q))
 
 
@@ -98,7 +101,7 @@ def test_every_label_of_an_ensemble_is_inside_its_domain(ensemble, magnesium):
 
 def test_ensembles_need_members(magnesium):
     with pytest.raises(InputError, match="at least two laws"):
-        fit_ensemble(magnesium, members=1)
+        fit_law_ensemble(magnesium, members=1)
 
 
 def test_adaptive_labels_stop_at_their_target_and_resume(tmp_path):
@@ -115,7 +118,7 @@ def test_adaptive_labels_stop_at_their_target_and_resume(tmp_path):
     calls = []
 
     def interrupted():
-        from objstress.teachers.calculators import make_calculator
+        from objstress.calculators.registry import make_calculator
 
         calc = make_calculator("stillinger-weber")
         inner = calc.calculate

@@ -13,7 +13,7 @@ from ase.io import write
 from ase.units import Bohr, GPa, Hartree, kcal, mol
 
 from objstress import InputError
-from objstress.training.frames import (
+from objstress.training.potential.frames import (
     Frame,
     elements_of,
     fitted_references,
@@ -22,7 +22,7 @@ from objstress.training.frames import (
     read_frames,
     root_mean_square,
 )
-from objstress.training.plausibility import free_atom_energy, unit_warnings, work_slope
+from objstress.training.potential.plausibility import free_atom_energy, unit_warnings, work_slope
 from tests.conftest import SHARED
 
 RNG = np.random.default_rng

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from objstress import InputError
-from objstress.laws.texture import from_bunge
+from objstress.elasticity.orientations import from_bunge
 from objstress.symmetry.ipf import direction_colours, ipf_colours, sector_corners
 from objstress.symmetry.point_group import O3, PointGroup
 from tests.helpers import random_rotation

@@ -53,7 +53,7 @@ def test_saving_leaves_no_half_written_file(tmp_path, monkeypatch):
     def fails(*_):
         raise OSError("disk full")
 
-    monkeypatch.setattr("objstress.files.os.replace", fails)
+    monkeypatch.setattr("objstress.io.files.os.replace", fails)
     with pytest.raises(OSError, match="disk full"):
         NeoHooke(2.0, 1.0).save(tmp_path / "a.law")
     assert (tmp_path / "a.law").read_bytes() == before

@@ -11,6 +11,7 @@ pytest.importorskip("objstress.fem")
 from dolfinx import mesh as dmesh
 from mpi4py import MPI
 
+from objstress.elasticity.moduli import cubic_stiffness
 from objstress.errors import ConvergenceError, InputError
 from objstress.fem import (
     BodyForce,
@@ -25,7 +26,6 @@ from objstress.fem import (
     symmetry_plane,
 )
 from objstress.laws.analytic import NeoHooke, SaintVenantKirchhoff
-from objstress.laws.elasticity import cubic_stiffness
 
 LAW = NeoHooke(80.0, 60.0)
 SLIDING = [symmetry_plane("x=min"), symmetry_plane("y=min"), symmetry_plane("z=min")]

@@ -19,13 +19,13 @@ from ase.io import read, write
 from ase.md.verlet import VelocityVerlet
 from torch import nn
 
-from objstress.dynamics.calculator import PotentialCalculator
-from objstress.dynamics.integrators import Langevin, draw_momenta, noise, without_drift
-from objstress.dynamics.md import run_md
-from objstress.dynamics.replicas import ReplicasBlownUp, run_replicas
-from objstress.dynamics.verlet_list import VerletList
+from objstress.calculators.potential import PotentialCalculator
 from objstress.errors import ConvergenceError, InputError
-from objstress.graphs.atom_graph import atom_graph
+from objstress.graphs.atoms import atom_graph
+from objstress.graphs.verlet_list import VerletList
+from objstress.md.integrators import Langevin, draw_momenta, noise, without_drift
+from objstress.md.replicas import ReplicasBlownUp, run_replicas
+from objstress.md.run import run_md
 from objstress.models.potential import Potential, PotentialSettings
 from objstress.nn.radial import smooth_cutoff
 
@@ -560,7 +560,7 @@ def test_killed_process_goes_on_from_the_shell(tmp_path, water):
 def test_states_of_another_run_are_refused(tmp_path, water):
     out = tmp_path / "run"
     run_md(water, WATER, out, time=0.01, progress=False)
-    with pytest.raises(InputError, match=r"the run there has timestep 0\.5, this one 0\.25"):
+    with pytest.raises(InputError, match=r"other settings: timestep 0\.5, this one 0\.25"):
         run_md(water, WATER, out, time=0.01, timestep=0.25, progress=False)
     other = water.copy()
     other.positions[0, 0] += 0.01
@@ -870,7 +870,7 @@ def test_torch_sim_moves_atoms_as_ase_does():
     torch_sim = pytest.importorskip("torch_sim")
     from torch_sim.models.interface import validate_model_outputs
 
-    from objstress.dynamics.torch_sim_model import torch_sim_model
+    from objstress.md.torch_sim import torch_sim_model
 
     everything = network(elements=(1, 6, 12, 14, 26))
     validate_model_outputs(torch_sim_model(everything), torch.device("cpu"), torch.float64)

@@ -9,8 +9,8 @@ from pymatgen.core import Lattice, Structure
 from torch_geometric.data import Batch
 
 from objstress import O3, SO3, InputError, PointGroup
-from objstress.graphs.crystal_graph import crystal_graph, shell_cutoff
-from objstress.graphs.lone_node import lone_node
+from objstress.graphs.crystals import crystal_graph, shell_cutoff
+from objstress.graphs.lone_nodes import lone_node
 from objstress.graphs.pairs import EdgePairs
 from objstress.models.conformance import energy_violation, exactness
 from objstress.models.constitutive import ConstitutiveNetwork, NetworkSettings
@@ -18,7 +18,7 @@ from objstress.nn.convolution import ChannelLinear, Gate, GroupConvolution
 from objstress.nn.filters import GroupFilter
 from objstress.nn.radial import BesselBasis, smooth_cutoff
 from objstress.symmetry.irreps import character, representation, spherical_harmonics
-from objstress.symmetry.tensors import mandel_rotations
+from objstress.symmetry.voigt import mandel_rotations
 from tests.conformance import assert_equivariant, turned
 from tests.helpers import random_rotation
 

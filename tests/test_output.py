@@ -10,11 +10,11 @@ from dolfinx import mesh as dmesh
 from mpi4py import MPI
 
 from objstress import InputError, NeoHooke, SaintVenantKirchhoff
+from objstress.elasticity.moduli import cubic_stiffness
+from objstress.elasticity.orientations import from_bunge
 from objstress.fem import Displacement, DynamicProblem, Grains, StaticProblem, meshes
-from objstress.fem.output import ResultFile
-from objstress.fem.pictures import colour_key, load_displacement_plot, picture, surface
-from objstress.laws.elasticity import cubic_stiffness
-from objstress.laws.texture import from_bunge
+from objstress.fem.results.plots import colour_key, plot_field, plot_load_displacement, surface
+from objstress.fem.results.vtx import ResultFile
 from objstress.symmetry.point_group import PointGroup
 from tests.helpers import read_vtx
 
@@ -233,12 +233,12 @@ def test_pictures_are_drawn_without_a_display(tmp_path, monkeypatch):
     monkeypatch.delenv("DISPLAY", raising=False)
     problem = bar(law=three_grains())
     problem.solve(1, progress=False)
-    picture(problem, tmp_path / "new" / "a.png", warp=5)
+    plot_field(problem, tmp_path / "new" / "a.png", warp=5)
     assert len(np.unique(shown(tmp_path / "new" / "a.png"), axis=0)) > 10
-    picture(problem, tmp_path / "b.png", "ipf_colour")
+    plot_field(problem, tmp_path / "b.png", "ipf_colour")
     found = {tuple(np.round(c)) for c in shown(tmp_path / "b.png")}
     assert found == {(1, 0, 0), (0, 1, 0)}
-    picture(problem, tmp_path / "c.svg", "grain")
+    plot_field(problem, tmp_path / "c.svg", "grain")
     assert "<svg" in (tmp_path / "c.svg").read_text()
     colour_key(PointGroup("m-3m"), tmp_path / "key.png")
     assert {(1, 0, 0), (0, 1, 0), (0, 0, 1)} <= {
@@ -249,11 +249,11 @@ def test_pictures_are_drawn_without_a_display(tmp_path, monkeypatch):
 def test_pictures_that_cannot_be_are_refused(tmp_path):
     problem = bar()
     with pytest.raises(InputError, match=r"'grian': give one of von_mises, J, energy, outside$"):
-        picture(problem, tmp_path / "a.png", "grian")
+        plot_field(problem, tmp_path / "a.png", "grian")
     with pytest.raises(InputError, match="not a kind of picture"):
-        picture(problem, tmp_path / "a.docx")
+        plot_field(problem, tmp_path / "a.docx")
     with pytest.raises(InputError, match="is a folder"):
-        picture(problem, tmp_path)
+        plot_field(problem, tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -267,14 +267,14 @@ def test_reactions_are_drawn_over_the_displacement(tmp_path, monkeypatch):
 
     problem = bar()
     with pytest.raises(InputError, match="solve the problem first"):
-        load_displacement_plot(problem, "end", tmp_path / "a.png")
+        plot_load_displacement(problem, "end", tmp_path / "a.png")
     problem.solve(2, progress=False)
     with pytest.raises(InputError, match="'ned': give one of wall, end"):
-        load_displacement_plot(problem, "ned", tmp_path / "a.png")
-    load_displacement_plot(problem, "end", tmp_path / "a.png")
+        plot_load_displacement(problem, "ned", tmp_path / "a.png")
+    plot_load_displacement(problem, "end", tmp_path / "a.png")
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
     monkeypatch.setattr("matplotlib.figure.Figure.savefig", keep)
-    load_displacement_plot(
+    plot_load_displacement(
         problem.history, "end", tmp_path / "b.png", displacement=0.1, length="mm"
     )
     forces = [record.reactions["end"][0] for record in problem.history]

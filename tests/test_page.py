@@ -8,8 +8,8 @@ import time
 import numpy as np
 import pytest
 
+from objstress.elasticity.waves import sound_waves
 from objstress.properties.crystal import crystal_properties
-from objstress.properties.waves import sound_waves
 from tests.conftest import DATA
 
 pytest.importorskip("fastapi")
@@ -147,8 +147,7 @@ def test_its_own_mathematics_agrees_with_python(page, tmp_path, frame):
 
 def test_elastic_module_of_a_crystal_without_symmetry(page):
     """E(n), its extremes and sound for a stiffness with 21 constants."""
-    from objstress.laws.elasticity import youngs_modulus
-    from objstress.properties.directions import extremes
+    from objstress.elasticity.moduli import extremes, youngs_modulus
     from tests.test_properties import triclinic
 
     rng = np.random.default_rng(0)

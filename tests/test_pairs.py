@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 
 from objstress import InputError, PointGroup, fit_law, load_law
-from objstress.symmetry.tensors import INDEX, from_mandel, to_mandel, voigt_to_mandel
-from objstress.teachers.labels import read_labels
-from objstress.teachers.pairs import FULL, SYMMETRIC, read_pairs
-from objstress.teachers.strains import right_stretch, sample_strains
+from objstress.elasticity.strain import right_stretch
+from objstress.labels.csv_pairs import FULL, SYMMETRIC, read_pairs
+from objstress.labels.reading import read_labels
+from objstress.labels.strains import sample_strains
+from objstress.symmetry.voigt import INDEX, from_mandel, to_mandel, voigt_to_mandel
 from tests.conformance import LawConformance
 from tests.conftest import DATA
 
@@ -73,7 +74,7 @@ def test_quartz_with_its_atoms_hidden_is_the_same_material():
 
 def test_a_law_without_atoms_carries_a_network_and_survives_its_file(tmp_path):
     from objstress.models.constitutive import NetworkSettings
-    from objstress.training.network_fit import TrainingSettings
+    from objstress.training.laws.network import TrainingSettings
 
     law = fit_law(
         SPRUCE,

@@ -21,7 +21,7 @@ from mpi4py import MPI
 
 from objstress.errors import InputError
 from objstress.fem import Displacement, DynamicProblem, StaticProblem, Traction, meshes
-from objstress.fem.checkpoint import Checkpoint
+from objstress.fem.solve.checkpoint import Checkpoint
 from objstress.laws.analytic import NeoHooke
 from tests.runs import one_cell, polycrystal, sphere
 

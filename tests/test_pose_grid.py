@@ -4,15 +4,16 @@ import numpy as np
 import pytest
 import torch
 
-from objstress.models.pose_energy import PoseEnergy, PoseEnergySettings
-from objstress.models.pose_grid import SPACING, GridField
+from objstress.docking.energy import PoseEnergy, PoseEnergySettings
+from objstress.docking.grid import SPACING, GridField
 
 pytest.importorskip("rdkit")
 pytest.importorskip("gemmi")
 
+from objstress.docking.complex import make_complex
 from objstress.docking.ligand import read_ligand
 from objstress.docking.protein import Box, read_protein
-from objstress.docking.search import Search, make_complex
+from objstress.docking.search import Search
 from objstress.docking.synthetic import packed_pocket
 
 

@@ -11,9 +11,8 @@ from scipy.spatial.transform import Rotation
 from torch_geometric.data import Batch
 
 from objstress.errors import InputError
-from objstress.graphs.atom_graph import atom_graph
-from objstress.models.potential import OUTPUTS, Potential, PotentialSettings
-from objstress.models.potential_files import load_potential
+from objstress.graphs.atoms import atom_graph
+from objstress.models.potential import OUTPUTS, Potential, PotentialSettings, load_potential
 from objstress.symmetry.point_group import PointGroup
 
 ELEMENTS = (1, 6, 8, 14)

@@ -15,25 +15,20 @@ from torch_geometric.data import Batch
 
 from objstress import InputError
 from objstress.errors import ConvergenceError
-from objstress.graphs.atom_graph import atom_graph
-from objstress.models.potential import Potential, PotentialSettings
-from objstress.models.potential_files import load_potential
-from objstress.training.epochs import EpochBatches
-from objstress.training.frames import Frame, labelled_graphs
-from objstress.training.potential_fit import (
-    PotentialFit,
-    _fit,
-    _resume_from,
-    evaluate_potential,
-    prepare,
-    train_potential,
-)
-from objstress.training.settings import (
+from objstress.graphs.atoms import atom_graph
+from objstress.models.potential import Potential, PotentialSettings, load_potential
+from objstress.training.potential.data import prepare
+from objstress.training.potential.evaluate import evaluate_potential
+from objstress.training.potential.fit import _fit, _resume_from, fit_potential
+from objstress.training.potential.frames import Frame, labelled_graphs
+from objstress.training.potential.module import PotentialFit
+from objstress.training.potential.settings import (
     FitSettings,
     read_settings,
     settings_from,
     settings_text,
 )
+from objstress.training.trainer import EpochBatches
 
 SMALL = {
     "channels": 4,
@@ -146,7 +141,7 @@ def test_it_learns_whatever_labels_there_are(water, tmp_path):
         training={"epochs": 50, "learning_rate": 0.03, "average": 0.9},
     )
     said = []
-    potential = train_potential(given, tmp_path, progress=False, say=said.append)
+    potential = fit_potential(given, tmp_path, progress=False, say=said.append)
     assert said == [
         "18 training frames (18 with energy, 14 with forces, 12 with dipole), 6 to validate"
     ]
@@ -183,7 +178,7 @@ def test_stress_is_learned_with_forces(copper, tmp_path):
         training={"epochs": 20, "learning_rate": 0.03, "average": 0.9},
         balancing={"weights": {"forces": 1, "stress": 1}},
     )
-    potential = train_potential(given, tmp_path, progress=False)
+    potential = fit_potential(given, tmp_path, progress=False)
     found = potential.metadata["validation"]
     assert found["stress"]["rmse"] < 0.4 * potential.metadata["scales"]["stress"]
     log = rows(tmp_path)
@@ -193,7 +188,7 @@ def test_stress_is_learned_with_forces(copper, tmp_path):
 
 def test_energies_keep_their_references(water):
     given = settings(water, "energy", references={"O": -10.0, "H": -1.0}, training={"epochs": 1})
-    potential = train_potential(given, progress=False)
+    potential = fit_potential(given, progress=False)
     assert potential.references.tolist() == [-1.0, -10.0]
     alone = atom_graph(molecule("H"), potential.settings.elements, 3.0)
     assert float(potential(alone, ["energy"])["energy"]) == -1.0
@@ -229,7 +224,7 @@ def test_fitted_references_follow_what_the_network_leaves(water, tmp_path, monke
 def test_an_interrupted_run_goes_on_bit_for_bit(water, tmp_path, monkeypatch, method):
     more = {"reference_batches": 2, "every": 1} if method == "gradnorm" else {}
     given = settings(water, training={"epochs": 5}, balancing={"method": method, **more})
-    straight = train_potential(given, tmp_path / "a", progress=False)
+    straight = fit_potential(given, tmp_path / "a", progress=False)
     original = PotentialFit.validation_step
 
     def interrupted(self, batch, index):
@@ -239,9 +234,9 @@ def test_an_interrupted_run_goes_on_bit_for_bit(water, tmp_path, monkeypatch, me
 
     monkeypatch.setattr(PotentialFit, "validation_step", interrupted)
     with pytest.raises((KeyboardInterrupt, SystemExit)):
-        train_potential(given, tmp_path / "b", progress=False)
+        fit_potential(given, tmp_path / "b", progress=False)
     monkeypatch.setattr(PotentialFit, "validation_step", original)
-    resumed = train_potential(given, tmp_path / "b", progress=False)
+    resumed = fit_potential(given, tmp_path / "b", progress=False)
     for name, value in straight.state_dict().items():
         assert torch.equal(value, resumed.state_dict()[name]), name
     a, b = rows(tmp_path / "a"), rows(tmp_path / "b")
@@ -250,23 +245,23 @@ def test_an_interrupted_run_goes_on_bit_for_bit(water, tmp_path, monkeypatch, me
         assert one | {"minutes": 0} == other | {"minutes": 0}
     # The same call once more has nothing to do.
     steps = rows(tmp_path / "b")
-    again = train_potential(given, tmp_path / "b", progress=False)
+    again = fit_potential(given, tmp_path / "b", progress=False)
     assert rows(tmp_path / "b") == steps
     assert torch.equal(again.references, resumed.references)
 
 
 def test_other_labels_or_settings_begin_anew(water, tmp_path):
     said = []
-    train_potential(settings(water), tmp_path, progress=False, say=said.append)
+    fit_potential(settings(water), tmp_path, progress=False, say=said.append)
     assert not any("begun anew" in line for line in said)
     other = settings(water, training={"seed": 2})
-    train_potential(other, tmp_path, progress=False, say=said.append)
+    fit_potential(other, tmp_path, progress=False, say=said.append)
     assert [row["epoch"] for row in rows(tmp_path)] == [0, 1, 2]
     assert ["begun anew" in line for line in said] == [False, False, True]
     # More epochs of the same go on.
     first = rows(tmp_path)
     longer = settings(water, training={"seed": 2, "epochs": 4})
-    train_potential(longer, tmp_path, progress=False, say=said.append)
+    fit_potential(longer, tmp_path, progress=False, say=said.append)
     assert rows(tmp_path)[:3] == first
     assert len(rows(tmp_path)) == 4
     assert len(said) == 4
@@ -293,7 +288,7 @@ def test_a_charged_cell_without_dipole_trains_and_tests_with_the_others(water, t
         atoms.info["charge"] = 1
     path = tmp_path / "cells.extxyz"
     write(path, frames)
-    potential = train_potential(settings(path, training={"epochs": 1}), progress=False)
+    potential = fit_potential(settings(path, training={"epochs": 1}), progress=False)
     found = evaluate_potential(potential, path)["targets"]
     assert (found["energy"]["labels"], found["dipole"]["labels"]) == (24, 16)
 
@@ -304,7 +299,7 @@ def test_gpus_that_are_not_there_are_refused(water, tmp_path, monkeypatch, there
     monkeypatch.setattr(torch.cuda, "device_count", lambda: there)
     given = settings(water, training={"accelerator": "gpu", "processes": 1 + there})
     with pytest.raises(InputError, match=f"finds {there}; set training.accelerator to cpu"):
-        train_potential(given, tmp_path, progress=False)
+        fit_potential(given, tmp_path, progress=False)
     # What lies in the folder is left alone.
     assert not list(tmp_path.iterdir())
 
@@ -396,7 +391,7 @@ def test_molecules_and_crystals_share_a_batch(water, copper, tmp_path):
     path = tmp_path / "both.extxyz"
     write(path, [*read(water, ":"), *read(copper, ":")])
     given = settings(path, "energy", "forces", "stress", "dipole", training={"epochs": 1})
-    potential = train_potential(given, progress=False)
+    potential = fit_potential(given, progress=False)
     assert potential.settings.elements == (1, 8, 29)
     assert set(potential.metadata["validation"]) == {"energy", "forces", "stress", "dipole"}
 
@@ -419,7 +414,7 @@ def test_gradient_norms_are_those_of_each_loss(water, tmp_path, monkeypatch):
         return norms
 
     monkeypatch.setattr(PotentialFit, "_norms", watched)
-    train_potential(given, tmp_path, progress=False)
+    fit_potential(given, tmp_path, progress=False)
     assert len(seen) == 1
     norms, direct, graph = seen[0]
     assert torch.allclose(norms, direct, rtol=1e-12)
@@ -441,7 +436,7 @@ def test_every_balancing_is_logged(water, tmp_path, method):
             "reference_batches": 2,
         },
     )
-    train_potential(given, tmp_path, progress=False)
+    fit_potential(given, tmp_path, progress=False)
     log = rows(tmp_path)
     w = np.array([[row[f"weight_{t}"] for t in given.tasks] for row in log])
     assert (w > 0).all()
@@ -474,7 +469,7 @@ def test_the_average_and_the_rate_are_their_formulas(water, tmp_path, monkeypatc
     )  # fmt: skip
     start = module_of(given, tmp_path).average.parameters()
     average = [p.detach().clone() for p in start]
-    train_potential(given, tmp_path, progress=False)
+    fit_potential(given, tmp_path, progress=False)
     for step, (*now, kept) in enumerate(history, 1):
         decay = min(0.5, (1 + step) / (10 + step))
         average = [decay * a + (1 - decay) * p for a, p in zip(average, now, strict=True)]
@@ -488,17 +483,17 @@ def test_the_average_and_the_rate_are_their_formulas(water, tmp_path, monkeypatc
 
 def test_time_is_a_limit(water, tmp_path):
     given = settings(water, training={"epochs": 100000, "max_minutes": 0.02})
-    potential = train_potential(given, tmp_path, progress=False)
+    potential = fit_potential(given, tmp_path, progress=False)
     assert 0.02 <= potential.metadata["minutes"] < 0.2
     assert 1 <= potential.metadata["epochs"] < 1000
     assert rows(tmp_path)[-1]["learning_rate"] == pytest.approx(0.01 * 0.02, rel=0.3)
     # Spent time stays spent.
     before = rows(tmp_path)
-    train_potential(given, tmp_path, progress=False)
+    fit_potential(given, tmp_path, progress=False)
     assert rows(tmp_path) == before
     # With more of it the run goes on, in the middle of an epoch if that is where it was.
     more = settings(water, training={"epochs": 100000, "max_minutes": 0.03})
-    longer = train_potential(more, tmp_path, progress=False)
+    longer = fit_potential(more, tmp_path, progress=False)
     assert longer.metadata["epochs"] > potential.metadata["epochs"]
     assert rows(tmp_path)[:-1][: len(before) - 1] == before[:-1]
 
@@ -517,18 +512,18 @@ def test_elements_that_nothing_teaches_are_refused(water, tmp_path):
 
 def test_patience_ends_a_training_that_gets_no_better(water, tmp_path):
     given = settings(water, training={"epochs": 50, "patience": 2, "learning_rate": 1e-12})
-    train_potential(given, tmp_path, progress=False)
+    fit_potential(given, tmp_path, progress=False)
     assert len(rows(tmp_path)) < 10
 
 
 def test_a_loss_that_explodes_is_an_error(water, tmp_path):
     given = settings(water, training={"learning_rate": 1e12, "clip": None, "warm_up": 0.0})
     with pytest.raises(ConvergenceError, match="lower learning_rate"):
-        train_potential(given, tmp_path, progress=False)
+        fit_potential(given, tmp_path, progress=False)
 
 
 def test_errors_are_what_they_say(water, tmp_path):
-    potential = train_potential(settings(water, training={"epochs": 1}), progress=False)
+    potential = fit_potential(settings(water, training={"epochs": 1}), progress=False)
     found = evaluate_potential(potential, water, batch_size=5)
     gaps = {"energy": [], "forces": [], "dipole": []}
     frames = read(water, ":")
@@ -579,7 +574,7 @@ def test_the_hand_of_a_molecule_is_learned(tmp_path):
             "training": {"epochs": 15, "learning_rate": 0.02},
         }
     )
-    potential = train_potential(given, progress=False)
+    potential = fit_potential(given, progress=False)
     found = evaluate_potential(potential, path)["targets"]["pseudoscalar"]
     assert found["right_sign"] == 1.0
 

@@ -11,38 +11,35 @@ from ase.calculators.emt import EMT
 from pymatgen.core import Lattice, Structure
 from scipy.spatial.transform import Rotation
 
-from objstress.errors import InputError
-from objstress.laws.elasticity import (
-    cubic_stiffness,
-    elastic_differences,
-    elastic_strains,
-    youngs_modulus,
-)
-from objstress.laws.ellipticity import half_sphere
-from objstress.properties.averages import (
+from objstress.elasticity.acoustic import half_sphere
+from objstress.elasticity.averages import (
     averages,
     born_stability,
     cauchy_pressures,
     thermal,
     zener_ratio,
 )
-from objstress.properties.crystal import crystal_properties
-from objstress.properties.directions import (
+from objstress.elasticity.frames import ieee_rotation, rotated_structure
+from objstress.elasticity.moduli import (
+    cubic_stiffness,
     extremes,
     linear_compressibility,
     poissons_ratio,
     shear_modulus,
+    youngs_modulus,
 )
-from objstress.properties.frames import ieee_rotation, turned_structure
+from objstress.elasticity.waves import sound_waves
+from objstress.errors import InputError
+from objstress.labels.differences import elastic_differences, elastic_strains
+from objstress.labels.labelling import label_strains
+from objstress.labels.reading import read_labels
+from objstress.labels.relaxation import relaxed_crystal
+from objstress.properties.crystal import crystal_properties
 from objstress.properties.response import harmonic_response
-from objstress.properties.waves import sound_waves
 from objstress.symmetry.crystal import primitive_cell
 from objstress.symmetry.point_group import PointGroup
 from objstress.symmetry.tensor_forms import TensorForm
-from objstress.symmetry.tensors import tensor_to_voigt, turned_tensor, voigt_to_tensor
-from objstress.teachers.label import label_strains
-from objstress.teachers.labels import read_labels
-from objstress.teachers.relaxation import relaxed_crystal
+from objstress.symmetry.voigt import rotated_tensor, tensor_to_voigt, voigt_to_tensor
 from tests.conftest import DATA
 
 # GPa and g/cm^3 at room temperature: Simmons and Wang, Single Crystal Elastic Constants (1971).
@@ -127,7 +124,7 @@ class TestDirections:
     def test_moduli_answer_a_test_bar(self):
         """A bar pulled along n, by its compliance matrix in axes of its own."""
         c, q = triclinic(), Rotation.random(rng=np.random.default_rng(3)).as_matrix()
-        s = np.linalg.inv(tensor_to_voigt(turned_tensor(voigt_to_tensor(c), q)))
+        s = np.linalg.inv(tensor_to_voigt(rotated_tensor(voigt_to_tensor(c), q)))
         n, m = q[0], q[1]
         assert youngs_modulus(c, n) == pytest.approx(1 / s[0, 0])
         assert poissons_ratio(c, n, m) == pytest.approx(-s[0, 1] / s[0, 0])
@@ -238,7 +235,7 @@ class TestCrystalProperties:
             (turned(sheared, q), q),
         ):
             found = crystal_properties(other, EMT())
-            expected = turned_tensor(voigt_to_tensor(first.stiffness), turn)
+            expected = rotated_tensor(voigt_to_tensor(first.stiffness), turn)
             size = np.abs(expected).max()
             assert np.abs(voigt_to_tensor(found.stiffness) - expected).max() < 1e-8 * size
             gap = np.abs(found.stiffness_ieee - first.stiffness_ieee).max()
@@ -272,7 +269,7 @@ class TestCrystalProperties:
         assert found.third_order.shape == (6, 6, 6)
         q = Rotation.random(rng=np.random.default_rng(2)).as_matrix()
         there = crystal_properties(turned(bulk("Si", a=5.39), q), quick_law)
-        expected = turned_tensor(voigt_to_tensor(quick_law.stiffness()), q)
+        expected = rotated_tensor(voigt_to_tensor(quick_law.stiffness()), q)
         np.testing.assert_allclose(voigt_to_tensor(there.stiffness), expected, atol=1e-8)
         with pytest.raises(InputError, match="no model for element Cu: LearnedLaw knows Si"):
             crystal_properties(bulk("Cu"), quick_law)
@@ -294,7 +291,7 @@ class TestCrystalProperties:
         np.testing.assert_allclose(q @ q.T, np.eye(3), atol=1e-12)
         assert np.linalg.det(q) == pytest.approx(1)
         turn = Rotation.random(rng=np.random.default_rng(4)).as_matrix()
-        there = ieee_rotation(primitive_cell(turned_structure(crystal, turn)))
+        there = ieee_rotation(primitive_cell(rotated_structure(crystal, turn)))
         # Axes without a sense of their own (orthorhombic ones) may point the other way.
         np.testing.assert_allclose(np.abs(there @ turn), np.abs(q), atol=1e-9)
 

@@ -10,12 +10,12 @@ from ase.io import read
 from ase.optimize import BFGS
 from scipy import constants
 
+from objstress.calculators.registry import make_calculator
 from objstress.errors import InputError
-from objstress.teachers.calculators import make_calculator
 from tests.helpers import random_rotation
 
 pytest.importorskip("pyscf")
-from objstress.teachers.pyscf import PySCF, isolated_atom
+from objstress.calculators.pyscf import PySCF, isolated_atom
 
 DATA = Path(__file__).parents[1] / "data" / "molecules"
 SMALL = {"basis": "def2-SVP", "grid": 1}

@@ -7,7 +7,7 @@ import pytest
 
 from objstress.symmetry.point_group import PointGroup
 from objstress.symmetry.tensor_forms import TensorForm
-from objstress.training.tensor_data import read_tensors
+from objstress.training.tensors.data import read_tensors
 
 DATA = Path(__file__).parents[1] / "data" / "tensors" / "response.json"
 

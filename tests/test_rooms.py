@@ -1,68 +1,99 @@
-"""The order of the rooms, and what importing them costs."""
+"""The order of the rooms, their front doors, and what importing them costs."""
 
 import ast
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1] / "objstress"
-BELOW = {
-    "errors": set(),
-    "files": {"errors"},
-    "claims": set(),
-    "tensor_files": {"errors", "files"},
-    "yaml_files": {"errors"},
-    "parallel": {"errors"},
-    "row_files": {"errors", "files", "parallel"},
-    "symmetry": {"errors"},
-    "graphs": {"errors", "symmetry"},
-    "nn": {"graphs", "symmetry"},
-    "models": {"errors", "graphs", "nn", "symmetry", "tensor_files"},
-    "teachers": {"errors", "files", "graphs", "parallel", "symmetry"},
-    "training": {"errors", "files", "graphs", "models", "symmetry", "teachers", "yaml_files"},
-    "laws": {
-        "claims",
-        "errors",
-        "files",
-        "models",
-        "symmetry",
-        "teachers",
-        "tensor_files",
-        "training",
-    },
-    "fem": {"errors", "files", "laws", "symmetry", "yaml_files"},
-    "docking": {"errors", "files", "graphs", "models", "parallel", "row_files", "training"},
-    "dynamics": {"claims", "errors", "files", "graphs", "models", "symmetry"},
-    "properties": {"errors", "files", "laws", "models", "row_files", "symmetry", "teachers"},
-    "service": {"errors", "files", "properties", "symmetry"},
-    "spectra": {"errors", "files", "graphs", "models", "symmetry"},
-}
+# From the ground up: each room may import those before it.
+ROOMS = [
+    *("errors", "reports", "parallel", "io", "symmetry", "elasticity", "graphs", "nn", "models"),
+    *("laws", "calculators", "spectra", "labels", "fem", "md", "training", "properties"),
+    *("docking", "service", "workflows", "cli"),
+]
 
 
-def imports(path):
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("objstress."):
-            yield node.module.split(".")[1]
+def modules() -> dict[str, Path]:
+    """{dotted name: file} of the package."""
+    named = {}
+    for path in ROOT.rglob("*.py"):
+        parts = path.relative_to(ROOT.parent).with_suffix("").parts
+        named[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return named
+
+
+MODULES = modules()
+
+
+def arrows(name: str) -> Iterator[str]:
+    """The modules of the package that a file imports or names, at its top or inside functions."""
+    for node in ast.walk(ast.parse(MODULES[name].read_text())):
+        if isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{name}: relative import"
+            for alias in node.names:
+                whole = f"{node.module}.{alias.name}"
+                yield whole if whole in MODULES else node.module or ""
         elif isinstance(node, ast.Import):
-            for name in node.names:
-                if name.name.startswith("objstress."):
-                    yield name.name.split(".")[1]
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            # What `import_module` and spawned processes are given.
+            yield node.value
 
 
-@pytest.mark.parametrize("room", BELOW)
-def test_imports_go_one_way(room):
-    files = sorted((ROOT / room).glob("**/*.py")) or [ROOT / f"{room}.py"]
-    assert files
-    for path in files:
-        foreign = set(imports(path)) - {room} - BELOW[room]
-        assert not foreign, f"{path.name} imports {foreign}"
+def graph() -> dict[str, set[str]]:
+    return {name: {a for a in arrows(name) if a in MODULES and a != name} for name in MODULES}
 
 
-def test_every_room_is_in_the_table():
-    rooms = {p.name for p in ROOT.iterdir() if p.is_dir() and (p / "__init__.py").exists()}
-    assert rooms <= set(BELOW) | {"demo", "cli"}  # these two may import everything
+def room(name: str) -> str:
+    return name.split(".")[1]
+
+
+def circles(edges: dict[str, set[str]]) -> list[str]:
+    """Files that come back to themselves."""
+
+    def reached(start: str) -> set[str]:
+        seen: set[str] = set()
+        waiting = list(edges[start])
+        while waiting:
+            name = waiting.pop()
+            if name not in seen:
+                seen.add(name)
+                waiting += edges[name]
+        return seen
+
+    return [name for name in edges if name in reached(name)]
+
+
+# The front doors name what lies behind them, for those outside.
+DOORS = {name for name, path in MODULES.items() if path.name == "__init__.py"}
+
+
+def test_no_files_import_each_other_in_a_circle():
+    edges = graph()
+    inside = {name: {e for e in edges[name] if e not in DOORS} for name in edges}
+    assert not circles({name: to for name, to in inside.items() if name not in DOORS})
+    # The test itself sees circles.
+    assert circles({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}}) == ["a", "b", "c"]
+
+
+def test_imports_go_down_the_rooms():
+    for name, others in graph().items():
+        if name.count(".") == 0 or room(name) == "__main__":
+            continue
+        above = [
+            o for o in others if o.count(".") and ROOMS.index(room(o)) > ROOMS.index(room(name))
+        ]
+        assert not above, f"{name} imports {above}"
+
+
+def test_every_room_is_in_the_order():
+    there = {p.name for p in ROOT.iterdir() if (p / "__init__.py").exists()}
+    there |= {p.stem for p in ROOT.glob("*.py")} - {"__init__", "__main__"}
+    assert there == set(ROOMS)
 
 
 def test_importing_objstress_loads_nothing_heavy():

@@ -10,17 +10,17 @@ from ase.build import bulk
 from ase.calculators.emt import EMT
 from ase.io import write
 
+from objstress.elasticity.moduli import cubic_stiffness
 from objstress.errors import InputError
 from objstress.laws.analytic import SaintVenantKirchhoff
-from objstress.laws.elasticity import cubic_stiffness
 from objstress.parallel import spread
 from objstress.properties import screening
 from objstress.properties.crystal import crystal_properties
-from objstress.properties.equation_of_state import equation_of_state
-from objstress.properties.models import find_model
+from objstress.properties.eos import equation_of_state
 from objstress.properties.plots import plot_properties
 from objstress.properties.report import describe
 from objstress.properties.screening import screen, structures_in
+from objstress.properties.sources import find_model
 
 COPPER = Path(__file__).parents[1] / "data" / "crystals" / "copper.cif"
 

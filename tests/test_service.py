@@ -25,8 +25,9 @@ pytest.importorskip("fastapi")
 pytest.importorskip("pebble")
 from starlette.testclient import TestClient
 
-from objstress.service.app import POSCAR, PropertiesAnswer, create_app
+from objstress.service.app import create_app
 from objstress.service.jobs import Settings
+from objstress.service.schema import POSCAR, PropertiesAnswer
 
 COPPER = (DATA.parent / "crystals" / "copper.cif").read_text()
 MAGNESIUM = (DATA.parent / "crystals" / "magnesium.cif").read_text()

@@ -4,18 +4,20 @@ import numpy as np
 import pytest
 import torch
 
+from objstress.docking.energy import PoseEnergy, PoseEnergySettings
 from objstress.errors import InputError
-from objstress.models.pose_energy import PoseEnergy, PoseEnergySettings
 
 rdkit = pytest.importorskip("rdkit")
 gemmi = pytest.importorskip("gemmi")
 from rdkit import Chem  # noqa: E402
 from rdkit.Chem import rdDistGeom  # noqa: E402
 
+from objstress.docking.complex import make_complex  # noqa: E402
+from objstress.docking.flexible import CHI, side_chains  # noqa: E402
 from objstress.docking.ligand import read_ligand  # noqa: E402
 from objstress.docking.protein import Box, read_protein  # noqa: E402
-from objstress.docking.search import Search, dock, make_complex  # noqa: E402
-from objstress.docking.side_chains import CHI, side_chains  # noqa: E402
+from objstress.docking.run import dock  # noqa: E402
+from objstress.docking.search import Search  # noqa: E402
 
 RESIDUES = ["A:2", "A:3", "A:4"]
 

@@ -17,6 +17,7 @@ from scipy import constants as si
 from scipy.spatial.transform import Rotation
 
 from objstress.errors import ConvergenceError, InputError
+from objstress.io.recording import read_recording
 from objstress.models.potential import Potential, PotentialSettings
 from objstress.spectra import units
 from objstress.spectra.correlations import (
@@ -28,15 +29,11 @@ from objstress.spectra.correlations import (
     raman_from_polarizabilities,
 )
 from objstress.spectra.curves import broaden
-from objstress.spectra.harmonic import (
-    cross_section,
-    harmonic_analysis,
-    harmonic_spectrum,
-)
+from objstress.spectra.harmonic import harmonic_analysis, harmonic_spectrum
 from objstress.spectra.minimum import evaluate, relax
 from objstress.spectra.modes import rigid_motions
 from objstress.spectra.plots import plot_spectra
-from objstress.spectra.recording import read_recording
+from objstress.spectra.raman import cross_section
 from objstress.spectra.report import write_spectra
 
 AJ = 1e-18 / si.e  # 1 aJ in eV

@@ -7,7 +7,7 @@ from scipy.spatial.transform import Rotation
 from objstress.errors import InputError
 from objstress.symmetry.point_group import PointGroup
 from objstress.symmetry.tensor_forms import KINDS, TensorForm
-from objstress.symmetry.tensors import turned_tensor
+from objstress.symmetry.voigt import rotated_tensor
 
 # Independent constants of pyroelectricity, permittivity, gyration, piezoelectricity,
 # photoelasticity, elasticity: Nye, Physical Properties of Crystals, the tables of each chapter.
@@ -60,11 +60,11 @@ def test_projection_is_idempotent_and_turns_with_the_crystal(symbol):
         found = form.project(tensor)
         np.testing.assert_allclose(form.project(found), found, atol=1e-12)
         for t, f in zip(tensor, found, strict=True):
-            there = turned.project(turned_tensor(t, q))
-            np.testing.assert_allclose(there, turned_tensor(f, q), atol=1e-12)
+            there = turned.project(rotated_tensor(t, q))
+            np.testing.assert_allclose(there, rotated_tensor(f, q), atol=1e-12)
             for g in group.operations:
                 sign = np.linalg.det(g) if form.axial else 1.0
-                np.testing.assert_allclose(sign * turned_tensor(f, g), f, atol=1e-12)
+                np.testing.assert_allclose(sign * rotated_tensor(f, g), f, atol=1e-12)
 
 
 def test_what_is_left_over_is_orthogonal_to_what_is_kept():

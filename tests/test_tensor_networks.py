@@ -9,24 +9,24 @@ from pymatgen.core import Lattice, Structure
 from scipy.spatial.transform import Rotation
 from torch_geometric.data import Batch
 
+from objstress.elasticity.frames import rotated_structure
+from objstress.elasticity.moduli import cubic_stiffness
 from objstress.errors import InputError
 from objstress.graphs.elements import LAST, NAMES, element_descriptors
-from objstress.laws.elasticity import cubic_stiffness
 from objstress.models.crystal_tensor import CrystalTensorNetwork, CrystalTensorSettings
 from objstress.models.tensor_ensemble import (
     TensorEnsemble,
     crystal_graph,
-    load_tensor_ensemble,
+    load_tensors,
 )
 from objstress.properties.crystal import crystal_properties
-from objstress.properties.equation_of_state import equation_of_state
-from objstress.properties.frames import turned_structure
+from objstress.properties.eos import equation_of_state
 from objstress.symmetry.irreps import representation
 from objstress.symmetry.point_group import PointGroup
 from objstress.symmetry.tensor_forms import TensorForm
 from objstress.symmetry.tensor_irreps import EXCHANGES, tensor_irreps
-from objstress.symmetry.tensors import tensor_to_voigt, turned_tensor, voigt_to_tensor
-from objstress.training.tensor_fit import TensorTraining, fit_tensor_ensemble
+from objstress.symmetry.voigt import rotated_tensor, tensor_to_voigt, voigt_to_tensor
+from objstress.training.tensors.fit import TensorTraining, fit_tensors
 
 SMALL = {"channels": 4, "kinds": 4, "neighbours": 20.0}
 TURN = Rotation.from_euler("xyz", [0.3, -0.8, 1.9]).as_matrix()
@@ -74,7 +74,7 @@ class TestIrreps:
         flat = basis.reshape(len(basis), -1)
         np.testing.assert_allclose(flat @ flat.T, np.eye(len(basis)), atol=1e-13)
         for q in (TURN, -TURN):
-            turned, start = turned_tensor(basis, q, batch=1), 0
+            turned, start = rotated_tensor(basis, q, batch=1), 0
             for l, p in irreps:
                 rows = slice(start, start + 2 * l + 1)
                 start = rows.stop
@@ -109,8 +109,8 @@ class TestConformance:
         model, crystal = network(kind, dtype), skew()
         there = answer(model, crystal)
         for q in (TURN, -TURN):
-            found = answer(model, turned_structure(crystal, q))
-            expected = turned_tensor(there, q, batch=1)
+            found = answer(model, rotated_structure(crystal, q))
+            expected = rotated_tensor(there, q, batch=1)
             size = np.abs(expected).max()
             assert size > 1e-4
             np.testing.assert_allclose(found, expected, atol=self.tolerance(dtype) * size)
@@ -143,7 +143,7 @@ class TestSymmetry:
     @pytest.mark.parametrize("kind", ["elastic", "dielectric", "piezoelectric"])
     @pytest.mark.parametrize("make", [zinc_blende, rock_salt, wurtzite])
     def test_untrained_tensors_have_the_form_of_the_point_group(self, kind, make):
-        crystal = turned_structure(make(), TURN)
+        crystal = rotated_structure(make(), TURN)
         found = answer(network(kind), crystal)[0]
         form = TensorForm(PointGroup.from_structure(crystal), kind)
         assert np.abs(found - form.project(found)).max() <= 1e-10 * max(1, np.abs(found).max())
@@ -188,7 +188,7 @@ SETTINGS = CrystalTensorSettings(kind="elastic", channels=4, kinds=4)
 @pytest.fixture(scope="module")
 def fitted(few):
     training = TensorTraining(members=2, epochs=150, decay=0.0)
-    return fit_tensor_ensemble(*few, SETTINGS, training, progress=False)
+    return fit_tensors(*few, SETTINGS, training, progress=False)
 
 
 class TestFit:
@@ -212,7 +212,7 @@ class TestFit:
     def test_crystals_can_be_asked_with_it(self, few, fitted, tmp_path):
         fitted.save(tmp_path / "salts.tensor")
         plain = crystal_properties(few[0][0], tmp_path / "salts.tensor")
-        turned = crystal_properties(turned_structure(few[0][0], TURN), fitted)
+        turned = crystal_properties(rotated_structure(few[0][0], TURN), fitted)
         np.testing.assert_allclose(turned.stiffness_ieee, plain.stiffness_ieee, rtol=1e-4)
         assert plain.stiffness_ieee[0, 0] == pytest.approx(few[1][0][0, 0, 0, 0], rel=0.1)
         assert plain.deviation.shape == (6, 6)
@@ -224,7 +224,7 @@ class TestFit:
 
     def test_files(self, few, fitted, tmp_path):
         fitted.save(tmp_path / "some.tensor")
-        again = load_tensor_ensemble(tmp_path / "some.tensor")
+        again = load_tensors(tmp_path / "some.tensor")
         assert again.metadata == fitted.metadata
         left, right = fitted.predict(few[0][:2]), again.predict(few[0][:2])
         for a, b in zip(left, right, strict=True):
@@ -233,7 +233,7 @@ class TestFit:
 
     def test_an_interrupted_fit_goes_on_to_the_same_end(self, few, tmp_path, monkeypatch):
         training = TensorTraining(members=1, epochs=40)
-        whole = fit_tensor_ensemble(*few, SETTINGS, training, tmp_path / "whole", progress=False)
+        whole = fit_tensors(*few, SETTINGS, training, tmp_path / "whole", progress=False)
         real, calls = CrystalTensorNetwork.forward, []
 
         def stopped(self, graph):
@@ -244,9 +244,9 @@ class TestFit:
 
         monkeypatch.setattr(CrystalTensorNetwork, "forward", stopped)
         with pytest.raises(RuntimeError, match="plug"):
-            fit_tensor_ensemble(*few, SETTINGS, training, tmp_path / "cut", progress=False)
+            fit_tensors(*few, SETTINGS, training, tmp_path / "cut", progress=False)
         begun = len(calls)
-        again = fit_tensor_ensemble(*few, SETTINGS, training, tmp_path / "cut", progress=False)
+        again = fit_tensors(*few, SETTINGS, training, tmp_path / "cut", progress=False)
         assert len(calls) - begun < 25  # one step an epoch: the first 20 are not done again
         for name, value in whole.members[0].state_dict().items():
             torch.testing.assert_close(value, again.members[0].state_dict()[name])
@@ -254,10 +254,10 @@ class TestFit:
     def test_what_cannot_be(self, few, tmp_path):
         structures, tensors = few
         with pytest.raises(InputError, match="give one of each"):
-            fit_tensor_ensemble(structures, tensors[:2], SETTINGS)
+            fit_tensors(structures, tensors[:2], SETTINGS)
         unstable = voigt_to_tensor(cubic_stiffness(100.0, 120.0, 50.0))
         with pytest.raises(InputError, match="not positive definite"):
-            fit_tensor_ensemble(structures[:1], [unstable], SETTINGS)
+            fit_tensors(structures[:1], [unstable], SETTINGS)
         with pytest.raises(InputError, match="unknown kind of tensor 'magic'"):
             CrystalTensorSettings(kind="magic")
         with pytest.raises(InputError, match="need at least 4"):
@@ -265,7 +265,7 @@ class TestFit:
         with pytest.raises(InputError, match=r"property tensors need O\(3\)"):
             CrystalTensorSettings(group="SO(3)")
         with pytest.raises(InputError, match="no such"):
-            load_tensor_ensemble(tmp_path / "none.tensor")
+            load_tensors(tmp_path / "none.tensor")
 
     def test_from_the_shell(self, few, tmp_path, shell):
         rows = [{"structure": s.as_dict(verbosity=0), "elastic_tensor_voigt":
@@ -295,5 +295,5 @@ class TestFit:
     def test_a_law_file_is_refused(self, fitted, tmp_path, quick_law):
         quick_law.save(tmp_path / "some.law")
         with pytest.raises(InputError, match="not an ensemble"):
-            load_tensor_ensemble(tmp_path / "some.law")
+            load_tensors(tmp_path / "some.law")
         assert isinstance(fitted, TensorEnsemble)

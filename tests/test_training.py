@@ -7,17 +7,17 @@ import pytest
 import torch
 
 from objstress import InputError, PointGroup, fit_law
-from objstress.demo.silicon import elastic_constants_of_labels
-from objstress.laws.fit import trained_domain
-from objstress.laws.metrics import relative_rmse
+from objstress.labels.reading import read_labels
 from objstress.models.constitutive import ConstitutiveNetwork, NetworkSettings
 from objstress.models.polynomial import InvariantPolynomial, invariant_polynomials
-from objstress.symmetry.tensors import mandel_rotations, to_mandel
-from objstress.teachers.labels import read_labels
-from objstress.training.losses import energy_loss, network_response, stress_loss
-from objstress.training.network_fit import Targets, TrainingSettings, fit_network
-from objstress.training.polynomial_fit import fit_polynomial
-from objstress.training.reference import stress_free_labels
+from objstress.symmetry.voigt import mandel_rotations, to_mandel
+from objstress.training.laws.fit import trained_domain
+from objstress.training.laws.losses import energy_loss, network_response, stress_loss
+from objstress.training.laws.metrics import relative_rmse
+from objstress.training.laws.network import Targets, TrainingSettings, fit_network
+from objstress.training.laws.polynomial import fit_polynomial
+from objstress.training.laws.reference import stress_free_labels
+from objstress.workflows.silicon import elastic_constants_of_labels
 from tests.conftest import DATA
 
 # Independent elastic constants of second and third order, by Laue class (Brugger 1965, table I).
@@ -78,7 +78,7 @@ def test_leave_one_out_is_what_leaving_out_gives(silicon_group):
         rest = np.delete(np.arange(len(labels)), k)
         other = fit_polynomial(labels.subset(rest), silicon_group, 0.16, degrees=range(2, 3))
         x = torch.tensor(to_mandel(labels.strain[k : k + 1]))
-        from objstress.symmetry.tensors import from_mandel
+        from objstress.symmetry.voigt import from_mandel
 
         p = labels.F[k] @ from_mandel(other.polynomial(x, 1)[1][0].numpy())
         errors.append(np.linalg.norm(p - labels.piola[k]) * weight[k])
@@ -128,7 +128,7 @@ def test_losses_are_what_they_say():
 
 
 def test_training_response_is_the_law(silicon, silicon_group):
-    from objstress.laws.conformance import random_deformations
+    from objstress.laws.check import random_deformations
     from objstress.laws.learned import LearnedLaw
 
     torch.manual_seed(0)
@@ -182,7 +182,7 @@ def test_an_interrupted_fit_goes_on(small_fit, tmp_path, monkeypatch):
     straight = make()
     fit_network(straight, train, valid, settings, 1.0, tmp_path / "a", progress=False)
 
-    from objstress.training.network_fit import NetworkFit
+    from objstress.training.laws.network import NetworkFit
 
     original = NetworkFit.validation_step
 

@@ -20,10 +20,10 @@ from ase.filters import FrechetCellFilter
 from ase.optimize import BFGS
 from ase.spacegroup import crystal
 
-from objstress.laws.elasticity import elastic_strains, third_order_strains
+from objstress.calculators.registry import make_calculator
+from objstress.labels.differences import elastic_strains, third_order_strains
+from objstress.labels.labelling import label_strains
 from objstress.symmetry.crystal import read_structure, symmetrized
-from objstress.teachers.calculators import make_calculator
-from objstress.teachers.label import label_strains
 
 HERE = Path(__file__).parent
 STEP = 1e-3

@@ -1,9 +1,9 @@
 """Make the molecules' data: `python data/molecules/make_labels.py [NAME ...] [--workers N]`.
 
 Each molecule is relaxed (relaxed.extxyz) and then labelled at distorted geometries, nine in ten
-into NAME-train.extxyz, the others into NAME-test.extxyz: energy, forces, dipole, polarizability by
-`objstress.teachers.pyscf`. Needs `pip install objstress[molecules]`. Files grow as the run goes; an
-interrupted one goes on. Of several workers each takes one core.
+into NAME-train.extxyz, the others into NAME-test.extxyz: energy, forces, dipole and polarizability
+by `objstress.calculators.pyscf`. Needs `pip install objstress[molecules]`. Files grow as the run
+goes; an interrupted one goes on. Of several workers each takes one core.
 """
 
 import argparse
@@ -27,9 +27,9 @@ from ase.units import Bohr, Hartree, J, _c, _hbar, kB, second
 from scipy.spatial.transform import Rotation
 from tqdm import tqdm
 
+from objstress.calculators.pyscf import PySCF, isolated_atom
 from objstress.errors import InputError
-from objstress.files import write_whole
-from objstress.teachers.pyscf import PySCF, isolated_atom
+from objstress.io.files import write_whole
 
 HERE = Path(__file__).parent
 SEED = 5

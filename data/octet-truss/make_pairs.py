@@ -13,12 +13,13 @@ import numpy as np
 from mpi4py import MPI
 from tqdm import tqdm
 
+from objstress.elasticity.moduli import cubic_stiffness, youngs_modulus
+from objstress.elasticity.strain import right_stretch
 from objstress.fem import meshes
-from objstress.fem.periodic_cell import PeriodicCell
-from objstress.files import write_json
+from objstress.fem.homogenisation.cell import PeriodicCell
+from objstress.io.files import write_json
+from objstress.labels.strains import sample_strains
 from objstress.laws.analytic import NeoHooke
-from objstress.laws.elasticity import cubic_stiffness, youngs_modulus
-from objstress.teachers.strains import right_stretch, sample_strains
 
 HERE = Path(__file__).parent
 YOUNG, POISSON = 2.4, 0.35

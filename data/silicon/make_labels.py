@@ -11,9 +11,9 @@ import numpy as np
 from ase.io import read
 from ase.units import GPa
 
-from objstress.laws.elasticity import third_order_strains
-from objstress.teachers.label import label_strains
-from objstress.teachers.strains import sample_strains
+from objstress.labels.differences import third_order_strains
+from objstress.labels.labelling import label_strains
+from objstress.labels.strains import sample_strains
 
 HERE = Path(__file__).parent
 STEP = 0.004

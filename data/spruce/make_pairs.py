@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from objstress.files import write_whole
-from objstress.symmetry.tensors import INDEX, from_mandel, to_mandel, voigt_to_mandel
-from objstress.teachers.strains import sample_strains
+from objstress.io.files import write_whole
+from objstress.labels.strains import sample_strains
+from objstress.symmetry.voigt import INDEX, from_mandel, to_mandel, voigt_to_mandel
 
 HERE = Path(__file__).parent
 E_L = 11.9

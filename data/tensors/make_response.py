@@ -24,10 +24,10 @@ from pymatgen.core import Element, Lattice, Structure
 from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
 from tqdm import tqdm
 
-from objstress.files import write_whole
+from objstress.calculators.abinit import PSEUDOPOTENTIALS
+from objstress.io.files import write_whole
 from objstress.parallel import spread
 from objstress.symmetry.crystal import primitive_cell
-from objstress.teachers.abinit import PSEUDOPOTENTIALS
 
 HERE = Path(__file__).parent
 OUT = HERE / "response.json"

@@ -19,11 +19,11 @@ from ase.build import bulk
 from pymatgen.core import Lattice, Structure
 from tqdm import tqdm
 
+from objstress.calculators.registry import make_calculator
 from objstress.errors import InputError
-from objstress.files import write_whole
+from objstress.io.files import write_whole
 from objstress.parallel import spread
 from objstress.properties.crystal import crystal_properties
-from objstress.teachers.calculators import make_calculator
 
 HERE = Path(__file__).parent
 TEACHERS = {

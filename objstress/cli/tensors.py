@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from objstress.cli.app import Ions, Json, app, print_answer
-from objstress.files import check_writable
+from objstress.io.files import check_writable
 
 
 @app.command()
@@ -31,16 +31,16 @@ def fit_tensors(
 
     Elastic ones are models for `objstress properties` and `objstress serve`.
     """
+    from objstress.io.run_folder import forget
     from objstress.models.crystal_tensor import CrystalTensorSettings
-    from objstress.training.resume import forget
-    from objstress.training.tensor_data import read_tensors
-    from objstress.training.tensor_fit import TensorTraining, fit_tensor_ensemble
+    from objstress.training.tensors.data import read_tensors
+    from objstress.training.tensors.fit import TensorTraining, fit_tensors
 
     check_writable(out)
     structures, tensors = read_tensors(data, kind, key, ions.value)
     work = out.with_name(out.name + ".fit")
     training = TensorTraining(members=members, epochs=epochs, seed=seed)
-    ensemble = fit_tensor_ensemble(
+    ensemble = fit_tensors(
         structures, tensors, CrystalTensorSettings(kind=kind), training, work, ions=ions.value
     )
     ensemble.save(out)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from functools import lru_cache
 from pathlib import Path
@@ -10,13 +9,14 @@ from typing import Any
 
 from rdkit import Chem
 
+from objstress.docking.energy import PoseEnergy, load_pose_energy
 from objstress.docking.ligand import ENDINGS, ligands_in, prepare_ligand
 from objstress.docking.protein import Box, Protein, read_protein
-from objstress.docking.search import SHIPPED, check_search, dock, search_box
+from objstress.docking.run import SHIPPED, check_search, dock, search_box
 from objstress.errors import InputError
-from objstress.files import check_writable, write_whole
-from objstress.models.pose_energy import PoseEnergy, load_pose_energy
-from objstress.row_files import Row, check_table, collect_rows, reason, remove_partial, write_table
+from objstress.io.files import check_writable, write_whole
+from objstress.io.run_folder import fingerprint
+from objstress.io.tables import Row, check_table, collect_rows, reason, remove_partial, write_table
 
 
 def dock_library(
@@ -68,7 +68,7 @@ def dock_library(
     whole.within(box)
     search: dict[str, Any] = {"starts": starts, "hops": hops, "seed": seed}
     hashes = {
-        kind: hashlib.sha256(file.read_bytes()).hexdigest()
+        kind: fingerprint([file])
         for kind, file in (("protein", protein), ("model", model), ("ligands", ligands))
     }
     rows, resumed = collect_rows(

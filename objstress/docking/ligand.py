@@ -11,10 +11,10 @@ import torch
 from rdkit import Chem, rdBase
 from rdkit.Chem import rdDistGeom, rdForceFieldHelpers
 
+from objstress.docking.site import FEATURES, RADII
 from objstress.docking.torsion_scan import ORDER, torsion_series
+from objstress.docking.torsion_tree import TorsionTree
 from objstress.errors import InputError
-from objstress.graphs.site_graph import FEATURES, RADII
-from objstress.graphs.torsion_tree import TorsionTree
 
 ROTATABLE = Chem.MolFromSmarts(
     "[!$(*#*)&!D1&!$(C(F)(F)F)&!$(C(Cl)(Cl)Cl)&!$(C([CH3])([CH3])[CH3])]-,:;!@"

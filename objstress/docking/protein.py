@@ -9,8 +9,8 @@ import gemmi
 import numpy as np
 from scipy.spatial import cKDTree
 
+from objstress.docking.site import FEATURES, RADII
 from objstress.errors import InputError
-from objstress.graphs.site_graph import FEATURES, RADII
 
 MARGIN = 10.0
 """Angstrom around the box: what is farther away than any pair reaches. Scores of atoms near the cut

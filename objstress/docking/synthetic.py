@@ -15,14 +15,16 @@ from rdkit.Chem import rdDistGeom
 from torch_geometric.data import Data
 from tqdm import tqdm
 
+from objstress.docking.complex import Complex, make_complex
+from objstress.docking.energy import CENTRES, WIDTHS, PoseField
 from objstress.docking.ligand import Ligand, prepare_ligand
+from objstress.docking.poses import clusters
 from objstress.docking.protein import Box, pdb_line, protein_of, residue_features
-from objstress.docking.search import Search, clusters, make_complex
+from objstress.docking.search import Search
+from objstress.docking.site import FEATURES, hydrogen_bonds, site_graph
+from objstress.docking.torsion_tree import TorsionTree, random_rotations
 from objstress.errors import InputError
-from objstress.files import write_whole
-from objstress.graphs.site_graph import FEATURES, Complex, hydrogen_bonds, site_graph
-from objstress.graphs.torsion_tree import TorsionTree, random_rotations
-from objstress.models.pose_energy import CENTRES, WIDTHS, PoseField
+from objstress.io.files import write_whole
 from objstress.parallel import spread
 
 # Side chains (and the peptide group) from where they are cut, with their atoms' names.

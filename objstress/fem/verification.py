@@ -10,15 +10,15 @@ from dolfinx import fem
 from dolfinx.fem import petsc as fem_petsc
 from scipy.optimize import brentq
 
+from objstress.elasticity.orientations import orientation
 from objstress.fem import meshes
-from objstress.fem.boundary import Displacement, symmetry_plane
-from objstress.fem.contact import RigidSphere
-from objstress.fem.loads import BodyForce, Traction
-from objstress.fem.problem import StaticProblem
+from objstress.fem.conditions.contact import RigidSphere
+from objstress.fem.conditions.displacements import Displacement, symmetry_plane
+from objstress.fem.conditions.loads import BodyForce, Traction
+from objstress.fem.solve.static import StaticProblem
 from objstress.laws.analytic import DecoupledNeoHooke, SaintVenantKirchhoff
 from objstress.laws.base import MaterialLaw
-from objstress.laws.rotated import orientation
-from objstress.symmetry.tensors import voigt_to_tensor
+from objstress.symmetry.voigt import voigt_to_tensor
 
 
 def assembly_against_ufl(stiffness: np.ndarray, kind: str = "hexahedron") -> tuple[float, float]:

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from objstress.errors import InputError
-from objstress.laws.base import MaterialLaw, StrainEnergyLaw
+from objstress.laws.base import MaterialLaw
+from objstress.laws.strain_energy import StrainEnergyLaw
 from objstress.symmetry.point_group import O3, PointGroup, SymmetryGroup, symmetry_group
-from objstress.symmetry.tensors import mandel_rotations, voigt_to_mandel
+from objstress.symmetry.voigt import mandel_rotations, mandel_to_voigt, voigt_to_mandel
 
 
 class SaintVenantKirchhoff(StrainEnergyLaw):
@@ -58,8 +59,6 @@ class SaintVenantKirchhoff(StrainEnergyLaw):
     def from_dict(
         cls, description: dict[str, Any], tensors: dict[str, Tensor]
     ) -> SaintVenantKirchhoff:
-        from objstress.symmetry.tensors import mandel_to_voigt
-
         group: Any = description["group"]
         if "operations" in tensors:
             group = PointGroup.from_operations(tensors["operations"].numpy())

@@ -1,9 +1,8 @@
-"""The interface of a material law, and the laws that are energies of the Green-Lagrange strain."""
+"""The interface of a material law, and the register of the kinds of law."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +10,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from objstress.claims import Claim
+from objstress.elasticity.acoustic import acoustic_tensor, smallest_acoustic
 from objstress.errors import InputError, OutsideDomainWarning
+from objstress.io.weights import write_tensors
 from objstress.symmetry.point_group import SymmetryGroup
-from objstress.symmetry.tensors import INDEX, mandel_strain, tensor_to_voigt
+from objstress.symmetry.voigt import tensor_to_voigt
 
-_SHEAR = torch.tensor([1, 1, 1, 0.5, 0.5, 0.5], dtype=torch.float64).sqrt()[:, None]
-"""Tensor components over Mandel components."""
-_VOIGT = np.array([[0, 5, 4], [5, 1, 3], [4, 3, 2]])
-"""Which Voigt (or Mandel) component ij is."""
+KINDS: dict[str, type[MaterialLaw]] = {}
+"""The kinds of law that files know, by name; a class with a `kind` enters itself."""
 
 
 class MaterialLaw:
@@ -33,11 +31,19 @@ class MaterialLaw:
         point_group: the symmetry group of the material.
         outside_action: what `energy`, `stress` and `tangent` do at strains outside the trained
             domain: "warn" (with the count), "error" or "ignore".
+        kind: what a file calls this kind of law; a class that gives one is registered under it in
+            `KINDS`, and `from_dict` makes a law of it from a file.
     """
 
     point_group: SymmetryGroup
     chunk: int = 65536
     outside_action: str = "warn"
+    kind: str = ""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "kind" in cls.__dict__:
+            KINDS[cls.kind] = cls
 
     def energy(self, F: Any) -> Tensor:
         """Energy density W per reference volume, GPa, shape (n,)."""
@@ -53,7 +59,7 @@ class MaterialLaw:
 
     def cauchy_stress(self, F: Any) -> Tensor:
         """sigma = P F^T / J, GPa, shape (n, 3, 3), positive in tension."""
-        f = _as_tensor(F)
+        f = as_deformation(F)
         sigma = self.stress(f) @ f.transpose(-1, -2)
         return sigma / torch.linalg.det(f)[..., None, None]
 
@@ -63,7 +69,7 @@ class MaterialLaw:
         Raises:
             InputError: F of a wrong shape, not finite, or with det F <= 0 (the count is named).
         """
-        f = _as_tensor(F)
+        f = as_deformation(F)
         points = f.reshape(-1, 3, 3)
         n = len(points)
         shapes = ((), (3, 3), (3, 3, 3, 3))[: order + 1]
@@ -87,7 +93,7 @@ class MaterialLaw:
 
     def outside(self, F: Any) -> Tensor:
         """Which points lie outside the strains that the law was trained on, bool (n,)."""
-        return torch.zeros(_as_tensor(F).reshape(-1, 3, 3).shape[0], dtype=torch.bool)
+        return torch.zeros(as_deformation(F).reshape(-1, 3, 3).shape[0], dtype=torch.bool)
 
     def stiffness(self) -> np.ndarray:
         """Elastic constants C_ab at F = I in GPa, 6 x 6 Voigt (xx yy zz yz xz xy)."""
@@ -100,7 +106,7 @@ class MaterialLaw:
         return 1e-3 * float(np.abs(self.stiffness()).max())
 
     def stress_error(self, F: Any) -> Tensor | None:
-        """Error bar of |P|, GPa, shape (n,); None for laws that have none (see `fit_ensemble`)."""
+        """Error bar of |P|, GPa, shape (n,); None for laws without one, see `fit_law_ensemble`."""
         return None
 
     def internal_displacements(self, F: Any) -> np.ndarray:
@@ -115,8 +121,6 @@ class MaterialLaw:
 
     def acoustic_tensor(self, F: Any, n: Any) -> Tensor:
         """Q_ik(n) = A_iJkL n_J n_L, GPa, (..., 3, 3), n a direction of the reference body."""
-        from objstress.laws.ellipticity import acoustic_tensor
-
         direction = torch.as_tensor(n, dtype=torch.float64)
         if not (direction.norm(dim=-1) > 0).all():
             raise InputError("a direction of length zero has no acoustic tensor")
@@ -127,67 +131,25 @@ class MaterialLaw:
 
         See `laws.ellipticity.smallest_acoustic`.
         """
-        from objstress.laws.ellipticity import smallest_acoustic
-
-        f = _as_tensor(F)
+        f = as_deformation(F)
         values, directions = smallest_acoustic(self.response(f.reshape(-1, 3, 3), 2)[2])
         return (values[0], directions[0]) if f.ndim == 2 else (values, directions)
 
-    def guarded(self) -> MaterialLaw:
-        """The same law inside its trained strains, its energy growing everywhere outside.
-
-        See `laws.guarded.GuardedLaw`.
-        """
-        from objstress.laws.guarded import GuardedLaw
-
-        return GuardedLaw(self)
-
-    def rotated(self, Q: Any) -> MaterialLaw:
-        """The law of a grain turned by Q (crystal frame to sample frame): W_Q(F) = W(F Q)."""
-        from objstress.laws.rotated import RotatedLaw
-
-        return RotatedLaw(self, Q)
-
-    def compile(self, tolerance: float = 1e-3, kind: str = "polynomial") -> MaterialLaw:
-        """A faster law of the same symmetry, domain and interface.
-
-        Args:
-            tolerance: largest relative error of P that "polynomial" may make. A guarded law is
-                compiled inside and guarded again; of an ensemble the mean is compiled, its error
-                bars stay with the ensemble.
-            kind: "polynomial" fits one G-invariant polynomial of E, see
-                `laws.compiled.compile_polynomial`; "torch" fuses the law as it is into one
-                program, see `laws.fused.FusedLaw`.
-
-        Raises:
-            InputError: a tolerance that cannot be met (the best is named), an unknown kind.
-        """
-        from objstress.laws.compiled import compile_law
-
-        return compile_law(self, tolerance, kind)
-
-    def to_ufl(self, F: Any) -> Any:
-        """W as a UFL expression of a UFL tensor F, GPa; compiled laws have one.
-
-        Raises:
-            InputError: a law that is no polynomial.
-        """
-        raise InputError("this law has no UFL form; law.compile() makes one that has")
-
-    def check(self, samples: int = 1000, seed: int = 0) -> list[Claim]:
-        """Measure what the law promises: objectivity, symmetry, zero, tangent, work, spin."""
-        from objstress.laws.conformance import check_law
-
-        return check_law(self, samples, seed)
-
     def save(self, path: str | Path) -> None:
-        """Write the law to one file (safetensors with JSON inside), whole or not at all."""
-        from objstress.laws.files import save_law
+        """Write the law to one file (safetensors with JSON inside), whole or not at all.
 
-        save_law(self, path)
+        Raises:
+            InputError: the file cannot be written, or the law is not to be saved (a rotated one).
+        """
+        write_tensors(path, *self.to_dict())
 
     def to_dict(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
         """JSON description and tensors from which `from_dict` makes the law again."""
+        raise NotImplementedError
+
+    @classmethod
+    def from_dict(cls, description: dict[str, Any], tensors: dict[str, Tensor]) -> MaterialLaw:
+        """The law that `to_dict` described."""
         raise NotImplementedError
 
     def _evaluate(self, F: Tensor, order: int) -> tuple[Tensor, ...]:
@@ -195,7 +157,7 @@ class MaterialLaw:
 
     def _public(self, F: Any, order: int) -> tuple[Tensor, ...]:
         if self.outside_action != "ignore":
-            points = _as_tensor(F).reshape(-1, 3, 3)
+            points = as_deformation(F).reshape(-1, 3, 3)
             total = len(points)
             outside = sum(int(self.outside(part).sum()) for part in points.split(65536))
             if outside:
@@ -226,74 +188,19 @@ class LawAround(MaterialLaw):
         return self.law.stress_error(F)
 
 
-class StrainEnergyLaw(MaterialLaw):
-    r"""A law given by W(E): objective by construction.
-
-    S = dW/dE,   P = F S,   A_iJkL = delta_ik S_JL + F_iM (dS_MJ/dE_NL) F_kN
-    """
-
-    def _evaluate(self, F: Tensor, order: int) -> tuple[Tensor, ...]:
-        # Components first, points last: every product runs along contiguous rows, which for
-        # matrices as small as these is several times faster than batched matrix products.
-        n = len(F)
-        f = F.permute(1, 2, 0).contiguous()
-        parts = self.strain_energy(_mandel_strain(f).T, order)
-        out = [parts[0]]
-        if order >= 1:
-            second = (parts[1].T * _SHEAR)[_VOIGT.ravel()].view(3, 3, n)
-            out.append(_sum_products(f[:, :, None].unbind(1), second.unbind(), torch.empty_like(f)))
-        if order >= 2:
-            # C_MJNL, rows and columns numbered as Voigt does; half[MJ, k, L] = C_MJNL F_kN.
-            c = parts[2].permute(1, 2, 0) * (_SHEAR[:, None] * _SHEAR)
-            half = f.new_empty(6, 3, 3, n)
-            for L in range(3):
-                columns = [c[:, v, None] for v in _VOIGT[:, L]]
-                _sum_products(f.unbind(1), columns, half[:, :, L])
-            tangent = f.new_empty(3, 3, 3, 3, n)
-            for J in range(3):
-                rows = [half[v] for v in _VOIGT[:, J]]
-                _sum_products(f[:, :, None, None].unbind(1), rows, tangent[:, J])
-            for i in range(3):
-                tangent[i, :, i] += second
-            out.append(tangent)
-        return tuple(out[:1]) + tuple(t.view(-1, n).T.view(n, *t.shape[:-1]) for t in out[1:])
-
-    def strain_energy(self, x: Tensor, order: int) -> tuple[Tensor, ...]:
-        """W (n,), dW/dx (n, 6), d2W/dx2 (n, 6, 6) up to `order` at Mandel strains x (n, 6)."""
-        raise NotImplementedError
-
-
-def outside_domain(F: Any, domain: Tensor | None) -> Tensor:
-    """Which F (n, 3, 3) have x M x > 1, x Mandel's E and M the domain (6, 6), bool (n,)."""
-    x = mandel_strain(_as_tensor(F).reshape(-1, 3, 3))
-    if domain is None:
-        return torch.zeros(len(x), dtype=torch.bool)
-    return ((x @ domain) * x).sum(-1) > 1 + 1e-9
-
-
-def _mandel_strain(f: Tensor) -> Tensor:
-    """E of F (3, 3, n) in Mandel form, (6, n)."""
-    c = torch.stack([(f[:, i] * f[:, j]).sum(0) for i, j in INDEX])
-    c[:3] -= 1.0
-    return c / (2 * _SHEAR)
-
-
 def _determinant(f: Tensor) -> Tensor:
     """det F of F (3, 3, n)."""
     a, b, c = f
     return (a * torch.linalg.cross(b, c, dim=0)).sum(0)
 
 
-def _sum_products(left: Sequence[Tensor], right: Sequence[Tensor], out: Tensor) -> Tensor:
-    """sum_m left[m] right[m], written into `out`."""
-    torch.mul(left[0], right[0], out=out)
-    for a, b in zip(left[1:], right[1:], strict=True):
-        out.addcmul_(a, b)
-    return out
-
-
-def _as_tensor(F: Any) -> Tensor:
+def as_deformation(F: Any) -> Tensor:
     f = torch.as_tensor(F, dtype=torch.float64)
     if f.shape[-2:] != (3, 3) or f.ndim not in (2, 3):
         raise InputError(f"F has shape {tuple(f.shape)}; give (n, 3, 3) or (3, 3)")
     return f.detach()
+
+
+def law_from_dict(description: dict[str, Any], tensors: dict[str, Tensor]) -> MaterialLaw:
+    """The law that `to_dict` described; a law around another one asks for that one here."""
+    return KINDS[description["kind"]].from_dict(description, tensors)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from objstress.laws.base import LawAround, MaterialLaw
+from objstress.laws.base import LawAround, MaterialLaw, law_from_dict
 
 Program = Callable[[Tensor], tuple[Tensor, ...]]
 
@@ -46,8 +46,6 @@ class FusedLaw(LawAround):
 
     @classmethod
     def from_dict(cls, description: dict[str, Any], tensors: dict[str, Tensor]) -> FusedLaw:
-        from objstress.laws.files import law_from_dict
-
         return cls(law_from_dict(description["law"], tensors))
 
     def _evaluate(self, F: Tensor, order: int) -> tuple[Tensor, ...]:

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from objstress.errors import InputError
-from objstress.laws.base import LawAround, StrainEnergyLaw
-from objstress.symmetry.tensors import tensor_from_mandel
+from objstress.laws.base import LawAround, law_from_dict
+from objstress.laws.strain_energy import StrainEnergyLaw, tensor_from_mandel
 
 MARGIN = 0.25
 """How much further than the trained strains the law itself is still asked, in units of them."""
@@ -135,8 +135,6 @@ class GuardedLaw(LawAround, StrainEnergyLaw):
 
     @classmethod
     def from_dict(cls, description: dict[str, Any], tensors: dict[str, Tensor]) -> GuardedLaw:
-        from objstress.laws.files import law_from_dict
-
         return cls(law_from_dict(description["law"], tensors), tuple(description["strength"]))
 
 

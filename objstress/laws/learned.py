@@ -9,12 +9,12 @@ import torch
 from pymatgen.core import Structure
 from torch import Tensor
 
-from objstress.laws.base import StrainEnergyLaw, _as_tensor, outside_domain
+from objstress.laws.base import as_deformation
+from objstress.laws.strain_energy import StrainEnergyLaw, mandel_strain, outside_domain
 from objstress.models.constitutive import ConstitutiveNetwork, NetworkSettings
 from objstress.models.displacements import InternalDisplacements
 from objstress.models.polynomial import InvariantPolynomial
 from objstress.symmetry.point_group import PointGroup, SymmetryGroup, symmetry_group
-from objstress.symmetry.tensors import mandel_strain
 
 
 class LearnedLaw(StrainEnergyLaw):
@@ -78,7 +78,7 @@ class LearnedLaw(StrainEnergyLaw):
     def internal_displacements(self, F: Any) -> np.ndarray:
         if self.displacements is None:
             return super().internal_displacements(F)
-        x = mandel_strain(_as_tensor(F).reshape(-1, 3, 3))
+        x = mandel_strain(as_deformation(F).reshape(-1, 3, 3))
         return self.displacements(x.numpy())
 
     def parts(self) -> dict[str, StrainEnergyLaw]:

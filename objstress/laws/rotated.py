@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from objstress.errors import InputError
-from objstress.laws.base import MaterialLaw, _as_tensor
+from objstress.laws.base import MaterialLaw, as_deformation
 from objstress.symmetry.point_group import PointGroup
-from objstress.symmetry.tensors import mandel_rotations
+from objstress.symmetry.voigt import mandel_rotations
 
 
 class RotatedLaw(MaterialLaw):
@@ -37,7 +37,7 @@ class RotatedLaw(MaterialLaw):
         self.point_group = group.rotated(q) if isinstance(group, PointGroup) else group
 
     def outside(self, F: Any) -> Tensor:
-        return self.law.outside(_as_tensor(F) @ self.Q)
+        return self.law.outside(as_deformation(F) @ self.Q)
 
     @property
     def domain(self) -> Tensor | None:
@@ -46,17 +46,12 @@ class RotatedLaw(MaterialLaw):
         turn = torch.tensor(mandel_rotations(self.Q.numpy()[None])[0])
         return None if domain is None else turn @ domain @ turn.T
 
-    def to_ufl(self, F: Any) -> Any:
-        import ufl
-
-        return self.law.to_ufl(F * ufl.as_matrix(self.Q.tolist()))
-
     def internal_displacements(self, F: Any) -> np.ndarray:
         """u in the sample's frame: an ion at Q X lies at F Q (X + u_crystal) = F (Q X + u)."""
-        return self.law.internal_displacements(_as_tensor(F) @ self.Q) @ self.Q.numpy().T
+        return self.law.internal_displacements(as_deformation(F) @ self.Q) @ self.Q.numpy().T
 
     def stress_error(self, F: Any) -> Tensor | None:
-        return self.law.stress_error(_as_tensor(F) @ self.Q)
+        return self.law.stress_error(as_deformation(F) @ self.Q)
 
     def to_dict(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
         raise InputError("save the law in the crystal's frame; the orientation belongs to the body")
@@ -69,31 +64,3 @@ class RotatedLaw(MaterialLaw):
         if order >= 2:
             out.append(torch.einsum("nimkp,jm,lp->nijkl", parts[2], self.Q, self.Q))
         return tuple(out)
-
-
-def orientation(direction: Any, axis: Any = (1, 0, 0)) -> np.ndarray:
-    """A rotation Q that takes the crystal direction [u v w] (Cartesian) to a sample axis.
-
-    The turn about that axis is fixed by the smallest rotation angle.
-
-    Args:
-        direction: three numbers in the crystal's Cartesian frame, such as (1, 1, 0).
-        axis: sample direction that it is laid along.
-
-    Returns:
-        (3, 3) rotation matrix.
-    """
-    from scipy.spatial.transform import Rotation
-
-    u, v = (np.asarray(w, dtype=float) for w in (direction, axis))
-    if not (np.linalg.norm(u) > 0 and np.linalg.norm(v) > 0):
-        raise InputError("a direction of length zero gives no orientation")
-    u, v = u / np.linalg.norm(u), v / np.linalg.norm(v)
-    cross = np.cross(u, v)
-    sine, cosine = float(np.linalg.norm(cross)), float(u @ v)
-    if sine < 1e-14:
-        cross, sine = np.cross(u, np.eye(3)[np.argmin(np.abs(u))]), 1.0
-        angle = 0.0 if cosine > 0 else np.pi
-    else:
-        angle = float(np.arctan2(sine, cosine))
-    return Rotation.from_rotvec(angle * cross / np.linalg.norm(cross)).as_matrix()

@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from pymatgen.core import Structure
 
-from objstress.graphs.crystal_graph import crystal_graph, shell_cutoff
-from objstress.graphs.lone_node import host_lattices
+from objstress.graphs.crystals import crystal_graph, shell_cutoff
+from objstress.graphs.lone_nodes import host_lattices
 from objstress.graphs.pairs import EdgePairs
 from objstress.models.constitutive import ConstitutiveNetwork, NetworkSettings
 from objstress.nn.convolution import Features, GroupConvolution
@@ -24,7 +24,7 @@ from objstress.nn.radial import BesselBasis, smooth_cutoff
 from objstress.symmetry.irreps import Irrep, representation
 from objstress.symmetry.point_group import PointGroup
 from objstress.symmetry.supergroups import contains, minimal_supergroups
-from objstress.symmetry.tensors import mandel_rotations
+from objstress.symmetry.voigt import mandel_rotations
 
 IRREPS: list[Irrep] = [(l, p) for l in range(3) for p in (1, -1)]
 

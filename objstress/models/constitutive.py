@@ -9,7 +9,7 @@ import torch
 from pymatgen.core import Structure
 from torch import Tensor, nn
 
-from objstress.graphs.crystal_graph import crystal_graph, shell_cutoff
+from objstress.graphs.crystals import crystal_graph, shell_cutoff
 from objstress.graphs.pairs import EdgePairs
 from objstress.nn.convolution import ChannelLinear, Features, Gate, GroupConvolution
 from objstress.nn.filters import GroupFilter
@@ -17,7 +17,7 @@ from objstress.nn.radial import BesselBasis, smooth_cutoff
 from objstress.nn.readout import EnergyReadout
 from objstress.symmetry.irreps import Irrep, couples, symmetric_basis
 from objstress.symmetry.point_group import SymmetryGroup
-from objstress.symmetry.tensors import MANDEL
+from objstress.symmetry.voigt import MANDEL
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from pymatgen.core import Structure
 
 from objstress.models.polynomial import monomials, multinomial
 from objstress.symmetry.crystal import space_group_operations
-from objstress.symmetry.tensors import mandel_rotations
+from objstress.symmetry.voigt import mandel_rotations
 
 RIDGE = 1e-10
 """Relative to the largest eigenvalue of the normal equations."""

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from objstress.symmetry.point_group import PointGroup, SymmetryGroup, invariant_basis
-from objstress.symmetry.tensors import MANDEL, mandel_rotations
+from objstress.symmetry.voigt import MANDEL, mandel_rotations
 
 _PAIRS = [(a, b) for a in range(6) for b in range(a, 6)]
 _WHOLE = torch.tensor([_PAIRS.index((min(a, b), max(a, b))) for a in range(6) for b in range(6)])

@@ -14,6 +14,7 @@ from torch_geometric.data import Data
 
 from objstress.errors import InputError
 from objstress.graphs.neighbours import NeighbourTable
+from objstress.io.weights import read_tensors, rebuilding, write_tensors
 from objstress.models.atom_network import AtomNetwork, AtomNetworkSettings
 from objstress.nn.products import feature_irreps, places
 from objstress.nn.readout import ScalarReadout, TensorReadout
@@ -270,7 +271,6 @@ class Potential(AtomNetwork):
 
     def save(self, path: str | Path) -> None:
         """Write to one file, whole or not at all; `load_potential` reads it."""
-        from objstress.models.potential_files import save_potential
 
         save_potential(self, path)
 
@@ -294,3 +294,35 @@ def _check(s: PotentialSettings) -> None:
         raise InputError(f"heads = {s.heads}: give some of {', '.join(HEADS)}")
     lowest = max({"dipole": 1, "polarizability": 2}.get(h, 0) for h in s.heads)
     s.check(lowest, f"heads {', '.join(s.heads)}")
+
+
+def save_potential(potential: Potential, path: str | Path) -> None:
+    """Write a potential to one file, whole or not at all."""
+    description = {
+        "kind": "potential",
+        "dtype": str(potential.dtype).removeprefix("torch."),
+        "settings": potential.describe(),
+        "metadata": potential.metadata,
+    }
+    write_tensors(path, description, potential.state_dict())
+
+
+def load_potential(path: str | Path, dtype: torch.dtype | None = None) -> Potential:
+    """The potential in a file, ready to be evaluated.
+
+    Args:
+        dtype: of the weights; None keeps the one they were written in.
+
+    Raises:
+        InputError: no such file, damaged, not a potential, or of a newer format.
+    """
+    description, tensors = read_tensors(path, "potential")
+    if description.get("kind") != "potential":
+        raise InputError(f"{path}: a law, not a potential; load it with load_law")
+    with rebuilding(path, "potential"):
+        given = description["settings"]
+        settings = PotentialSettings(**given | {k: tuple(given[k]) for k in ("elements", "heads")})
+        potential = Potential(settings, getattr(torch, description["dtype"]))
+        potential.load_state_dict(tensors)
+        potential.metadata = description["metadata"]
+    return potential.to(dtype or potential.dtype).eval()

@@ -15,13 +15,13 @@ from torch import Tensor
 from torch_geometric.data import Batch, Data
 
 from objstress.errors import InputError
-from objstress.graphs.atom_graph import atom_graph
+from objstress.graphs.atoms import atom_graph
 from objstress.graphs.elements import LAST, NAMES, crystal_descriptors
+from objstress.io.weights import read_tensors, rebuilding, write_tensors
 from objstress.models.crystal_tensor import UNITS, CrystalTensorNetwork, CrystalTensorSettings
 from objstress.symmetry.crystal import primitive_cell
 from objstress.symmetry.point_group import PointGroup
 from objstress.symmetry.tensor_forms import TensorForm
-from objstress.tensor_files import read_tensors, rebuilding, write_tensors
 
 DESCRIPTORS = len(NAMES) + 1
 """Of `crystal_descriptors`."""
@@ -117,7 +117,7 @@ class TensorEnsemble:
         return float(torch.cdist(own[None], known).min() / apart.median().clamp_min(1e-12))
 
     def save(self, path: str | Path) -> None:
-        """Write to one file, whole or not at all; `load_tensor_ensemble` reads it."""
+        """Write to one file, whole or not at all; `load_tensors` reads it."""
         tensors = {"known": self.known}
         for k, member in enumerate(self.members):
             tensors |= {f"{k}.{name}": value for name, value in member.state_dict().items()}
@@ -131,7 +131,7 @@ class TensorEnsemble:
         write_tensors(path, description, tensors)
 
 
-def load_tensor_ensemble(path: str | Path) -> TensorEnsemble:
+def load_tensors(path: str | Path) -> TensorEnsemble:
     """The ensemble in a file.
 
     Raises:

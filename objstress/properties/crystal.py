@@ -12,11 +12,7 @@ from pymatgen.core import Structure
 from pymatgen.io.ase import AseAtomsAdaptor
 from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
 
-from objstress.errors import InputError
-from objstress.laws.base import StrainEnergyLaw
-from objstress.laws.elasticity import third_order_stiffness
-from objstress.laws.polycrystal import turned_stiffness
-from objstress.properties.averages import (
+from objstress.elasticity.averages import (
     Averages,
     Stability,
     Thermal,
@@ -27,17 +23,20 @@ from objstress.properties.averages import (
     to_dict,
     zener_ratio,
 )
-from objstress.properties.directions import Extremes, extremes
-from objstress.properties.frames import ieee_rotation, turned_structure
-from objstress.properties.models import PropertyModel, find_model
+from objstress.elasticity.bounds import rotated_stiffness
+from objstress.elasticity.frames import ieee_rotation, rotated_structure
+from objstress.elasticity.moduli import Extremes, extremes
+from objstress.elasticity.waves import SoundWaves, sound_waves
+from objstress.errors import InputError
+from objstress.labels.deformation import find_deformation
+from objstress.labels.relaxation import relaxed_crystal
+from objstress.laws.strain_energy import StrainEnergyLaw, third_order_stiffness
 from objstress.properties.response import harmonic_response
-from objstress.properties.waves import SoundWaves, sound_waves
+from objstress.properties.sources import PropertyModel, find_model
 from objstress.symmetry.crystal import SYMPREC, primitive_cell, read_structure
 from objstress.symmetry.point_group import PointGroup
 from objstress.symmetry.tensor_forms import TensorForm
-from objstress.symmetry.tensors import tensor_to_voigt, voigt_to_tensor
-from objstress.teachers.deformation import find_deformation
-from objstress.teachers.relaxation import relaxed_crystal
+from objstress.symmetry.voigt import tensor_to_voigt, voigt_to_tensor
 
 Ions = Literal["relaxed", "clamped"]
 FORCES = 1e-7
@@ -193,18 +192,18 @@ def crystal_properties(
         _check_ions(asked.ensemble.metadata, ions, "these networks are")
         (said,) = asked.ensemble.predict([cell])
         group = PointGroup.of_primitive_cell(said.structure).rotated(q)
-        stiffness = turned_stiffness(tensor_to_voigt(said.tensor), q[None])[0]
+        stiffness = rotated_stiffness(tensor_to_voigt(said.tensor), q[None])[0]
         known = _result(said.structure, group, q, asked.name, ions, stiffness, None)
         deviation = None if said.deviation is None else tensor_to_voigt(said.deviation)
         return replace(known, deviation=deviation, distance=said.distance)
-    cell = relaxed_crystal(turned_structure(cell, q), asked.calculator, fmax=FORCES)
+    cell = relaxed_crystal(rotated_structure(cell, q), asked.calculator, fmax=FORCES)
     response = harmonic_response(cell, asked.calculator)
     group = PointGroup.of_primitive_cell(cell)
     least = None
     if len(cell) > 1:
         least = float(response.stiffness_of_ions[0])
     found = response.relaxed if ions == "relaxed" else response.clamped
-    return _result(turned_structure(cell, q.T), group, q, asked.name, ions, found, least)
+    return _result(rotated_structure(cell, q.T), group, q, asked.name, ions, found, least)
 
 
 def _check_ions(metadata: dict[str, Any], ions: str, subject: str) -> None:
@@ -226,10 +225,10 @@ def _of_law(structure: Structure | None, asked: PropertyModel, ions: str) -> Cry
         left, _, right = np.linalg.svd(f)
         turn = left @ right
     q = ieee_rotation(own)
-    found = turned_stiffness(law.stiffness(), q[None])[0]
+    found = rotated_stiffness(law.stiffness(), q[None])[0]
     third = third_order_stiffness(law) if structure is None else None
     return _result(
-        turned_structure(own, turn),
+        rotated_structure(own, turn),
         group.rotated(q),
         q @ turn.T,
         asked.name,
@@ -261,7 +260,7 @@ def _result(
         space_group=(analyzer.get_space_group_symbol(), analyzer.get_space_group_number()),
         model=model,
         ions=ions,
-        stiffness=turned_stiffness(standard, q.T[None])[0],
+        stiffness=rotated_stiffness(standard, q.T[None])[0],
         to_ieee=q,
         stiffness_ieee=standard,
         asymmetry=float(np.abs(tensor - exact).max() / np.abs(exact).max()),

@@ -10,11 +10,11 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
+from objstress.elasticity.moduli import youngs_modulus
+from objstress.elasticity.waves import sound_waves
 from objstress.errors import InputError
-from objstress.files import check_writable, write_picture
-from objstress.laws.elasticity import youngs_modulus
+from objstress.io.files import check_writable, write_figure
 from objstress.properties.crystal import CrystalProperties
-from objstress.properties.waves import sound_waves
 
 COLOURS = "viridis"
 PLANES = {"xy": (0, 1), "yz": (1, 2), "zx": (2, 0)}
@@ -52,7 +52,7 @@ def plot_properties(found: CrystalProperties, path: str | Path) -> None:
         f"({found.point_group.symbol}), {found.model}, {found.ions} ions: "
         f"K = {means.hill.bulk:.1f}, G = {means.hill.shear:.1f} GPa (Hill)"
     )
-    write_picture(figure, path)
+    write_figure(figure, path)
 
 
 def _surface(figure: Figure, axes: Any, c: np.ndarray) -> None:

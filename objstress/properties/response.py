@@ -12,9 +12,9 @@ from pymatgen.core import Structure
 from pymatgen.io.ase import AseAtomsAdaptor
 from scipy.linalg import null_space
 
+from objstress.elasticity.strain import right_stretch
 from objstress.errors import InputError
-from objstress.symmetry.tensors import from_mandel, mandel_to_voigt, to_mandel
-from objstress.teachers.strains import right_stretch
+from objstress.symmetry.voigt import from_mandel, mandel_to_voigt, to_mandel
 
 STRAIN = 1e-3
 """Green-Lagrange strain of the differences (Mandel)."""

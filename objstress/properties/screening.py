@@ -15,9 +15,9 @@ from pymatgen.core import Structure
 from pymatgen.io.ase import AseAtomsAdaptor
 
 from objstress.errors import InputError
+from objstress.io.tables import check_table, collect_rows, reason, remove_partial, write_table
 from objstress.properties.crystal import Ions, crystal_properties
-from objstress.properties.models import FILES, PropertyModel, find_model
-from objstress.row_files import check_table, collect_rows, reason, remove_partial, write_table
+from objstress.properties.sources import FILES, PropertyModel, find_model
 
 Named = tuple[str, Structure | Path]
 FRAMES = (".extxyz", ".xyz", ".traj", ".db")

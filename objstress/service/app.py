@@ -9,168 +9,29 @@ import json
 from collections.abc import AsyncIterator, Callable
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import uvicorn
 from fastapi import FastAPI, Request, Response
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import FileResponse
 from starlette.staticfiles import StaticFiles
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from objstress.service.guard import Guard
 from objstress.service.jobs import Asked, Jobs, Settings
-from objstress.service.problems import HEADERS, PROBLEMS, Problem
+from objstress.service.problems import Problem
+from objstress.service.schema import (
+    Health,
+    ModelRow,
+    Models,
+    ProblemBody,
+    PropertiesAnswer,
+    PropertiesRequest,
+    _problems,
+)
 
 PAGE = Path(__file__).parent / "page"
-POSCAR = """Cu
-1.0
-0.0 1.807 1.807
-1.807 0.0 1.807
-1.807 1.807 0.0
-Cu
-1
-direct
-0 0 0
-"""
-
-
-class PropertiesRequest(BaseModel):
-    """A structure and what to ask it with."""
-
-    model_config = ConfigDict(
-        extra="forbid",
-        json_schema_extra={"examples": [{"structure": POSCAR, "format": "poscar", "model": "emt"}]},
-    )
-
-    structure: str | dict[str, Any] = Field(
-        description="Text of a CIF or POSCAR; pymatgen's JSON as text or as an object."
-    )
-    format: Literal["cif", "poscar", "json"] = "cif"
-    model: str = Field(description="A name from /v1/models.")
-    ions: Literal["relaxed", "clamped"] = Field(
-        "relaxed", description="Whether ions follow their forces when the cell is strained."
-    )
-
-
-Matrix = list[list[float]]
-
-
-class PropertiesAnswer(BaseModel):
-    """Voigt order xx yy zz yz xz xy; tensors and positions in the frame of the given cell."""
-
-    model_config = ConfigDict(extra="allow")
-
-    formula: str
-    point_group: str
-    crystal_system: str
-    space_group: dict[str, Any] = Field(description="symbol and number")
-    model: str
-    ions: str
-    atoms: int = Field(description="of the primitive cell")
-    lattice_A: Matrix = Field(description="of the relaxed primitive cell, vectors as rows")
-    conventional_cell_A: Matrix
-    elements: list[str]
-    positions_A: Matrix
-    density_g_per_cm3: float
-    stiffness_GPa: Matrix
-    to_ieee: Matrix = Field(description="Q, v_IEEE = Q v")
-    stiffness_ieee_GPa: Matrix
-    form_ieee: list[list[str]] = Field(description='"0", "c11", "(c11 - c12)/2"')
-    stable: bool = Field(description="false: see stability.softest_strain; no averages then")
-    stability: dict[str, Any]
-    averages: dict[str, Any] | None = Field(None, description="voigt, reuss, hill in GPa, ...")
-    thermal: dict[str, Any] | None = Field(None, description="g/cm^3, km/s, K, W/(m K)")
-    extremes: dict[str, Any] | None = Field(None, description="of E, beta, G and nu; GPa, 1/GPa")
-
-
-class ModelRow(BaseModel):
-    """One model."""
-
-    name: str
-    what: str
-    elements: list[str] | None = Field(description="null if only the model itself can tell")
-
-
-class Models(BaseModel):
-    """What a structure can be asked with."""
-
-    models: list[ModelRow]
-
-
-class Health(BaseModel):
-    """How the service does."""
-
-    status: Literal["ok", "stopping"]
-    version: str
-    workers: int
-    waiting: int = Field(description="requests that no worker has yet")
-    done: int
-    failed: int
-    cached: int = Field(description="requests that the cache has answered")
-
-
-class ProblemBody(BaseModel):
-    """RFC 9457."""
-
-    type: str
-    title: str
-    status: int
-    detail: str
-    instance: str
-
-
-class Guard:
-    """Headers on every answer; other hosts' names and other sites' pages are refused.
-
-    A page elsewhere could have its own name point to 127.0.0.1 (DNS rebinding), or post a form.
-    """
-
-    def __init__(self, app: ASGIApp, hosts: tuple[str, ...]) -> None:
-        self.app, self.hosts = app, hosts
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
-        sent = {name.lower(): value.decode("latin-1") for name, value in scope["headers"]}
-        host = sent.get(b"host", "")
-        name = host if host.endswith("]") else host.rpartition(":")[0] or host
-        problem = None
-        if self.hosts and name.lower() not in self.hosts:
-            problem = Problem("foreign-host", f"this service is not {name[:100]!r}")
-        elif scope["method"] == "POST" and sent.get(b"sec-fetch-site") in (
-            "cross-site",
-            "same-site",
-        ):
-            problem = Problem("cross-site", "only this service's own page may ask it")
-        if problem:
-            await problem.response(scope["path"])(scope, receive, send)
-            return
-
-        async def send_with_headers(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                there = {key.lower() for key, _ in message["headers"]}
-                message["headers"] = list(message["headers"]) + [
-                    (key.lower().encode(), value.encode())
-                    for key, value in HEADERS.items()
-                    if key.lower().encode() not in there
-                ]
-            await send(message)
-
-        await self.app(scope, receive, send_with_headers)
-
-
-def _problems(*kinds: str) -> dict[int | str, dict[str, Any]]:
-    """For OpenAPI: statuses and what they mean."""
-    found: dict[int | str, dict[str, Any]] = {}
-    for kind in kinds:
-        status, title = PROBLEMS[kind]
-        text = found[status]["description"] + "; " + title if status in found else title
-        schema = {"$ref": "#/components/schemas/ProblemBody"}
-        content = {"application/problem+json": {"schema": schema}}
-        found[status] = {"description": text, "content": content}
-    return found
 
 
 _QUERY = [

@@ -16,7 +16,7 @@ from pymatgen.core import Structure
 
 from objstress.errors import InputError
 from objstress.properties.crystal import crystal_properties
-from objstress.properties.models import FILES, PropertyModel, find_model
+from objstress.properties.sources import FILES, PropertyModel, find_model
 from objstress.service.parsing import parse_structure
 from objstress.symmetry.crystal import conventional_axes
 

@@ -27,7 +27,7 @@ from scipy import fft, signal
 
 from objstress.errors import InputError
 from objstress.spectra.curves import Curve
-from objstress.spectra.harmonic import cross_section, part_weights, raman_facts, raman_units
+from objstress.spectra.raman import cross_section, part_weights, raman_facts, raman_units
 from objstress.spectra.units import (
     ABSORPTION,
     BOLTZMANN,

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from objstress.errors import InputError
-from objstress.files import write_json, write_whole
+from objstress.io.files import write_json, write_whole
 
 Kind = Literal["infrared", "raman", "density"]
 Shape = Literal["lorentzian", "gaussian"]

@@ -11,23 +11,14 @@ import numpy as np
 from ase import Atoms
 
 from objstress.errors import InputError
-from objstress.files import write_json, write_whole
-from objstress.graphs.atom_graph import total_charge
+from objstress.graphs.atoms import total_charge
+from objstress.io.files import write_json, write_whole
 from objstress.spectra.curves import Curve, Shape, broaden, grid_for
 from objstress.spectra.minimum import evaluate, keeps_rotations
 from objstress.spectra.minimum import relax as relaxed
 from objstress.spectra.modes import NormalModes, normal_modes
-from objstress.spectra.units import DECADIC, INFRARED, KELVIN, QUANTUM, SCATTERING
-
-PARTS = {
-    "total": (45.0, 7.0),
-    "parallel": (45.0, 4.0),
-    "perpendicular": (0.0, 3.0),
-    "isotropic": (45.0, 0.0),
-    "anisotropic": (0.0, 7.0),
-}
-"""Weights of a'^2 and g'^2: both polarisations of the scattered light, that of the laser alone,
-that across it alone (the depolarised spectrum), and the two terms of the total."""
+from objstress.spectra.raman import cross_section, part_weights, raman_facts, raman_units
+from objstress.spectra.units import DECADIC, INFRARED, QUANTUM
 
 
 @dataclass(frozen=True)
@@ -368,64 +359,3 @@ def harmonic_spectrum(
         rotations=keeps_rotations(atoms, potential),
         largest_force=force,
     )
-
-
-def part_weights(part: str) -> tuple[float, float]:
-    """Weights of a'^2 and g'^2 of one of `PARTS`."""
-    if part not in PARTS:
-        raise InputError(f"part = {part!r}: give one of {', '.join(PARTS)}")
-    return PARTS[part]
-
-
-def cross_section(
-    activities: np.ndarray, wavenumbers: np.ndarray, laser: float, temperature: float
-) -> np.ndarray:
-    r"""Differential Stokes cross section of Raman activities, 1e-30 cm^2/sr:
-
-        dsigma/dOmega = (2 pi)^4 (nu_0 - nu)^4 h/(8 pi^2 c nu) / (1 - exp(-h c nu/kT)) S/45
-
-    (derived at `objstress.spectra.units.SCATTERING`); of an activity for each cm^-1, the cross
-    section for each cm^-1. Elements multiply, so grids of curves do as well as lines.
-
-    Args:
-        activities: S, Angstrom^4/u.
-        wavenumbers: nu, cm^-1, positive.
-        laser: wavelength 1/nu_0, nm.
-        temperature: K; 0 for molecules that are not excited.
-
-    Raises:
-        InputError: a temperature below 0, or light that cannot lose nu.
-    """
-    if not (laser > 0 and math.isfinite(laser)):
-        raise InputError(f"laser = {laser}: give a positive wavelength in nm")
-    if not (temperature >= 0 and math.isfinite(temperature)):
-        raise InputError(f"temperature = {temperature}: give K, 0 or more")
-    scattered = 1e7 / laser - wavenumbers
-    if (scattered <= 0).any():
-        raise InputError(
-            f"light of {laser:g} nm ({1e7 / laser:.0f} cm^-1) cannot lose {wavenumbers.max():.0f} "
-            "cm^-1: give a shorter wavelength"
-        )
-    cold = -np.expm1(-KELVIN * wavenumbers / temperature) if temperature > 0 else 1.0
-    return np.asarray(SCATTERING * scattered**4 / (wavenumbers * cold) * activities)
-
-
-def raman_units(laser: float | None) -> dict[str, Any]:
-    """Quantity and units of a Raman curve, with and without a laser."""
-    if laser is None:
-        return {
-            "quantity": "Raman activity",
-            "unit": "A^4 u^-1 / cm^-1",
-            "area_unit": "A^4/u",
-        }
-    return {
-        "quantity": "differential Raman cross section",
-        "unit": "10^-30 cm^2 sr^-1 / cm^-1",
-        "area_unit": "10^-30 cm^2/sr",
-    }
-
-
-def raman_facts(part: str, laser: float | None, temperature: float) -> dict[str, Any]:
-    """What a Raman curve was made with; the temperature only where it counts."""
-    facts: dict[str, Any] = {"part": part, "laser_nm": laser}
-    return facts if laser is None else facts | {"temperature_K": temperature}

@@ -10,7 +10,7 @@ import torch
 from ase import Atoms
 
 from objstress.errors import ConvergenceError, InputError
-from objstress.graphs.atom_graph import atom_graph
+from objstress.graphs.atoms import atom_graph
 from objstress.spectra.modes import rigid_motions
 
 LONGEST = 0.3

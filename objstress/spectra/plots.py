@@ -10,7 +10,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from objstress.errors import InputError
-from objstress.files import check_writable, write_picture
+from objstress.io.files import check_writable, write_figure
 from objstress.spectra.curves import Curve
 
 AXES = {
@@ -95,7 +95,7 @@ def plot_spectra(
         lowest.set_ylabel(_typeset(sticks[0].area_unit))
         lowest.grid(alpha=0.25)
     lowest.set_xlabel(AXES[first.kind])
-    write_picture(figure, path, dpi=150)
+    write_figure(figure, path, dpi=150)
 
 
 def _typeset(unit: str) -> str:

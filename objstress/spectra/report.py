@@ -11,9 +11,10 @@ from ase import Atoms
 from ase.io import write
 
 from objstress.errors import InputError
-from objstress.files import check_writable, write_whole
-from objstress.graphs.reading import read_atoms
-from objstress.models.potential_files import load_potential
+from objstress.io.atoms import read_atoms
+from objstress.io.files import check_writable, write_whole
+from objstress.io.recording import Recording, read_recording
+from objstress.models.potential import load_potential
 from objstress.spectra.correlations import (
     Correlation,
     density_of_states,
@@ -23,7 +24,6 @@ from objstress.spectra.correlations import (
 from objstress.spectra.curves import Curve
 from objstress.spectra.harmonic import HarmonicSpectrum, harmonic_spectrum
 from objstress.spectra.plots import plot_spectra
-from objstress.spectra.recording import Recording, read_recording
 
 
 def write_spectra(

@@ -12,7 +12,7 @@ import numpy as np
 
 from objstress.errors import InputError
 from objstress.symmetry.point_group import PointGroup
-from objstress.symmetry.tensors import INDEX, turned_tensor
+from objstress.symmetry.voigt import INDEX, rotated_tensor
 
 KINDS = {
     "pyroelectric": "V",
@@ -226,7 +226,7 @@ def _mean_image(tensors: np.ndarray, group: PointGroup, axial: bool) -> np.ndarr
     """The mean of the images of tensors (m, 3, ..., 3) under the group."""
     total = np.zeros_like(tensors)
     for g in group.operations:
-        total += turned_tensor(tensors, g, batch=1) * (np.sign(np.linalg.det(g)) if axial else 1.0)
+        total += rotated_tensor(tensors, g, batch=1) * (np.sign(np.linalg.det(g)) if axial else 1.0)
     return total / len(group.operations)
 
 

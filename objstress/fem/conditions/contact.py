@@ -1,0 +1,114 @@
+"""Frictionless contact with rigid bodies, by penalty."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import ufl
+from dolfinx import fem
+
+from objstress.errors import InputError
+from objstress.fem.conditions.displacements import Marker
+from objstress.fem.conditions.loads import Surface, vector
+
+
+@dataclass(frozen=True)
+class Contact:
+    r"""Pi = eps/2 integral of <-g>^2 dS,  g the gap at x = X + u, < > the positive part.
+
+    The pressure eps <-g> stands for the true one; the body sinks in by pressure / eps. Facets
+    that never come near cost nothing but their assembly, so `where` may be generous.
+    """
+
+    where: str | Marker
+    motion: Sequence[float]
+    stiffness: float | None = None
+    name: str = ""
+
+    def gap(self, u: fem.Function, shift: Any) -> tuple[Any, Any]:
+        """Gap and its gradient (the unit normal towards the body) at x = X + u, UFL."""
+        raise NotImplementedError
+
+    def _depth(self, surface: Surface) -> tuple[Any, Any, Any]:
+        """eps, <-g> and the normal towards the body."""
+        mesh = surface.u.function_space.mesh
+        if self.stiffness is not None and not self.stiffness > 0:
+            raise InputError(
+                f"penalty stiffness = {self.stiffness}: give a positive GPa per length"
+            )
+        shift = surface.load * vector(surface.u, self.motion, "motion")
+        gap, normal = self.gap(surface.u, shift)
+        stiffness: Any = surface.stiffness
+        if self.stiffness is not None:
+            stiffness = fem.Constant(mesh, float(self.stiffness))
+        return stiffness, ufl.max_value(-gap, 0.0), normal
+
+    def energy(self, surface: Surface) -> Any:
+        """UFL form of Pi."""
+        stiffness, depth, _ = self._depth(surface)
+        return 0.5 * stiffness * depth**2 * surface.ds
+
+    def work(self, surface: Surface) -> Any:
+        """UFL form of the virtual work on the body."""
+        stiffness, depth, normal = self._depth(surface)
+        return stiffness * depth * ufl.inner(normal, surface.v) * surface.ds
+
+    def forces(self, surface: Surface) -> list[Any]:
+        """UFL forms of the components of the force on the body."""
+        stiffness, depth, normal = self._depth(surface)
+        return [stiffness * depth * normal[k] * surface.ds for k in range(len(surface.u))]
+
+
+@dataclass(frozen=True)
+class RigidPlane(Contact):
+    """A half-space that the body cannot enter: g = (x - p - load motion) . n.
+
+    Args:
+        where: facets that may touch it, as in `Displacement`.
+        motion: of the plane, reached at load factor 1.
+        stiffness: eps, GPa per length; by default ten times the law's largest constant over the
+            edge of each cell.
+        name: how its force is listed among the reactions.
+        point: p, on the plane; the origin by default.
+        normal: n, out of the half-space towards the body, any length; the last axis by default.
+    """
+
+    point: Sequence[float] | None = None
+    normal: Sequence[float] | None = None
+
+    def gap(self, u: fem.Function, shift: Any) -> tuple[Any, Any]:
+        given = np.eye(len(u))[-1] if self.normal is None else np.asarray(self.normal, dtype=float)
+        length = float(np.linalg.norm(given))
+        if not length > 0:
+            raise InputError("a plane's normal has length zero")
+        normal = vector(u, given / length, "normal")
+        point = np.zeros(len(u)) if self.point is None else self.point
+        x = ufl.SpatialCoordinate(u.function_space.mesh) + u
+        return ufl.inner(x - vector(u, point, "point") - shift, normal), normal
+
+
+@dataclass(frozen=True)
+class RigidSphere(Contact):
+    """A ball that the body cannot enter: g = |x - c - load motion| - R (in two dimensions a
+    cylinder).
+
+    Args:
+        where, motion, stiffness, name: as in `RigidPlane`.
+        centre: c at load factor 0; the origin by default.
+        radius: R.
+    """
+
+    centre: Sequence[float] | None = None
+    radius: float = 1.0
+
+    def gap(self, u: fem.Function, shift: Any) -> tuple[Any, Any]:
+        if not self.radius > 0:
+            raise InputError(f"radius = {self.radius}: give a positive length")
+        mesh = u.function_space.mesh
+        centre = vector(u, np.zeros(len(u)) if self.centre is None else self.centre, "centre")
+        away = ufl.SpatialCoordinate(mesh) + u - centre - shift
+        distance = ufl.sqrt(ufl.inner(away, away))
+        return distance - fem.Constant(mesh, float(self.radius)), away / distance

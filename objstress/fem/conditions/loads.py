@@ -1,0 +1,110 @@
+"""Forces on a body: dead tractions, body forces, follower pressure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import ufl
+from dolfinx import fem
+
+from objstress.errors import InputError
+from objstress.fem.conditions.displacements import Marker
+from objstress.fem.materials.quadrature import gradient
+
+
+@dataclass(frozen=True)
+class Surface:
+    """What a load on facets is written with.
+
+    Attributes:
+        u, v: displacement and test function.
+        load: the load factor, a UFL variable: arc lengths need its derivative.
+        ds: measure of the load's facets.
+        stiffness: GPa per length in each cell, a penalty that is hard for its size and law.
+    """
+
+    u: fem.Function
+    v: Any
+    load: Any
+    ds: Any
+    stiffness: fem.Function | None
+
+
+@dataclass(frozen=True)
+class BodyForce:
+    """Force per reference volume on the whole body: adds the integral of b . v.
+
+    Args:
+        value: b, GPa per length, in each direction, or a UFL vector on the mesh; reached at load
+            factor 1. Weight is density times acceleration: 1e3 kg/m^3 x 9.81 m/s^2 = 9.81e-6 GPa/m.
+    """
+
+    value: Any
+
+    def work(self, u: fem.Function, v: Any, load: fem.Constant, dx: Any) -> Any:
+        """UFL form of the virtual work."""
+        return load * ufl.inner(vector(u, self.value, "body force"), v) * dx
+
+
+@dataclass(frozen=True)
+class Traction:
+    """Dead traction (force per reference area, GPa) on the marked boundary facets.
+
+    Args:
+        where: as in `Displacement`.
+        value: a component for each direction, GPa, or a UFL vector on the mesh; reached at load
+            factor 1.
+    """
+
+    where: str | Marker
+    value: Any
+    follows = False
+
+    def work(self, surface: Surface) -> Any:
+        """UFL form of the virtual work."""
+        value = vector(surface.u, self.value, "traction")
+        return surface.load * ufl.inner(value, surface.v) * surface.ds
+
+
+@dataclass(frozen=True)
+class Pressure:
+    """Pressure on the deformed surface, whose normal and area it follows: -p J F^-T N . v dS.
+
+    Args:
+        where: as in `Displacement`.
+        value: p in GPa, positive pushes inwards, reached at load factor 1.
+    """
+
+    where: str | Marker
+    value: float
+    follows = True
+
+    def work(self, surface: Surface) -> Any:
+        """UFL form of the virtual work."""
+        u, v = surface.u, surface.v
+        dim = len(u)
+        normal = ufl.FacetNormal(u.function_space.mesh)
+        f = ufl.Identity(3) + gradient(u)
+        # J F^-T N: column k of the cofactor is the cross product of the other two columns of F.
+        columns = [f[:, k] for k in range(3)]
+        crosses = [ufl.cross(columns[(k + 1) % 3], columns[(k + 2) % 3]) for k in range(3)]
+        area = [sum(crosses[k][i] * normal[k] for k in range(dim)) for i in range(dim)]
+        if not np.isfinite(self.value):
+            raise InputError(f"pressure {self.value}: give a finite number of GPa")
+        value = fem.Constant(u.function_space.mesh, float(self.value))
+        return -surface.load * value * ufl.inner(ufl.as_vector(area), v) * surface.ds
+
+
+def vector(u: fem.Function, value: Any, what: str) -> Any:
+    """A constant of the form with a component for each direction of u; `what` names it."""
+    if isinstance(value, ufl.core.expr.Expr):
+        if value.ufl_shape != (len(u),):
+            raise InputError(f"{what} of shape {value.ufl_shape}: give {len(u)} components")
+        return value
+    mesh = u.function_space.mesh
+    given = np.asarray(value, dtype=np.float64)
+    if given.shape != (len(u),) or not np.isfinite(given).all():
+        raise InputError(f"{what} {value}: give {len(u)} finite components")
+    return fem.Constant(mesh, given)

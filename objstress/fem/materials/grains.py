@@ -1,0 +1,205 @@
+"""Grains: which law each cell of a mesh has, and how its crystal is turned."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from dolfinx import mesh as dmesh
+from scipy.spatial import cKDTree
+from torch import Tensor
+
+from objstress.elasticity.orientations import check_rotations
+from objstress.errors import InputError
+from objstress.laws.base import MaterialLaw, as_deformation
+from objstress.parallel import on_every_rank
+from objstress.symmetry.point_group import PointGroup
+
+type Ids = np.ndarray | dmesh.MeshTags | Callable[[np.ndarray], np.ndarray]
+
+
+class Grains:
+    """A law and an orientation for each grain, a grain for each cell.
+
+    Args:
+        ids: the grain of each cell, from 0: a function of the cells' midpoints (n, 3) (right on
+            any number of ranks, such as `Voronoi`), mesh tags of the cells, or integers for the
+            local cells, ghosts last.
+        orientations: (g, 3, 3), Q of each grain, crystal frame to sample frame.
+        laws: one law for all grains, or one for each (the same object may come often).
+
+    Raises:
+        InputError: orientations that are no rotations (the first is named), or not as many laws
+            as orientations.
+    """
+
+    def __init__(
+        self, ids: Ids, orientations: Any, laws: MaterialLaw | Sequence[MaterialLaw]
+    ) -> None:
+        self.ids = ids
+        self.orientations = check_rotations(orientations)
+        n = len(self.orientations)
+        self.laws = [laws] * n if isinstance(laws, MaterialLaw) else list(laws)
+        if len(self.laws) != n:
+            raise InputError(f"{len(self.laws)} laws for {n} orientations: give one law or {n}")
+
+    def of_cells(self, mesh: dmesh.Mesh) -> np.ndarray:
+        """The grain of each local cell, ghosts last, int (cells,).
+
+        Raises:
+            InputError: cells without a grain, or a grain without an orientation and a law.
+        """
+        return on_every_rank(mesh.comm, lambda: self._of_local_cells(mesh))
+
+    def _of_local_cells(self, mesh: dmesh.Mesh) -> np.ndarray:
+        cells = mesh.topology.index_map(mesh.topology.dim)
+        number = cells.size_local + cells.num_ghosts
+        if isinstance(self.ids, dmesh.MeshTags):
+            if self.ids.dim != mesh.topology.dim:
+                raise InputError(f"mesh tags of dimension {self.ids.dim}: give tags of the cells")
+            found = np.full(number, -1)
+            found[self.ids.indices] = self.ids.values
+            if (found < 0).any():
+                raise InputError(
+                    f"{(found < 0).sum()} of {number} cells have no grain (on several ranks ghost "
+                    "cells need theirs, too)"
+                )
+        elif callable(self.ids):
+            every = np.arange(number, dtype=np.int32)
+            middle = dmesh.compute_midpoints(mesh, mesh.topology.dim, every)
+            found = np.asarray(self.ids(middle))
+        else:
+            found = np.asarray(self.ids)
+        if found.shape != (number,) or not np.issubdtype(found.dtype, np.integer):
+            raise InputError(
+                f"grain ids of shape {found.shape} and type {found.dtype}: give an integer for "
+                f"each of the {number} cells"
+            )
+        unknown = np.setdiff1d(found, np.arange(len(self.orientations)))
+        if len(unknown):
+            raise InputError(
+                f"grain {unknown[0]} has no law: there are {len(self.orientations)} "
+                "orientations, and grains count from 0"
+            )
+        return found
+
+
+class GrainsLaw(MaterialLaw):
+    """The laws of all cells as one law of the quadrature points of a mesh, in their order.
+
+    Points of one law are evaluated together, whatever grain they lie in: W(F Q) with each
+    point's own Q. F may belong to the first cells alone.
+
+    Args:
+        grains: see `Grains`.
+        mesh: whose cells they are.
+        points: quadrature points of a cell.
+
+    Attributes:
+        cell_grains: the grain of each local cell.
+    """
+
+    point_group = PointGroup("1")
+
+    def __init__(self, grains: Grains, mesh: dmesh.Mesh, points: int):
+        self.grains, self.points = grains, points
+        self.cell_grains = grains.of_cells(mesh)
+        self.Q = torch.tensor(grains.orientations)
+        of_point = np.repeat(self.cell_grains, points)
+        self._of_point = torch.tensor(of_point)
+        distinct = {id(law): law for law in grains.laws}
+        number = np.array([list(distinct).index(id(law)) for law in grains.laws])
+        self._parts = [
+            (law, torch.tensor(np.flatnonzero(number[of_point] == k)))
+            for k, law in enumerate(distinct.values())
+        ]
+
+    def only_law(self) -> MaterialLaw:
+        """The law of all grains.
+
+        Raises:
+            InputError: grains of several laws.
+        """
+        if len(self._parts) > 1:
+            raise InputError(
+                "the grains have several laws, assembly 'ufl' takes one: leave it at 'quadrature'"
+            )
+        return self._parts[0][0]
+
+    def response(self, F: Any, order: int) -> tuple[Tensor, ...]:
+        f = as_deformation(F)
+        shapes = ((), (3, 3), (3, 3, 3, 3))[: order + 1]
+        whole = tuple(torch.empty(len(f), *shape, dtype=torch.float64) for shape in shapes)
+        for law, rows in self._pieces(len(f)):
+            q = self.Q[self._of_point[rows]]
+            parts = law.response(f[rows] @ q, order)
+            whole[0][rows] = parts[0]
+            if order >= 1:
+                whole[1][rows] = parts[1] @ q.transpose(1, 2)
+            if order >= 2:
+                # A_iJkL = A_iMkN Q_JM Q_LN, one index after the other.
+                last = parts[2].reshape(-1, 27, 3) @ q.transpose(1, 2)
+                first = last.view(-1, 3, 3, 9).transpose(2, 3).reshape(-1, 27, 3)
+                first = first @ q.transpose(1, 2)
+                whole[2][rows] = first.view(-1, 3, 9, 3).transpose(2, 3).view(-1, 3, 3, 3, 3)
+        return whole
+
+    def outside(self, F: Any) -> Tensor:
+        return self._gather(F, lambda law, f: law.outside(f), torch.bool)
+
+    def stress_error(self, F: Any) -> Tensor | None:
+        if any(law.stress_error(np.eye(3)[None]) is None for law, _ in self._parts):
+            return None
+        return self._gather(F, lambda law, f: law.stress_error(f), torch.float64)
+
+    def _gather(self, F: Any, what: Callable[[MaterialLaw, Tensor], Any], dtype: Any) -> Tensor:
+        f = as_deformation(F)
+        whole = torch.empty(len(f), dtype=dtype)
+        for law, rows in self._pieces(len(f)):
+            whole[rows] = what(law, f[rows] @ self.Q[self._of_point[rows]])
+        return whole
+
+    def _pieces(self, n: int) -> Iterator[tuple[MaterialLaw, Tensor]]:
+        """Each law with the rows of its points among the first n, a chunk at a time."""
+        for law, rows in self._parts:
+            inside = rows[: int(torch.searchsorted(rows, n))]
+            for piece in inside.split(self.chunk):
+                yield law, piece
+
+
+class Voronoi:
+    """Grains of a Poisson-Voronoi tessellation: a cell belongs to the seed nearest its midpoint.
+
+    Args:
+        seeds: points (g, 3).
+        period: edge lengths of the box from the origin that repeats in space; None for a body
+            that does not.
+
+    Raises:
+        InputError: seeds of another shape, or outside the box.
+    """
+
+    def __init__(self, seeds: Any, period: Sequence[float] | None = None):
+        self.seeds = np.asarray(seeds, dtype=np.float64)
+        if self.seeds.ndim != 2 or self.seeds.shape[1] != 3 or not np.isfinite(self.seeds).all():
+            raise InputError(f"seeds of shape {self.seeds.shape}: give finite points (g, 3)")
+        self.period = None if period is None else np.asarray(period, dtype=np.float64)
+        if self.period is not None and not (
+            (self.seeds >= 0).all() and (self.seeds < self.period).all()
+        ):
+            raise InputError("seeds of a periodic tessellation must lie in its box")
+        self._tree = cKDTree(self.seeds, boxsize=self.period)
+
+    def __call__(self, points: np.ndarray) -> np.ndarray:
+        """The grain of each point (n, 3), int (n,)."""
+        inside = points if self.period is None else points % self.period
+        return self._tree.query(inside)[1]
+
+
+def random_seeds(grains: int, size: Sequence[float], seed: int = 0) -> np.ndarray:
+    """Points drawn uniformly in the box from the origin to `size`, (grains, 3)."""
+    if grains < 1:
+        raise InputError(f"{grains} grains: give at least one")
+    return np.random.default_rng(seed).uniform(size=(grains, 3)) * np.asarray(size, dtype=float)

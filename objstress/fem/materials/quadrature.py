@@ -1,0 +1,246 @@
+"""A material law at the quadrature points of a mesh."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import basix
+import basix.ufl
+import numpy as np
+import torch
+import ufl
+from dolfinx import fem
+from dolfinx import mesh as dmesh
+from mpi4py import MPI
+
+from objstress.fem.materials.grains import Grains, GrainsLaw
+from objstress.fem.meshes import check_cells
+from objstress.laws.base import MaterialLaw
+
+
+def gradient(w: Any) -> Any:
+    """grad w, 3 x 3 also on a mesh of two dimensions, where nothing moves or changes along z."""
+    g = ufl.grad(w)
+    if g.ufl_shape == (3, 3):
+        return g
+    return ufl.as_matrix([[g[0, 0], g[0, 1], 0.0], [g[1, 0], g[1, 1], 0.0], [0.0, 0.0, 0.0]])
+
+
+def quadrature_degree_for(mesh: dmesh.Mesh, degree: int) -> int:
+    """The rule for Lagrange elements: 2 degree; 2 (degree - 1) on simplices, where F is of less."""
+    simplex = mesh.topology.cell_type in (dmesh.CellType.tetrahedron, dmesh.CellType.triangle)
+    return 2 * (degree - 1) if simplex else 2 * degree
+
+
+def torch_threads(comm: MPI.Comm) -> int:
+    """Threads that torch may use on this rank: the cores open to it, shared by the ranks beside it.
+
+    Never more than torch would use alone.
+    """
+    beside = comm.Split_type(MPI.COMM_TYPE_SHARED)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    share = max(1, (cores or 1) // beside.size)
+    beside.Free()
+    return min(torch.get_num_threads(), share)
+
+
+@contextmanager
+def limited_threads(number: int) -> Iterator[None]:
+    """Torch uses this many threads within, and as many as before afterwards."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+class Material:
+    """The quadrature points of the local cells, F there, and what is reported of them.
+
+    Args:
+        u: displacement, a vector function in three dimensions, or in two for plane strain.
+        law: in the sample's frame (rotate a crystal with `RotatedLaw(law, Q)`), or `Grains`.
+        degree: quadrature degree.
+
+    Attributes:
+        dx: the measure.
+        energy, F: what the last `update` found at the points of the local cells
+            (n_points,), (n_points, 3, 3).
+        volumes: reference volume that each of these points stands for, (n_points,).
+        owned: how many of the points are this rank's own; they come first, ghosts' last.
+        threads: that torch uses for the law on this rank, see `torch_threads`.
+
+    Raises:
+        InputError: a mesh with inverted cells.
+    """
+
+    energy: np.ndarray
+
+    def __init__(self, u: fem.Function, law: MaterialLaw | Grains, degree: int):
+        self.u, self.degree = u, degree
+        mesh = u.function_space.mesh
+        self.threads = torch_threads(mesh.comm)
+        self.points, self.weights = basix.make_quadrature(mesh.basix_cell(), degree)
+        metadata = {"quadrature_degree": degree, "quadrature_scheme": "default"}
+        self.dx = ufl.Measure("dx", domain=mesh, metadata=metadata)
+        cells = mesh.topology.index_map(mesh.topology.dim)
+        self.cells = np.arange(cells.size_local + cells.num_ghosts, dtype=np.int32)
+        self.owned = cells.size_local * len(self.weights)
+        self.law: MaterialLaw = (
+            GrainsLaw(law, mesh, len(self.weights)) if isinstance(law, Grains) else law
+        )
+        self._gradient = fem.Expression(ufl.Identity(3) + gradient(u), self.points)
+        self.F = np.tile(np.eye(3), (len(self.cells) * len(self.weights), 1, 1))
+        self._evaluated: tuple[np.ndarray, bool] | None = None
+        jacobian = fem.Expression(ufl.JacobianDeterminant(mesh), self.points)
+        determinants = jacobian.eval(mesh, self.cells).reshape(-1, len(self.weights))
+        check_cells(mesh, determinants[: cells.size_local])
+        # Physical weight of each point, for integrals over the reference body.
+        self.volumes = (np.abs(determinants) * self.weights).ravel()
+
+    def update(self, tangent: bool) -> None:
+        """Make ready for assembling at the present u, unless that is done; for the Jacobian, too,
+        where `tangent`.
+
+        Raises:
+            InputError: det F <= 0 at a point.
+        """
+        mesh, now = self.u.function_space.mesh, self.u.x.array
+        if self._evaluated is not None:
+            before, known = self._evaluated
+            if (known or not tangent) and np.array_equal(before, now):
+                return
+        self._evaluated = None
+        self.F = self._gradient.eval(mesh, self.cells).reshape(-1, 3, 3)
+        with limited_threads(self.threads):
+            self._evaluate(tangent)
+        self._evaluated = (now.copy(), tangent)
+
+    def _evaluate(self, tangent: bool) -> None:
+        raise NotImplementedError
+
+    def residual(self, v: Any) -> Any:
+        """UFL form of the internal forces."""
+        raise NotImplementedError
+
+    def jacobian(self, du: Any, v: Any) -> Any:
+        """UFL form of their derivative."""
+        raise NotImplementedError
+
+    def piola(self) -> np.ndarray:
+        """P at the points as of the last `update`, GPa, (n_points, 3, 3)."""
+        raise NotImplementedError
+
+    def cell_function(self, values: np.ndarray) -> fem.Function:
+        """A function that is constant in each cell: `values` of the local cells (cells, ...)."""
+        space = fem.functionspace(self.u.function_space.mesh, ("DG", 0, values.shape[1:]))
+        function = fem.Function(space)
+        rows = space.dofmap.list[self.cells].ravel()
+        width = int(np.prod(values.shape[1:]))  # named: a rank may hold no cell
+        function.x.array.reshape(-1, width)[rows] = values.reshape(-1, width)
+        return function
+
+    def worst_cells(self, number: int = 3) -> str:
+        """The cells whose det F was least at the last `update`, over all ranks, in words."""
+        mesh = self.u.function_space.mesh
+        dim = mesh.topology.dim
+        j = np.linalg.det(self.F[: self.owned]).reshape(-1, len(self.weights)).min(axis=1)
+        worst = np.argsort(j)[:number].astype(np.int32)
+        middle = dmesh.compute_midpoints(mesh, dim, worst)
+        own = mesh.topology.original_cell_index[worst]
+        found = sorted(
+            each
+            for rank in mesh.comm.allgather(
+                list(zip(j[worst].tolist(), own.tolist(), middle.tolist(), strict=True))
+            )
+            for each in rank
+        )
+        return "; ".join(
+            f"{cell} at ({', '.join(f'{x:.3g}' for x in at[:dim])}), det F = {least:.2g}"
+            for least, cell, at in found[:number]
+        )
+
+    def cell_averages(self) -> dict[str, np.ndarray]:
+        """Means over the points of each local cell.
+
+        Cauchy stress (GPa), its von Mises measure, J, energy, the fraction of points outside the
+        trained strains and, for a law with error bars, `stress_error` (GPa).
+        """
+        points = len(self.weights)
+        w = self.volumes.reshape(-1, points)
+        w = w / w.sum(axis=1, keepdims=True)
+        j = np.linalg.det(self.F)
+        sigma = self.piola() @ self.F.transpose(0, 2, 1) / j[:, None, None]
+
+        def mean(values: np.ndarray) -> np.ndarray:
+            return np.einsum("cq,cq...->c...", w, values.reshape(-1, points, *values.shape[1:]))
+
+        sigma = mean(sigma)
+        deviator = sigma - np.trace(sigma, axis1=1, axis2=2)[:, None, None] * np.eye(3) / 3
+        error = self.law.stress_error(self.F)
+        bars = {} if error is None else {"stress_error": mean(error.numpy())}
+        return {
+            "cauchy_stress": sigma,
+            "von_mises": np.sqrt(1.5 * (deviator**2).sum((1, 2))),
+            "J": mean(j),
+            "energy": mean(self.energy),
+            "outside": mean(self.law.outside(self.F).numpy().astype(float)),
+            **bars,
+        }
+
+
+class QuadratureMaterial(Material):
+    """P and A of any law as quadrature functions, ready for UFL.
+
+        r(u; v) = integral of P : grad v,      J(u; du, v) = integral of (A : grad du) : grad v
+
+    Caller's duties: `update` after every change of u and before assembling; integrate with `dx`
+    of this object, whose points are those of P and A. Arguments: see `Material`.
+
+    Attributes:
+        stress, tangent: dolfinx functions of value shape (3, 3) and (3, 3, 3, 3), GPa.
+    """
+
+    def __init__(self, u: fem.Function, law: MaterialLaw | Grains, degree: int):
+        super().__init__(u, law, degree)
+        self.stress = self._function((3, 3), "P")
+        self.tangent = self._function((3, 3, 3, 3), "A")
+        # One row of the quadrature space for each point of each cell, ghosts included; as a rule
+        # they are numbered cell by cell, and a slice is several times faster than a gather.
+        rows = self.stress.function_space.dofmap.list[self.cells].ravel()
+        in_order = np.array_equal(rows, np.arange(len(rows)))
+        self._rows = slice(len(rows)) if in_order else rows
+        self.energy = np.zeros(len(rows))
+
+    def _function(self, shape: tuple[int, ...], name: str) -> fem.Function:
+        mesh = self.u.function_space.mesh
+        element = basix.ufl.quadrature_element(
+            mesh.basix_cell().name, value_shape=shape, degree=self.degree
+        )
+        return fem.Function(fem.functionspace(mesh, element), name=name)
+
+    def _evaluate(self, tangent: bool) -> None:
+        parts = self.law.response(self.F, 2 if tangent else 1)
+        self.energy = parts[0].numpy()
+        self._fill(self.stress, parts[1].numpy())
+        if tangent:
+            self._fill(self.tangent, parts[2].numpy())
+
+    def _fill(self, function: fem.Function, values: np.ndarray) -> None:
+        width = int(np.prod(values.shape[1:]))
+        function.x.array.reshape(-1, width)[self._rows] = values.reshape(-1, width)
+
+    def residual(self, v: Any) -> Any:
+        return ufl.inner(self.stress, gradient(v)) * self.dx
+
+    def jacobian(self, du: Any, v: Any) -> Any:
+        i, j, k, l = ufl.indices(4)
+        change = ufl.as_tensor(self.tangent[i, j, k, l] * gradient(du)[k, l], (i, j))
+        return ufl.inner(change, gradient(v)) * self.dx
+
+    def piola(self) -> np.ndarray:
+        return self.stress.x.array.reshape(-1, 9)[self._rows].reshape(-1, 3, 3)

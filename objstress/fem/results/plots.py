@@ -1,0 +1,218 @@
+"""Pictures of results, drawn without a display."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from dolfinx import fem
+from dolfinx import mesh as dmesh
+from matplotlib import colormaps
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+from mpl_toolkits.mplot3d.art3d import Poly3DCollection
+
+from objstress.errors import InputError
+from objstress.fem.results.vtx import SHAPES, grain_fields
+from objstress.io.files import check_writable, write_figure
+from objstress.symmetry.ipf import direction_colours, sector_corners
+from objstress.symmetry.point_group import PointGroup
+
+if TYPE_CHECKING:
+    from objstress.fem.solve.record import StepRecord
+    from objstress.fem.solve.static import StaticProblem
+
+LABELS = {
+    "von_mises": "von Mises stress, GPa",
+    "energy": "energy density, GPa",
+    "outside": "part of the points outside the trained strains",
+    "stress_error": "error bar of the stress, GPa",
+    "J": "J = det F",
+}
+COLOURS = "viridis"
+
+
+def plot_field(
+    problem: StaticProblem,
+    path: str | Path,
+    field: str = "von_mises",
+    warp: float = 1.0,
+    *,
+    view: tuple[float, float] = (25.0, -60.0),
+    direction: Sequence[float] = (0, 0, 1),
+) -> None:
+    """The deformed surface x = X + warp u, each facet in the colour of its cell.
+
+    Drawn by matplotlib, far facets first: it needs no display and no OpenGL, without which VTK
+    ends the whole process. All ranks call it, one draws.
+
+    Args:
+        path: of the image, `.png`, `.pdf` or `.svg`.
+        field: a scalar of `Material.cell_averages`, or of grains `grain` and `ipf_colour`.
+        view: elevation and azimuth of the eye, degrees; a plane mesh is seen from above.
+        direction: of the sample, that `ipf_colour` is of.
+
+    Raises:
+        InputError: a field that is not there (all are named), a path that cannot be written or is
+            no image.
+    """
+    check_writable(path)
+    fields = problem.material.cell_averages() | grain_fields(problem, direction)
+    drawn = [name for name in fields if name == "ipf_colour" or name not in SHAPES]
+    if field not in drawn:
+        raise InputError(f"field = {field!r}: give one of {', '.join(drawn)}")
+    facets, cells = surface(problem, warp)
+    parts = problem.comm.gather((facets, fields[field][cells]))
+    if parts is None:
+        return
+    facets, values = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+    if problem.dim == 2:
+        view = (90.0, -90.0)
+    figure = Figure(figsize=(6.4, 5.0))
+    axes = figure.add_subplot(projection="3d")
+    note = "" if warp == 1 else f" (deformation {warp:g} x)"
+    if values.ndim == 2:
+        draw_facets(axes, facets, values, view)
+        axes.set_title(f"orientation, colour of {_numbers(direction)}{note}")
+    else:
+        norm = Normalize(values.min(), values.max())
+        draw_facets(axes, facets, colormaps[COLOURS](norm(values)), view)
+        bar = figure.colorbar(ScalarMappable(norm, COLOURS), ax=axes, shrink=0.6, pad=0.02)
+        bar.set_label(LABELS.get(field, field) + note)
+    _save(figure, path)
+
+
+def surface(problem: StaticProblem, warp: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
+    """Corners x = X + warp u of the outer facets of this rank, in order around each.
+
+    A plane mesh is its own surface.
+
+    Returns:
+        (n, 3 or 4, 3) and the local cell of each facet (n,).
+    """
+    mesh = problem.mesh
+    dim = mesh.topology.dim
+    mesh.topology.create_connectivity(2, dim)
+    mesh.topology.create_connectivity(dim, 2)
+    if dim == 3:
+        facets = dmesh.exterior_facet_indices(mesh.topology)
+        owner = mesh.topology.connectivity(2, 3)
+        cells = np.array([owner.links(f)[0] for f in facets], dtype=np.int32)
+    else:
+        facets = cells = np.arange(mesh.topology.index_map(2).size_local, dtype=np.int32)
+    # Displacement of the corners: they come first in every cell, of mesh and function alike.
+    corners = fem.Function(fem.functionspace(mesh, ("Lagrange", 1, (dim,))))
+    corners.interpolate(problem.u)
+    dofs = corners.function_space.dofmap.list
+    nodes = mesh.geometry.dofmap[:, : dofs.shape[1]].ravel()
+    u = np.zeros_like(mesh.geometry.x)
+    u[nodes, :dim] = corners.x.array.reshape(-1, dim)[dofs.ravel()]
+    points = mesh.geometry.x + warp * u
+    around = dmesh.entities_to_geometry(mesh, 2, facets)
+    square = mesh.topology.cell_type in (dmesh.CellType.hexahedron, dmesh.CellType.quadrilateral)
+    return points[around[:, [0, 1, 3, 2] if square else [0, 1, 2]]], cells
+
+
+def draw_facets(
+    axes: Any,
+    facets: np.ndarray,
+    colours: np.ndarray,
+    view: tuple[float, float],
+    zoom: float = 1.0,
+) -> None:
+    """Facets (n, k, 3) in their colours (n, 3 or 4) on three-dimensional axes of matplotlib."""
+    axes.add_collection3d(
+        Poly3DCollection(facets, facecolors=colours, edgecolors=(0, 0, 0, 0.25), linewidths=0.4)
+    )
+    low, high = facets.min(axis=(0, 1)), facets.max(axis=(0, 1))
+    # A plane has no thickness, which axes cannot have.
+    size = np.maximum(high - low, 1e-3 * (high - low).max())
+    axes.set(**{f"{a}lim": (x, x + s) for a, x, s in zip("xyz", low, size, strict=True)})
+    axes.set_box_aspect(size, zoom=zoom)
+    axes.view_init(elev=view[0], azim=view[1])
+    axes.set_axis_off()
+
+
+def _save(figure: Figure, path: str | Path) -> None:
+    write_figure(figure, path, dpi=150, bbox_inches="tight")
+
+
+def _numbers(direction: Sequence[float]) -> str:
+    return "[" + " ".join(f"{x:g}" for x in direction) + "]"
+
+
+def colour_key(group: PointGroup, path: str | Path) -> None:
+    """All crystal directions in their colours, stereographic; the corners of a sector in the title.
+
+    Args:
+        group: of the crystal.
+        path: of the image.
+    """
+    check_writable(path)
+    figure = Figure(figsize=(3.6, 3.2))
+    axes = figure.add_subplot()
+    grid = np.linspace(-1, 1, 301)
+    x, y = np.meshgrid(grid, grid)
+    inside = np.hypot(x, y) <= 1
+    h = np.stack([2 * x, 2 * y, 1 - x**2 - y**2], axis=-1)[inside]
+    standard = PointGroup(group.laue)
+    colours = np.ones((*x.shape, 4))
+    colours[inside, :3] = direction_colours(standard, h)
+    colours[~inside, 3] = 0
+    axes.imshow(colours, origin="lower", extent=(-1, 1, -1, 1), interpolation="bilinear")
+    text = ", ".join(f"{corner} {name}" for name, corner in sector_corners(group).items())
+    axes.set(title=f"{group.symbol}: {text}")
+    axes.set_axis_off()
+    _save(figure, path)
+
+
+def plot_load_displacement(
+    problem_or_history: StaticProblem | Sequence[StepRecord],
+    name: str,
+    path: str | Path,
+    *,
+    displacement: float | None = None,
+    length: str = "length",
+) -> None:
+    """The components of a reaction against the load factor, or the displacement.
+
+    All ranks may call it, one draws where it is given a problem.
+
+    Args:
+        name: of a prescribed displacement or a contact, as in `StepRecord.reactions`.
+        path: of the image.
+        displacement: at load factor 1, in the mesh's unit; none leaves the load factor.
+        length: the mesh's unit, such as "mm" (forces are then in GPa mm^2 = kN).
+
+    Raises:
+        InputError: no step yet, or no reaction of that name (all are named).
+    """
+    check_writable(path)
+    if isinstance(problem_or_history, Sequence):
+        history, rank = problem_or_history, 0
+    else:
+        history, rank = problem_or_history.history, problem_or_history.comm.rank
+    if not history:
+        raise InputError("no load step to draw: solve the problem first")
+    known = history[0].reactions
+    if name not in known:
+        raise InputError(f"no reaction of {name!r}: give one of {', '.join(known)}")
+    if rank > 0:
+        return
+    # From the undeformed body, which has none.
+    loads = np.array([0.0, *(record.load for record in history)])
+    forces = np.array([np.zeros_like(known[name]), *(r.reactions[name] for r in history)])
+    figure = Figure(figsize=(5.2, 3.8), layout="constrained")
+    axes = figure.add_subplot()
+    for axis, force in zip("xyz", forces.T, strict=False):
+        axes.plot(loads * (displacement or 1.0), force, marker="o", ms=3, label=axis)
+    axes.set(
+        xlabel="load factor" if displacement is None else f"displacement, {length}",
+        ylabel=f"force of {name} on the body, GPa {length}$^2$",
+    )
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False)
+    _save(figure, path)

@@ -1,0 +1,65 @@
+"""What is recorded of an accepted step."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+
+
+@dataclass
+class StepRecord:
+    """What happened in one accepted load step.
+
+    Attributes:
+        load: load factor, 1 is the full load.
+        residuals: Euclidean norms of the residual, one for each Newton iterate, GPa length^2.
+        corrections: Euclidean norms of Newton's corrections of u, which are the errors of the
+            iterates to leading order; the first is the extrapolation, length.
+        order: observed order of convergence of these in the last iterates before round-off, see
+            `observed_order`; None with fewer than three of them.
+        rejected: tries at this step that were taken back.
+        reactions: {name of the displacement: force on the body, GPa length^2}; internal minus
+            external forces at its nodes. Contacts likewise, by their names.
+        energy: stored energy, GPa length^3.
+        min_J: smallest det F.
+        outside: quadrature points outside the law's trained strains.
+        points: quadrature points.
+    """
+
+    load: float
+    residuals: list[float]
+    corrections: list[float]
+    order: float | None
+    rejected: int
+    reactions: dict[str, list[float]] = field(default_factory=dict)
+    energy: float = 0.0
+    min_J: float = 1.0
+    outside: int = 0
+    points: int = 0
+
+    @property
+    def at(self) -> float:
+        """What the run steps through: the load factor, or the time."""
+        return self.load
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def observed_order(errors: Sequence[float], floor: float = 1e-11) -> float | None:
+    """log(e_k+1 / e_k) / log(e_k / e_k-1) at the last three errors above round-off.
+
+    The errors are those of u, not residuals: which part of a residual is stiff and which is soft
+    changes from iterate to iterate, and with it the factor between residual and error.
+
+    Args:
+        errors: norms of Newton's corrections.
+        floor: round-off, relative to the largest of them.
+    """
+    e = [x for x in errors if x > floor * max(errors, default=0.0)]
+    if len(e) < 3 or not e[-3] > e[-2] > e[-1]:
+        return None
+    return float(np.log(e[-1] / e[-2]) / np.log(e[-2] / e[-3]))

@@ -1,0 +1,60 @@
+"""Output files: refused early or written whole."""
+
+import io
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from objstress.errors import InputError
+
+
+def check_writable(path: str | Path, folder: bool = False) -> None:
+    """Refuse an output file that cannot be written, before long work rather than after it.
+
+    Args:
+        folder: the output is a folder of its own, not a file.
+
+    Raises:
+        InputError: `path` is a folder (or a file where it should be one), or the folder around it
+            cannot be made or written to.
+    """
+    path = Path(path)
+    if path.is_dir() and not folder:
+        raise InputError(f"{path}: is a folder; give a file name")
+    if path.is_file() and folder:
+        raise InputError(f"{path}: is a file; give the name of a new folder")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{path}: its folder cannot be made ({error.strerror})") from None
+    if not os.access(path.parent, os.W_OK):
+        raise InputError(f"{path}: its folder is not writable")
+
+
+def write_whole(path: str | Path, content: bytes | str) -> None:
+    """Write beside `path`, then rename: a reader sees the old file or the whole new one."""
+    path = Path(path)
+    check_writable(path)
+    partial = path.with_name(path.name + ".partial")
+    partial.write_bytes(content.encode() if isinstance(content, str) else content)
+    os.replace(partial, path)
+
+
+def write_json(path: str | Path, content: Any) -> None:
+    """JSON with an indent of one, whole or not at all; numbers that are not finite are refused."""
+    write_whole(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
+
+
+def write_figure(figure: Any, path: str | Path, **options: Any) -> None:
+    """A figure of matplotlib, whole or not at all, as the kind that the ending names (else PNG).
+
+    Raises:
+        InputError: an ending that is no kind of picture, and what `write_whole` refuses.
+    """
+    buffer, kind = io.BytesIO(), Path(path).suffix.lstrip(".") or "png"
+    try:
+        figure.savefig(buffer, format=kind, **options)
+    except ValueError as error:
+        raise InputError(f"{path}: not a kind of picture ({error})") from None
+    write_whole(path, buffer.getvalue())

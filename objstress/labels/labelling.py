@@ -1,0 +1,343 @@
+"""Labelled strains: a structure and a calculator in, an extxyz file with metadata out."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from functools import partial
+from io import StringIO
+from pathlib import Path
+from threading import get_ident
+from typing import Any
+from uuid import uuid4
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.abc import GetPropertiesMixin
+from ase.io import read, write
+from pymatgen.core import Structure
+from tqdm import tqdm
+
+from objstress.calculators.registry import make_calculator
+from objstress.elasticity.strain import right_stretch
+from objstress.errors import InputError
+from objstress.io.files import check_writable
+from objstress.io.run_folder import check_same
+from objstress.labels.strained_cell import (
+    FORCE_TOLERANCE,
+    Transformed,
+    _InternalDisplacement,
+    _label,
+)
+from objstress.labels.strains import sample_strains
+from objstress.parallel import spread
+from objstress.symmetry.crystal import primitive_cell, read_structure
+from objstress.symmetry.point_group import PointGroup
+
+REMEDY = "finish it with those, or delete it"
+SCOUTS = 24
+"""The first labels start from homogeneously moved ions; all later ones from what these found."""
+
+
+class StrainLabels:
+    """Labels of one crystal in the making: appended to `<out>.partial`, renamed by `finish`.
+
+    Args: see `label_strains`.
+
+    Attributes:
+        reference, cell: the primitive reference cell, for pymatgen and for ASE.
+        group: its point group.
+        done: {index: labelled frame}; index 0 is the reference itself.
+        failed: [{"index", "reason"}].
+        resumed: how many labels an earlier run had left.
+        pending: the partial file.
+    """
+
+    def __init__(
+        self,
+        structure: Structure | Atoms | str | Path,
+        calculator: str | Callable[[], Any] | GetPropertiesMixin,
+        out: str | Path,
+        *,
+        ions: str = "relaxed",
+        arguments: dict[str, Any] | None = None,
+        force_tolerance: float = FORCE_TOLERANCE,
+        workers: int = 1,
+        scheduler: str | None = None,
+        progress: bool = True,
+    ):
+        self.out = Path(out)
+        check_writable(self.out)
+        if ions not in ("relaxed", "clamped"):
+            raise InputError(f"ions = {ions!r}: give 'relaxed' or 'clamped'")
+        if workers < 1:
+            raise InputError(f"workers = {workers}: give at least 1")
+        if not force_tolerance > 0:
+            raise InputError(f"force_tolerance = {force_tolerance}: give eV/Angstrom above 0")
+        self.reference = primitive_cell(read_structure(structure))
+        self.group = PointGroup.from_structure(self.reference)
+        self.cell = _atoms(self.reference)
+        self.workers, self.scheduler, self.progress = workers, scheduler, progress
+        if isinstance(calculator, str):
+            if calculator == "abinit":
+                arguments = {"relax": ions == "relaxed"} | (arguments or {})
+            make: Callable[[], Any] = partial(make_calculator, calculator, arguments)
+        elif isinstance(calculator, GetPropertiesMixin):
+            if workers > 1 or scheduler:
+                raise InputError(
+                    "several workers need several calculators: give a function or a name"
+                )
+            make = partial(_same, calculator)
+        else:
+            make = calculator
+        self._task = _Task(self.cell, make, ions, force_tolerance, uuid4().hex)
+        self._header: dict[str, Any] = dict(
+            ions=ions,
+            calculator=_describe(calculator, self._task.calculator(), arguments),
+            reference_cell=self.cell.cell.array,
+        )
+        if ions == "relaxed" and len(self.cell) > 1:
+            self._header["force_tolerance"] = force_tolerance
+        self.pending = self.out.with_name(self.out.name + ".partial")
+        self.done = _read_partial(self.pending, self._header)
+        self.resumed = len(self.done)
+        self.failed: list[dict[str, Any]] = []
+        self.pending.parent.mkdir(parents=True, exist_ok=True)
+
+    def label(self, strains: np.ndarray, bar: tqdm) -> None:
+        """Label strain 0 (the reference, E = 0) and `strains` (n, 3, 3), numbered from 1.
+
+        Raises:
+            InputError: the reference cannot be labelled, or the partial file has other strains.
+        """
+        strains = np.concatenate([np.zeros((1, 3, 3)), strains])
+        for index, atoms in self.done.items():
+            f = atoms.info["deformation_gradient"]
+            asked = index < len(strains)
+            if asked and not np.allclose(f, right_stretch(strains[index]), atol=1e-7):
+                raise _other_strains(self.pending)
+        known = set(self.done) | {f["index"] for f in self.failed}
+        todo = [i for i in range(len(strains)) if i not in known]
+        with spread(self._task, self.workers, self.scheduler) as execute:
+            # Scouts first: where every later label's ions start depends on them alone, so a run
+            # repeats itself with any number of workers, interrupted or not.
+            stages = ([0], range(1, SCOUTS + 1), range(SCOUTS + 1, len(strains)))
+            for stage in stages:
+                jobs = [i for i in stage if i in todo]
+                scouts = [a for i, a in self.done.items() if i <= SCOUTS]
+                guess = _InternalDisplacement(self.cell, scouts if stage is stages[2] else [])
+                arguments = [(strains[i], guess(strains[i])) for i in jobs]
+                for k, result in execute(arguments):
+                    self._keep(jobs[k], result, bar)
+
+    def _keep(self, index: int, result: Atoms | str, bar: tqdm) -> None:
+        bar.update()
+        if isinstance(result, str):
+            if index == 0:
+                if not self.done:
+                    self.pending.unlink(missing_ok=True)
+                raise InputError(f"the crystal itself cannot be labelled: {result}")
+            self.failed.append({"index": index, "reason": result})
+            bar.write(f"strain {index} left out: {result}", file=sys.stderr)
+            return
+        result.info.update(self._header, strain_index=index)
+        self.done[index] = result
+        write(self.pending, result, format="extxyz", append=True)
+
+    def finish(self, strains: int) -> dict[str, Any]:
+        """Write the labels 0 to `strains` to `out`, in order, and remove the partial file.
+
+        Raises:
+            InputError: no label but the reference.
+        """
+        if not any(i > 0 for i in self.done):
+            reason = self.failed[0]["reason"] if self.failed else "no strains given"
+            self.pending.unlink(missing_ok=True)
+            raise InputError(f"no strain could be labelled; the first failure was: {reason}")
+        wanted = [self.done[i] for i in sorted(self.done) if i <= strains]
+        _rewrite(self.out, wanted)
+        self.pending.unlink()
+        return {
+            "labels": len(wanted),
+            "ions": self._header["ions"],
+            "failed": sorted(self.failed, key=lambda f: f["index"]),
+            "resumed": self.resumed,
+            "out": str(self.out),
+        }
+
+
+def label_strains(
+    structure: Structure | Atoms | str | Path,
+    calculator: str | Callable[[], Any] | GetPropertiesMixin,
+    *,
+    out: str | Path,
+    samples: int = 300,
+    max_strain: float = 0.08,
+    ions: str = "relaxed",
+    seed: int = 0,
+    strains: np.ndarray | None = None,
+    arguments: dict[str, Any] | None = None,
+    force_tolerance: float = FORCE_TOLERANCE,
+    workers: int = 1,
+    scheduler: str | None = None,
+    progress: bool = True,
+) -> dict[str, Any]:
+    """Label quasi-random strains of the primitive cell of `structure` and write them to `out`.
+
+    Each frame of the extxyz carries energy (eV), stress (eV/Angstrom^3, positive in tension) and,
+    as metadata, `deformation_gradient` F (symmetric: F = U), `ions` (relaxed or clamped),
+    `calculator`, `reference_cell` (rows, Angstrom) and `strain_index`; relaxed ones the
+    `largest_force` that is left (eV/Angstrom), clamped ones all forces. The first frame
+    is the reference itself, F = I. Relaxed cells that have become another phase (they do not
+    come back to the crystal when the strain is taken off) are reported and left out.
+
+    Labels are appended to `<out>.partial` as they come, which is renamed at the end; a call with
+    the same settings after an interruption goes on where it stopped.
+
+    Args:
+        structure: a structure or its file; its primitive cell, symmetrised, is labelled.
+        calculator: a name for `make_calculator`, an ASE calculator, or a function that makes one
+            (one for each worker).
+        samples, max_strain, seed: see `sample_strains`, with the crystal's point group; or give
+            `strains` (n, 3, 3) yourself.
+        ions: "relaxed" (each cell's ions in equilibrium) or "clamped" (moved with the cell).
+        arguments: keyword arguments of a calculator given by name.
+        force_tolerance: eV/Angstrom, of relaxed ions.
+        workers: 1 works in this process, more start a dask.distributed cluster of as many
+            processes (a script then needs the usual `if __name__ == "__main__":`).
+        scheduler: address of a running dask scheduler, instead of a cluster of one's own; its
+            workers are used, all of them.
+
+    Returns:
+        {"labels", "ions", "failed": [{"index", "reason"}], "resumed", "out"}
+
+    Raises:
+        InputError: bad arguments, a crystal that the calculator refuses, no label at all, or a
+            partial file of other settings.
+    """
+    run = StrainLabels(
+        structure,
+        calculator,
+        out,
+        ions=ions,
+        arguments=arguments,
+        force_tolerance=force_tolerance,
+        workers=workers,
+        scheduler=scheduler,
+        progress=progress,
+    )
+    if strains is None:
+        strains = sample_strains(samples, max_strain, seed, run.group)
+    strains = np.asarray(strains, dtype=float)
+    if strains.ndim != 3 or strains.shape[1:] != (3, 3):
+        raise InputError(f"strains have shape {strains.shape}; give (n, 3, 3)")
+    if not np.isfinite(strains).all() or np.linalg.eigvalsh(strains).min(initial=0) <= -0.5:
+        raise InputError("a strain is not finite, or I + 2 E not positive: no material there")
+    if max(run.done, default=0) > len(strains):
+        raise _other_strains(run.pending)
+    with tqdm(
+        total=len(strains) + 1, initial=len(run.done), desc="labels", disable=not progress
+    ) as bar:
+        run.label(strains, bar)
+    return run.finish(len(strains))
+
+
+class _Task:
+    """One label in whatever process and thread: each keeps its calculator between labels."""
+
+    _calculators: dict[tuple[str, int], Any] = {}
+
+    def __init__(self, cell: Atoms, make: Callable[[], Any], ions: str, fmax: float, key: str):
+        self.cell, self.make, self.ions, self.fmax, self.key = cell, make, ions, fmax, key
+
+    def calculator(self) -> Any:
+        # A worker may have several threads; a calculator bears one at a time.
+        mine = (self.key, get_ident())
+        if mine not in _Task._calculators:
+            for old in [k for k in _Task._calculators if k[0] != self.key]:
+                del _Task._calculators[old]
+            _Task._calculators[mine] = self.make()
+        return _Task._calculators[mine]
+
+    def __call__(self, strain: np.ndarray, start: np.ndarray) -> Atoms | str:
+        try:
+            return _label(self.cell, strain, self.calculator(), self.ions, self.fmax, start)
+        except Exception as error:  # one strain must not take the rest with it
+            # What a failed run left in its calculator must not spoil the next label.
+            _Task._calculators.pop((self.key, get_ident()), None)
+            kind = (
+                "" if isinstance(error, InputError | Transformed) else type(error).__name__ + ": "
+            )
+            return kind + " ".join(str(error).split())
+
+
+def _same(calculator: Any) -> Any:
+    return calculator
+
+
+def _describe(calculator, instance, arguments) -> str:
+    if hasattr(instance, "describe"):
+        return instance.describe()
+    name = calculator if isinstance(calculator, str) else type(instance).__name__
+    return name + (f" {json.dumps(arguments, sort_keys=True)}" if arguments else "")
+
+
+def _atoms(structure: Structure) -> Atoms:
+    return Atoms(
+        numbers=[s.specie.Z for s in structure],
+        cell=structure.lattice.matrix,
+        scaled_positions=structure.frac_coords,
+        pbc=True,
+    )
+
+
+def _read_partial(pending: Path, header: dict) -> dict[int, Atoms]:
+    if not pending.exists():
+        return {}
+    frames = list(_whole_frames(pending.read_text()))
+    names = ("ions", "calculator", "force_tolerance", "reference_cell")
+    now = {name: header.get(name) for name in names}
+    for frame in frames:
+        before = {name: frame.info.get(name) for name in names}
+        if np.allclose(before["reference_cell"], now["reference_cell"], atol=1e-6):
+            before["reference_cell"] = now["reference_cell"]  # digits are lost on the way
+        check_same(pending, _plain(before), _plain(now), REMEDY)
+    # What an interruption cut off is dropped before more is appended.
+    if frames:
+        _rewrite(pending, frames)
+    else:
+        pending.unlink()
+    return {int(frame.info["strain_index"]): frame for frame in frames}
+
+
+def _plain(header: dict[str, Any]) -> dict[str, Any]:
+    return {name: np.asarray(value).tolist() for name, value in header.items()}
+
+
+def _other_strains(pending: Path) -> InputError:
+    return InputError(f"{pending}: begun with other settings: strains; {REMEDY}")
+
+
+def _rewrite(path: Path, frames: list[Atoms]) -> None:
+    # Beside, then renamed: an interruption here must not cost the labels.
+    beside = path.with_name(path.name + ".new")
+    write(beside, frames, format="extxyz")
+    os.replace(beside, path)
+
+
+def _whole_frames(text: str) -> Iterator[Atoms]:
+    lines = text.splitlines(keepends=True)
+    k = 0
+    while k < len(lines):
+        try:
+            size = int(lines[k]) + 2
+            block = lines[k : k + size]
+            if len(block) < size or not block[-1].endswith("\n"):
+                return
+            (frame,) = read(StringIO("".join(block)), index=":", format="extxyz")
+        except Exception:
+            return
+        yield frame
+        k += size

@@ -1,0 +1,70 @@
+"""Labelled strains of one crystal."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from pymatgen.core import Structure
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Strained cells of one crystal with their stresses.
+
+    Attributes:
+        structure: the reference crystal, primitive, symmetrised.
+        F: deformation gradients against it, (n, 3, 3).
+        cauchy: Cauchy stress, GPa, positive in tension, (n, 3, 3).
+        energy: eV for one reference cell, (n,); NaN where a label has none.
+        ions: "relaxed", "clamped", "unknown" or "unlisted" (a material without atoms).
+        source: the calculator, or the file.
+        notes: what was found while reading.
+        moves: internal displacements F^-1 x - X of the ions, Angstrom in the reference frame,
+            relative to their mean, (n, atoms, 3); None where the labels do not carry them.
+        lone: the structure is a lone node that stands for a material without listed atoms.
+    """
+
+    structure: Structure
+    F: np.ndarray
+    cauchy: np.ndarray
+    energy: np.ndarray
+    ions: str
+    source: str
+    notes: tuple[str, ...] = ()
+    moves: np.ndarray | None = None
+    lone: bool = False
+
+    def __len__(self) -> int:
+        return len(self.F)
+
+    @property
+    def piola(self) -> np.ndarray:
+        """First Piola-Kirchhoff stress P = J sigma F^-T, GPa, (n, 3, 3)."""
+        j = np.linalg.det(self.F)[:, None, None]
+        return j * self.cauchy @ np.linalg.inv(self.F).transpose(0, 2, 1)
+
+    @property
+    def strain(self) -> np.ndarray:
+        """E = (F^T F - I) / 2, (n, 3, 3)."""
+        return 0.5 * (self.F.transpose(0, 2, 1) @ self.F - np.eye(3))
+
+    def subset(self, index: np.ndarray) -> Labels:
+        """The labels of the given indices."""
+        return replace(
+            self,
+            F=self.F[index],
+            cauchy=self.cauchy[index],
+            energy=self.energy[index],
+            moves=None if self.moves is None else self.moves[index],
+        )
+
+    def rereferenced(self, stretch: np.ndarray) -> Labels:
+        """The same labels against the reference deformed by `stretch` U: F' = F U^-1."""
+        labels = replace(self, F=self.F @ np.linalg.inv(stretch))
+        if self.lone:  # the node's lattice stays; its energy is that of a fixed volume
+            return replace(labels, energy=self.energy / np.linalg.det(stretch))
+        lattice = self.structure.lattice.matrix @ stretch.T
+        structure = Structure(lattice, self.structure.species, self.structure.frac_coords)
+        moves = None if self.moves is None else self.moves @ stretch.T
+        return replace(labels, structure=structure, moves=moves)

@@ -1,0 +1,64 @@
+"""Which strains to label: quasi-random in the part of the six-dimensional ball that G leaves."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.stats import qmc
+
+from objstress.elasticity.strain import directions
+from objstress.errors import InputError, check_seed
+from objstress.symmetry.point_group import PointGroup
+from objstress.symmetry.voigt import from_mandel, mandel_rotations
+
+SMALL_STRAIN = 0.01
+"""A fifth of the labels lie below this |E|: they pin the elastic constants."""
+_GENERIC = np.array([1.0, 0.83, 0.64, 0.47, 0.31, 0.19])
+"""A Mandel vector that no operation but E -> E leaves in place."""
+
+
+def sample_strains(
+    samples: int, max_strain: float = 0.08, seed: int = 0, group: PointGroup | None = None
+) -> np.ndarray:
+    r"""Green-Lagrange strains E with |E| = sqrt(E:E) <= max_strain, shape (samples, 3, 3).
+
+    All six components at once. Directions come from a scrambled Sobol sequence mapped through the
+    normal distribution to the sphere in Mandel's six-space; radii are uniform, every fifth one
+    in (0.1, 1) x min(1 %, max_strain), the others between that and max_strain.
+
+    Args:
+        group: only strains of its `fundamental` part of the ball are kept, since g E g^T has
+            the stress g S g^T and says nothing new; None samples the whole ball.
+
+    Raises:
+        InputError: no samples, or a max_strain outside (0, 0.4] (J must stay positive).
+    """
+    if samples < 1:
+        raise InputError(f"samples = {samples}: give at least 1")
+    if not 0 < max_strain <= 0.4:
+        raise InputError(f"max_strain = {max_strain}: give a number in (0, 0.4]")
+    check_seed(seed)
+    points = np.empty((0, 7))
+    power = int(np.ceil(np.log2(samples + 1)))
+    while len(points) < samples:
+        points = qmc.Sobol(7, scramble=True, rng=seed).random_base2(power)
+        if group is not None:
+            points = points[fundamental(directions(points), group)]
+        power += 1
+    points = points[:samples]
+    small = min(SMALL_STRAIN, max_strain)
+    low, high = np.full(samples, small), np.full(samples, max_strain)
+    low[::5], high[::5] = 0.1 * small, small
+    return from_mandel(directions(points) * (low + (high - low) * points[:, 6])[:, None])
+
+
+def fundamental(x: np.ndarray, group: PointGroup) -> np.ndarray:
+    """Which Mandel strains x (n, 6) lie in the one cone that G's images of it fill the space by.
+
+    The cone of all x with d . x >= d . M(g) x for every g in G (Dirichlet's domain of a generic
+    d): each strain has exactly one image in it, boundaries apart.
+
+    Returns:
+        bool (n,).
+    """
+    images = np.einsum("a,gab,nb->ng", _GENERIC, mandel_rotations(group.operations), x)
+    return x @ _GENERIC >= images.max(axis=1) - 1e-12

@@ -1,0 +1,139 @@
+"""The polynomial law: one invariant polynomial of the strain."""
+
+from __future__ import annotations
+
+from itertools import combinations_with_replacement
+from math import factorial, prod
+from typing import Any
+
+import numpy as np
+import torch
+from pymatgen.core import Structure
+from torch import Tensor
+
+from objstress.errors import InputError
+from objstress.laws.strain_energy import StrainEnergyLaw, outside_domain
+from objstress.models.polynomial import InvariantPolynomial, invariant_polynomials
+from objstress.symmetry.point_group import PointGroup, SymmetryGroup, symmetry_group
+
+
+class PolynomialLaw(StrainEnergyLaw):
+    r"""W(E) = sum_k c_k phi_k(E), phi_k the G-invariant polynomials of degree 2 to `degree`.
+
+    Its symmetry is exactly the group's; its coefficients are the elastic constants of second,
+    third and higher order.
+
+    Args:
+        polynomial: with its coefficients set.
+        point_group: its group.
+        domain: (6, 6) matrix M; strains with x M x <= 1 (Mandel) are inside the trained domain.
+        metadata: JSON-able facts; `compile` adds "compiled".
+        structure: the reference crystal, if there are atoms.
+    """
+
+    kind = "polynomial"
+    chunk = 4096
+
+    def __init__(
+        self,
+        polynomial: InvariantPolynomial,
+        point_group: SymmetryGroup,
+        domain: np.ndarray | None = None,
+        metadata: dict[str, Any] | None = None,
+        structure: Structure | None = None,
+    ):
+        self.polynomial, self.point_group = polynomial, point_group
+        self.domain = None if domain is None else torch.as_tensor(domain)
+        self.metadata = metadata or {}
+        self.structure = structure
+
+    @property
+    def degree(self) -> int:
+        """Highest degree in E."""
+        return self.polynomial.degree
+
+    def strain_energy(self, x: Tensor, order: int) -> tuple[Tensor, ...]:
+        return self.polynomial(x, order)
+
+    def outside(self, F: Any) -> Tensor:
+        return outside_domain(F, self.domain)
+
+    def elastic_constants(self, order: int) -> dict[str, float]:
+        r"""C_ab... = d^order W / d eta_a d eta_b ... at F = I, GPa, the independent ones.
+
+        eta_1..6 = E_11, E_22, E_33, 2 E_23, 2 E_13, 2 E_12. Independent ones are taken greedily in
+        lexicographic order: C11, C12, C44 and C111, C112, C123, C144, C155, C456 for m-3m.
+
+        Brugger, Phys. Rev. 133 (1964) A1611.
+
+        Args:
+            order: 2 (C_ab), 3 (C_abc), ... up to `degree`.
+
+        Returns:
+            {"C11": value, ...}.
+
+        Raises:
+            InputError: an order that the polynomial does not have.
+        """
+        if not 2 <= order <= self.degree:
+            raise InputError(f"constants of order {order}: this law has orders 2 to {self.degree}")
+        words = list(combinations_with_replacement(range(6), order))
+        basis = invariant_polynomials(self.point_group, order)
+        terms = self.polynomial.terms()
+        out: dict[str, float] = {}
+        found = np.zeros((0, len(basis)))
+        for k, word in enumerate(words):
+            # A constant is new if its row of the invariants is no combination of those before.
+            row = basis[:, k]
+            rest = row - found.T @ (found @ row)
+            rest = rest - found.T @ (found @ rest)
+            if np.linalg.norm(rest) <= 1e-6 * np.linalg.norm(basis):
+                continue
+            found = np.vstack([found, rest / np.linalg.norm(rest)])
+            # x_a = eta_a, but eta_a / sqrt 2 for shear; x^m has the derivative m! at zero.
+            repeats = prod(factorial(word.count(a)) for a in set(word))
+            shear = 0.5 ** (0.5 * sum(a >= 3 for a in word))
+            name = "C" + "".join(str(a + 1) for a in word)
+            out[name] = float(terms.get(word, 0.0) * repeats * shear)
+        return out
+
+    def constants_table(self) -> str:
+        """The independent elastic constants of all orders as a Markdown table, in GPa."""
+        lines = ["| order | constant | GPa |", "| --- | --- | --- |"]
+        for order in range(2, self.degree + 1):
+            for name, value in self.elastic_constants(order).items():
+                lines.append(f"| {order} | {name} | {value:.6g} |")
+        return "\n".join(lines)
+
+    def to_dict(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        description: dict[str, Any] = {
+            "kind": self.kind,
+            "group": self.point_group.symbol,
+            "degree": self.degree,
+            "metadata": self.metadata,
+            "structure": None if self.structure is None else self.structure.as_dict(),
+        }
+        tensors = {"coefficients": self.polynomial.coefficients}
+        if isinstance(self.point_group, PointGroup):
+            tensors["operations"] = torch.tensor(self.point_group.operations)
+        if self.domain is not None:
+            tensors["domain"] = self.domain
+        return description, tensors
+
+    @classmethod
+    def from_dict(cls, description: dict[str, Any], tensors: dict[str, Tensor]) -> PolynomialLaw:
+        group: SymmetryGroup
+        if "operations" in tensors:
+            group = PointGroup.from_operations(tensors["operations"].numpy())
+        else:
+            group = symmetry_group(description["group"])
+        polynomial = InvariantPolynomial(group, description["degree"])
+        polynomial.set_coefficients(tensors["coefficients"].numpy())
+        structure = description["structure"]
+        return cls(
+            polynomial,
+            group,
+            tensors["domain"].numpy() if "domain" in tensors else None,
+            description["metadata"],
+            None if structure is None else Structure.from_dict(structure),
+        )

@@ -1,0 +1,105 @@
+"""Laws that are an energy of the Green-Lagrange strain."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from objstress.laws.base import MaterialLaw, as_deformation
+from objstress.symmetry.voigt import INDEX, MANDEL, SHEAR, VOIGT_INDEX
+
+_SHEAR = torch.tensor(SHEAR)[:, None]
+
+
+class StrainEnergyLaw(MaterialLaw):
+    r"""A law given by W(E): objective by construction.
+
+    S = dW/dE,   P = F S,   A_iJkL = delta_ik S_JL + F_iM (dS_MJ/dE_NL) F_kN
+    """
+
+    def _evaluate(self, F: Tensor, order: int) -> tuple[Tensor, ...]:
+        # Components first, points last: every product runs along contiguous rows, which for
+        # matrices as small as these is several times faster than batched matrix products.
+        n = len(F)
+        f = F.permute(1, 2, 0).contiguous()
+        parts = self.strain_energy(_mandel_strain(f).T, order)
+        out = [parts[0]]
+        if order >= 1:
+            second = (parts[1].T * _SHEAR)[VOIGT_INDEX.ravel()].view(3, 3, n)
+            out.append(_sum_products(f[:, :, None].unbind(1), second.unbind(), torch.empty_like(f)))
+        if order >= 2:
+            # C_MJNL, rows and columns numbered as Voigt does; half[MJ, k, L] = C_MJNL F_kN.
+            c = parts[2].permute(1, 2, 0) * (_SHEAR[:, None] * _SHEAR)
+            half = f.new_empty(6, 3, 3, n)
+            for L in range(3):
+                columns = [c[:, v, None] for v in VOIGT_INDEX[:, L]]
+                _sum_products(f.unbind(1), columns, half[:, :, L])
+            tangent = f.new_empty(3, 3, 3, 3, n)
+            for J in range(3):
+                rows = [half[v] for v in VOIGT_INDEX[:, J]]
+                _sum_products(f[:, :, None, None].unbind(1), rows, tangent[:, J])
+            for i in range(3):
+                tangent[i, :, i] += second
+            out.append(tangent)
+        return tuple(out[:1]) + tuple(t.view(-1, n).T.view(n, *t.shape[:-1]) for t in out[1:])
+
+    def strain_energy(self, x: Tensor, order: int) -> tuple[Tensor, ...]:
+        """W (n,), dW/dx (n, 6), d2W/dx2 (n, 6, 6) up to `order` at Mandel strains x (n, 6)."""
+        raise NotImplementedError
+
+
+def outside_domain(F: Any, domain: Tensor | None) -> Tensor:
+    """Which F (n, 3, 3) have x M x > 1, x Mandel's E and M the domain (6, 6), bool (n,)."""
+    x = mandel_strain(as_deformation(F).reshape(-1, 3, 3))
+    if domain is None:
+        return torch.zeros(len(x), dtype=torch.bool)
+    return ((x @ domain) * x).sum(-1) > 1 + 1e-9
+
+
+def _mandel_strain(f: Tensor) -> Tensor:
+    """E of F (3, 3, n) in Mandel form, (6, n)."""
+    c = torch.stack([(f[:, i] * f[:, j]).sum(0) for i, j in INDEX])
+    c[:3] -= 1.0
+    return c / (2 * _SHEAR)
+
+
+def _sum_products(left: Sequence[Tensor], right: Sequence[Tensor], out: Tensor) -> Tensor:
+    """sum_m left[m] right[m], written into `out`."""
+    torch.mul(left[0], right[0], out=out)
+    for a, b in zip(left[1:], right[1:], strict=True):
+        out.addcmul_(a, b)
+    return out
+
+
+def third_order_stiffness(law: StrainEnergyLaw, step: float = 1e-3) -> np.ndarray:
+    """C_abc = d^3 W / d eta_a d eta_b d eta_c at F = I, GPa, (6, 6, 6), eta_4 = 2 E_23.
+
+    Central differences of the law's own second derivatives, extrapolated from h and h / 2.
+    """
+
+    def second(y: torch.Tensor) -> torch.Tensor:
+        return law.strain_energy(y, 2)[2]
+
+    coarse, fine = (_third_derivatives(second, h) for h in (step, step / 2))
+    return (4 * fine - coarse) / 3
+
+
+def _third_derivatives(second, step: float) -> np.ndarray:
+    axes = step * torch.eye(6, dtype=torch.float64)
+    third = ((second(axes) - second(-axes)) / (2 * step)).numpy()
+    return third * SHEAR[:, None, None] * SHEAR[:, None] * SHEAR
+
+
+def mandel_strain(F: Tensor) -> Tensor:
+    """E = (F^T F - I) / 2 in Mandel form, (n, 3, 3) to (n, 6), differentiable."""
+    strain = 0.5 * (F.transpose(-1, -2) @ F - torch.eye(3, dtype=F.dtype))
+    return torch.einsum("aij,nij->na", torch.tensor(MANDEL, dtype=F.dtype), strain)
+
+
+def tensor_from_mandel(x: Tensor) -> Tensor:
+    """Mandel vectors (n, 6) to symmetric tensors (n, 3, 3), differentiable."""
+    return torch.einsum("na,aij->nij", x, torch.tensor(MANDEL, dtype=x.dtype))

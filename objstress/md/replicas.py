@@ -1,0 +1,245 @@
+"""Many replicas of one structure at once: one batch, one call of the potential a step."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from ase import Atoms, units
+from torch import Tensor
+from tqdm import tqdm
+
+from objstress.calculators.potential import frozen, list_of
+from objstress.errors import ConvergenceError, InputError
+from objstress.graphs.verlet_list import lasting
+from objstress.io.recording import write_record
+from objstress.md.integrators import degrees_of_freedom, noise, start_momenta
+from objstress.md.settings import check_numbers, highest
+from objstress.models.potential import Potential
+
+
+@dataclass(frozen=True)
+class Replicas:
+    """Replicas at the end of a run, and what was recorded on the way.
+
+    Attributes:
+        atoms: with positions and momenta of the end.
+        time_fs: (t,) of the records.
+        potential, kinetic: (replicas, t) eV.
+        timestep_fs: of the integrator.
+        temperature_K: mean over time and replicas.
+        records: {"dipole": (replicas, t, 3) e Angstrom, "polarizability": (replicas, t, 3, 3)
+            Angstrom^3, "velocities": (replicas, t, n, 3) Angstrom / fs}, those asked for.
+    """
+
+    atoms: list[Atoms]
+    time_fs: np.ndarray
+    potential: np.ndarray
+    kinetic: np.ndarray
+    timestep_fs: float
+    temperature_K: float
+    records: dict[str, np.ndarray]
+
+    def save(self, path: str | Path) -> None:
+        """The records as npz, see `run_md`, with replicas as the first axis of each."""
+        write_record(
+            path, self.atoms[0], self.time_fs, self.temperature_K, self.timestep_fs, self.records
+        )
+
+
+class ReplicasBlownUp(ConvergenceError):
+    """A replica blew up.
+
+    Attributes:
+        so_far: the run until then, to be saved or gone on from: records of the steps that were
+            good, `atoms` at the last of them, all replicas at the same.
+    """
+
+    so_far: Replicas
+
+
+def run_replicas(
+    atoms: Atoms | Sequence[Atoms],
+    potential: Potential | str | Path,
+    replicas: int | None = None,
+    *,
+    ensemble: str = "nve",
+    time: float = 1.0,
+    timestep: float = 0.5,
+    temperature: float = 300.0,
+    thermostat_time: float = 100.0,
+    seed: int = 0,
+    record: Sequence[str] = (),
+    record_every: int = 2,
+    skin: float = 0.5,
+    limit: float | None = None,
+    progress: bool = True,
+) -> Replicas:
+    """Velocity Verlet or `Langevin` for all replicas in one batch, in float64.
+
+    Each replica moves as it would in `run_md`, up to round-off; the momenta and the noise of
+    replica k are those of `noise(seed, k)`, however many replicas there are.
+
+    Args:
+        atoms: one structure, or one for each replica (the same atoms, masses, charge and cell;
+            places and momenta may differ, so that a run goes on where another ended). Momenta:
+            see `run_md`.
+        potential: or its file.
+        replicas: how many, of one structure.
+        ensemble: "nve" or "nvt".
+        time: ps. timestep, thermostat_time: fs. temperature, limit: K. See `run_md`.
+        record, record_every: see `run_md`; energies are always recorded.
+        skin: Angstrom, see `VerletList`.
+
+    Raises:
+        InputError: see `run_md`; replicas that are not of one structure.
+        ReplicasBlownUp: a replica did, its number is named. A `ConvergenceError` whose `so_far`
+            holds the records and the last good structures, which nothing else keeps.
+    """
+    structures = _structures(atoms, replicas)
+    if ensemble not in ("nve", "nvt"):
+        raise InputError(f"ensemble {ensemble!r}: replicas run at 'nve' or 'nvt'")
+    if not (math.isfinite(temperature) and temperature >= 0):
+        raise InputError(f"temperature = {temperature} K: give a positive number")
+    check_numbers(
+        {
+            "seed": seed,
+            "time": time,
+            "timestep": timestep,
+            "thermostat_time": thermostat_time,
+            "record": record,
+            "record_every": record_every,
+        }
+    )
+    first, n, number = structures[0], len(structures[0]), len(structures)
+    limit = highest(limit, temperature)
+    model = frozen(potential)
+    graphs = list_of(structures, model, skin)
+    random = [noise(seed, k) for k in range(number)]
+    thermal = ensemble == "nvt"
+    for structure, numbers in zip(structures, random, strict=True):
+        start_momenta(structure, ensemble, temperature, numbers)
+    each = np.array([degrees_of_freedom(structure, thermal) for structure in structures])
+
+    device = graphs.device
+    dof = torch.tensor(each, device=device)
+    pos = torch.tensor(np.array([s.positions for s in structures]), device=device)
+    p = torch.tensor(np.array([s.get_momenta() for s in structures]), device=device)
+    m = torch.tensor(first.get_masses(), device=device)[:, None]
+    dt = timestep * units.fs
+    keeps = math.exp(-dt / (2 * thermostat_time * units.fs))
+    spread = torch.sqrt((1 - keeps**2) * units.kB * temperature * m)
+    wanted = [name for name in record if name != "velocities"]
+
+    def evaluate(also: Sequence[str] = ()) -> dict[str, Tensor]:
+        with torch.no_grad():
+            found = model(graphs(pos.reshape(-1, 3)), {"energy", "forces", *also})
+        return {k: v.double() for k, v in found.items()}
+
+    def bath(p: Tensor) -> Tensor:
+        xi = np.array([numbers.standard_normal((n, 3)) for numbers in random])
+        return keeps * p + spread * torch.from_numpy(xi).to(device)
+
+    kept: dict[str, list[np.ndarray]] = {name: [] for name in ("potential", "kinetic", *record)}
+
+    def keep(found: dict[str, Tensor]) -> None:
+        values: dict[str, Tensor] = {
+            **found,
+            "potential": found["energy"],
+            "kinetic": 0.5 * (p**2 / m).sum((1, 2)),
+            "velocities": p / m * units.fs,
+        }
+        for name, rows in kept.items():
+            rows.append(values[name].cpu().numpy())
+
+    found = evaluate(wanted)
+    if blown := _blown(found["energy"], p, m, dof, limit, 0.0):
+        raise InputError(blown)
+    keep(found)
+
+    def result(pos: Tensor, p: Tensor) -> Replicas:
+        for structure, place, momenta in zip(structures, pos.cpu(), p.cpu(), strict=True):
+            structure.positions = place.numpy()
+            structure.set_momenta(momenta.numpy())
+        arrays = {name: np.stack(rows, axis=1) for name, rows in kept.items()}
+        kinetic = arrays.pop("kinetic")
+        return Replicas(
+            structures,
+            record_every * timestep * np.arange(kinetic.shape[1]),
+            arrays.pop("potential"),
+            kinetic,
+            timestep,
+            float((2 * kinetic.mean(1) / (each * units.kB)).mean()),
+            arrays,
+        )
+
+    steps = record_every * math.ceil(round(1000 * time / timestep, 6) / record_every)
+    bar = tqdm(range(1, steps + 1), desc=f"{number} x {ensemble}", disable=not progress)
+    for step in bar:
+        recorded, good = step % record_every == 0, (pos, p)
+        if thermal:
+            p = bath(p)
+        p = p + 0.5 * dt * found["forces"].view(number, n, 3)
+        pos = pos + dt * p / m
+        try:
+            found = evaluate(wanted if recorded else ())
+        except InputError as error:
+            blown = f"blown up at {step * timestep:g} fs: {error}"
+        else:
+            p = p + 0.5 * dt * found["forces"].view(number, n, 3)
+            if thermal:
+                p = bath(p)
+            blown = _blown(found["energy"], p, m, dof, limit, step * timestep)
+        if blown:
+            failure = ReplicasBlownUp(blown)
+            failure.so_far = result(*good)
+            raise failure
+        if recorded:
+            keep(found)
+    return result(pos, p)
+
+
+def _structures(atoms: Atoms | Sequence[Atoms], replicas: int | None) -> list[Atoms]:
+    if isinstance(atoms, Atoms):
+        if not isinstance(replicas, int | np.integer) or replicas < 1:
+            raise InputError(f"replicas = {replicas}: give a whole number, at least 1")
+        given = [atoms] * replicas
+    else:
+        given = list(atoms)
+        if not given or replicas not in (None, len(given)):
+            raise InputError(f"{len(given)} structures for {replicas} replicas")
+    first = given[0]
+    for k, other in enumerate(given):
+        same = (
+            len(other) == len(first)
+            and np.array_equal(other.numbers, first.numbers)
+            and np.array_equal(other.cell.array, first.cell.array)
+            and np.array_equal(other.pbc, first.pbc)
+        )
+        if not same:
+            raise InputError(f"structure {k} has other atoms or another cell than the first")
+        if lasting(other) != lasting(first):
+            raise InputError(
+                f"structure {k} has other masses or another charge than the first; give it a run "
+                "of its own"
+            )
+        if other.constraints:
+            raise InputError("replicas cannot hold atoms fixed")
+    return [structure.copy() for structure in given]
+
+
+def _blown(energy: Tensor, p: Tensor, m: Tensor, dof: Tensor, limit: float, at: float) -> str:
+    """Which replica blew up, and how; nothing if none did."""
+    hot = (p**2 / m).sum((1, 2)) / (dof * units.kB)
+    bad = ~(torch.isfinite(energy) & (hot <= limit))
+    if not bad.any():
+        return ""
+    k = int(bad.nonzero()[0])
+    return (
+        f"replica {k} blew up at {at:g} fs: energy {float(energy[k]):g} eV, temperature "
+        f"{float(hot[k]):.3g} K (limit {limit:g} K)"
+    )

@@ -1,0 +1,115 @@
+"""Fitting of ensembles of laws, and calibration of their error bars."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from pymatgen.core import Structure
+
+from objstress.errors import InputError, check_seed
+from objstress.labels.strain_labels import Labels
+from objstress.laws.base import MaterialLaw
+from objstress.laws.ensemble import EnsembleLaw, _spread
+from objstress.symmetry.point_group import PointGroup
+from objstress.training.laws.fit import fit_law, labels_and_group, trained_domain
+from objstress.training.laws.network import TrainingSettings
+from objstress.training.laws.reference import stress_free_labels
+
+SHARE = 2 / 3
+"""Part of the labels, drawn at random without repeats, that each member is fitted to."""
+
+
+def fit_law_ensemble(
+    data: str | Path | Labels,
+    structure: Structure | str | Path | None = None,
+    *,
+    members: int = 6,
+    point_group: PointGroup | str | None = None,
+    held_out: float = 0.2,
+    seed: int = 0,
+    use_network: bool = True,
+    workdir: str | Path | None = None,
+    progress: bool = True,
+    say: Callable[[str], None] = lambda text: None,
+) -> EnsembleLaw:
+    """Laws fitted to random two thirds of the labels each, against one stress-free reference.
+
+    Args:
+        members: how many.
+        seed: of the draws, the split and the networks.
+        (others): see `fit_law`.
+
+    Returns:
+        The ensemble; `metadata["held_out"]` and `metadata["error_bar"]` hold the error on labels
+        that no member saw, and how much of it the error bar foretold.
+    """
+    from objstress.training.laws.metrics import stress_errors
+
+    if members < 2:
+        raise InputError(f"members = {members}: an ensemble needs at least two laws")
+    check_seed(seed)
+    labels, group = labels_and_group(data, structure, point_group, held_out)
+    rng = np.random.default_rng(seed)
+    order = rng.permutation(len(labels))
+    hidden = round(held_out * len(labels))
+    tested, seen = labels.subset(np.sort(order[:hidden])), labels.subset(np.sort(order[hidden:]))
+    seen, stretch = stress_free_labels(seen, group)
+    tested = tested.rereferenced(stretch)
+    laws, used = [], []
+    for k in range(members):
+        draw = np.sort(rng.choice(len(seen), max(2, round(SHARE * len(seen))), replace=False))
+        say(f"member {k + 1} of {members}: {len(draw)} labels")
+        laws.append(
+            fit_law(
+                seen.subset(draw),
+                point_group=group,
+                held_out=0.0,
+                stress_free=False,
+                use_network=use_network,
+                training=TrainingSettings(seed=seed + k),
+                workdir=None if workdir is None else Path(workdir) / f"member{k}",
+                progress=progress,
+            )
+        )
+        used.append(np.isin(np.arange(len(seen)), draw))
+    law = EnsembleLaw(laws, _calibration(laws, np.array(used), seen), trained_domain(seen, group))
+    law.metadata = {
+        "labels": len(labels),
+        "ions": labels.ions,
+        "source": labels.source,
+        "notes": list(labels.notes),
+        "point_group": group.symbol,
+        "members": members,
+        "calibration": law.calibration,
+        "reference_stretch": stretch.tolist(),
+    }
+    if hidden:
+        law.metadata["held_out"] = {"both": stress_errors(law, tested)}
+        gap = law.response(tested.F, 1)[1].numpy() - tested.piola
+        size = np.maximum(np.linalg.norm(tested.piola, axis=(1, 2)), law.stress_floor())
+        errors = np.linalg.norm(gap, axis=(1, 2)) / size
+        bars = law.stress_error(tested.F).numpy() / size
+        law.metadata["error_bar"] = {
+            "rms_error_over_bar": float(np.sqrt(np.mean(errors**2) / np.mean(bars**2))),
+            "within_two_bars": float(np.mean(errors < 2 * bars)),
+        }
+        say(
+            f"held-out stress: {law.metadata['held_out']['both']['relative_rmse']:.2%} relative "
+            f"RMSE, {law.metadata['error_bar']['within_two_bars']:.0%} within two error bars"
+        )
+    return law
+
+
+def _calibration(laws: Sequence[MaterialLaw], used: np.ndarray, labels: Labels) -> float:
+    stresses = torch.stack([law.response(labels.F, 1)[1] for law in laws])
+    weight = 1 / np.maximum(np.linalg.norm(labels.piola, axis=(1, 2)), laws[0].stress_floor())
+    spread = weight * _spread(stresses).numpy()
+    blind = torch.tensor(~used, dtype=torch.float64)
+    count = blind.sum(0)
+    mean = torch.einsum("mn,mnij->nij", blind, stresses) / count.clamp(min=1)[:, None, None]
+    error = weight * np.linalg.norm(mean.numpy() - labels.piola, axis=(1, 2))
+    unseen = (count > 0).numpy()
+    return float(np.sqrt((error[unseen] ** 2).sum() / (spread[unseen] ** 2).sum()))

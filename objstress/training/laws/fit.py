@@ -1,0 +1,300 @@
+"""From labels to a law: the stress-free reference, the polynomial, the network, the report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from itertools import permutations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from ase.units import GPa
+from pymatgen.core import Structure
+
+from objstress.errors import InputError, check_seed
+from objstress.labels.reading import read_labels
+from objstress.labels.strain_labels import Labels
+from objstress.laws.learned import LearnedLaw
+from objstress.models.constitutive import ConstitutiveNetwork, NetworkSettings
+from objstress.models.displacements import InternalDisplacements
+from objstress.symmetry.point_group import PointGroup, SymmetryGroup
+from objstress.symmetry.voigt import from_mandel, mandel_rotations, to_mandel
+from objstress.training.laws.metrics import energy_errors, stress_errors
+from objstress.training.laws.network import Targets, TrainingSettings, fit_network
+from objstress.training.laws.polynomial import fit_polynomial, stress_floor
+from objstress.training.laws.reference import stress_free_labels, stretch_size
+
+MISFIT = 0.2
+"""Leave-one-out error of the polynomial beyond which labels are refused as contradictory."""
+FEWEST = 40
+"""Labels below which no network is added to a polynomial: the 15 % of them that judge it would be
+fewer than six, too few for a standard error."""
+ENOUGH = 1e-3
+"""Leave-one-out error of the polynomial below which no network is tried: a tenth of the bar that
+laws are held to, and of the order of the labels' own noise."""
+
+
+def fit_law(
+    data: str | Path | Labels,
+    structure: Structure | str | Path | None = None,
+    *,
+    point_group: PointGroup | str | None = None,
+    held_out: float = 0.2,
+    network: NetworkSettings | None = None,
+    training: TrainingSettings | None = None,
+    filters: SymmetryGroup | None = None,
+    polynomial: bool = True,
+    use_network: bool = True,
+    stress_free: bool = True,
+    workdir: str | Path | None = None,
+    progress: bool = True,
+    say: Callable[[str], None] = lambda text: None,
+) -> LearnedLaw:
+    """Fit a law to strained cells of one crystal, or to strain-stress pairs of any material.
+
+    The given structure is replaced by the stress-free one found from the labels; a polynomial of
+    E, invariant under the crystal's point group, is fitted by least squares; the network, its
+    filters restricted to that group, learns what is left, and is kept only if labels that
+    neither trained nor stopped it say that it helps (and never with fewer than 40 labels, or
+    where the polynomial leaves less than 0.1 %).
+
+    Args:
+        data: an extxyz or CSV file (see `read_labels`) or labels.
+        structure: the crystal, any cell.
+        point_group: instead of a structure, the group of a material whose atoms nobody lists,
+            its axes those of the data; its network runs on a lone node.
+        held_out: part of the labels that no step of the fit sees; the errors in
+            `law.metadata["held_out"]` are theirs. 0 uses all.
+        network, training: sizes and schedule.
+        filters: group of the network's filters; the crystal's point group by default.
+        polynomial, use_network: leave one of the two parts out.
+        stress_free: False keeps the given structure as reference; the law is free of stress there
+            all the same, and a residual stress of the labels becomes misfit.
+        workdir: folder for the network's log and checkpoints; an interrupted fit resumes there.
+        say: called with a line on each step.
+
+    Returns:
+        The law; its metadata hold the shift of the reference, both parts' errors and the ions.
+
+    Raises:
+        InputError: see `read_labels`, `stress_free_labels` and `fit_polynomial`.
+    """
+    training = training or TrainingSettings()
+    if not (polynomial or use_network):
+        raise InputError("neither polynomial nor network is to be fitted")
+    labels, group = labels_and_group(data, structure, point_group, held_out)
+    for note in labels.notes:
+        say(note)
+    name = "pairs" if labels.lone else f"labels of {labels.structure.composition.reduced_formula}"
+    say(f"{len(labels)} {name}, point group {group.symbol}, {labels.ions} ions")
+    metadata: dict[str, Any] = {
+        "labels": len(labels),
+        "ions": labels.ions,
+        "source": labels.source,
+        "notes": list(labels.notes),
+        "point_group": group.symbol,
+    }
+    if labels.ions == "clamped" and len(labels.structure) > 1:
+        say("clamped ions: the constants are stiffer than those of the crystal left to relax")
+    check_seed(training.seed)
+    order = np.random.default_rng(training.seed).permutation(len(labels))
+    hidden = round(held_out * len(labels))
+    fitted = labels.subset(np.sort(order[hidden:]))
+    tested = labels.subset(np.sort(order[:hidden]))
+    if stress_free:
+        fitted, stretch = stress_free_labels(fitted, group)
+        tested = tested.rereferenced(stretch)
+        metadata["reference_shift"] = stretch_size(stretch)
+        metadata["reference_stretch"] = stretch.tolist()
+        edges = ", ".join(f"{a:.4f}" for a in fitted.structure.lattice.abc)
+        say(
+            f"stress-free reference: stretched by up to {stretch_size(stretch):.3%}"
+            + ("" if labels.lone else f", cell edges {edges} Angstrom")
+        )
+    floor = stress_floor(fitted, group)
+    law = LearnedLaw(fitted.structure, group)
+    if polynomial:
+        fit = fit_polynomial(fitted, group, floor)
+        law = LearnedLaw(fitted.structure, group, fit.polynomial)
+        metadata["polynomial"] = {
+            "degree": fit.polynomial.degree,
+            "invariants": len(fit.polynomial.degrees),
+            "ridge": fit.ridge,
+            "leave_one_out": fit.error,
+            "leave_one_out_by_degree": {str(k): v for k, v in fit.errors.items()},
+        }
+        _check_fit(fit.error, fitted, group, floor)
+        say(
+            f"polynomial: degree {fit.polynomial.degree}, {len(fit.polynomial.degrees)} "
+            f"invariants, leave-one-out error {fit.error:.2%}"
+        )
+    if use_network and polynomial and len(fitted) < FEWEST:
+        say(f"network: none, {len(fitted)} labels are too few to judge it by ({FEWEST} needed)")
+        metadata["network"] = {"kept": False, "reason": f"fewer than {FEWEST} labels"}
+    elif use_network and polynomial and fit.error < ENOUGH:
+        metadata["network"] = {"kept": False, "reason": "the polynomial leaves less than 0.1 %"}
+    elif use_network:
+        law, metadata["network"] = _add_network(
+            law, fitted, floor, filters or group, network, training, workdir, progress
+        )
+        kept = "kept" if metadata["network"]["kept"] else "dropped"
+        say(
+            f"network: {metadata['network']['weights']} weights, validation error "
+            f"{metadata['network']['error_before']:.2%} -> {metadata['network']['error_after']:.2%}"
+            f", {kept}"
+        )
+    domain = trained_domain(fitted, group)
+    displacements = None
+    if fitted.moves is not None and labels.ions == "relaxed" and len(fitted.structure) > 1:
+        x = to_mandel(fitted.strain)
+        displacements = InternalDisplacements.fit(fitted.structure, x, fitted.moves)
+        gap = displacements(x) - fitted.moves
+        metadata["internal_displacements_rms"] = float(np.sqrt((gap**2).sum(-1).mean()))
+    law = LearnedLaw(
+        fitted.structure, group, law.polynomial, law.network, domain, metadata, displacements
+    )
+    if hidden:
+        metadata["held_out"] = {
+            "both": stress_errors(law, tested),
+            "index": np.sort(order[:hidden]).tolist(),
+        }
+        for name, part in law.parts().items():
+            if polynomial and name == "polynomial":
+                metadata["held_out"][name] = stress_errors(part, tested)
+        metadata["held_out"]["energy"] = energy_errors(law, tested)
+        say(f"held-out stress: {metadata['held_out']['both']['relative_rmse']:.2%} relative RMSE")
+    metadata["fitted"] = stress_errors(law, fitted)
+    return law
+
+
+def labels_and_group(
+    data: str | Path | Labels,
+    structure: Structure | str | Path | None,
+    point_group: PointGroup | str | None,
+    held_out: float,
+) -> tuple[Labels, PointGroup]:
+    """What every fit begins with: the labels and their material's group, `held_out` checked.
+
+    Raises:
+        InputError: see `fit_law`.
+    """
+    if not 0 <= held_out < 1:
+        raise InputError(f"held_out = {held_out}: give a number in [0, 1)")
+    if isinstance(point_group, str):
+        point_group = PointGroup(point_group)
+    labels = data if isinstance(data, Labels) else read_labels(data, structure, point_group)
+    if labels.lone and point_group is None:
+        raise InputError("labels without listed atoms need a point group")
+    return labels, point_group or PointGroup.from_structure(labels.structure)
+
+
+def _add_network(
+    law: LearnedLaw,
+    labels: Labels,
+    floor: float,
+    filters: SymmetryGroup,
+    settings: NetworkSettings | None,
+    training: TrainingSettings,
+    workdir: str | Path | None,
+    progress: bool,
+) -> tuple[LearnedLaw, dict[str, Any]]:
+    stress = torch.tensor(labels.piola)
+    known, base = law.response(labels.F, 1)
+    rest = stress - base
+    energy = torch.tensor(labels.energy) / labels.structure.volume / GPa - known
+    weight = 1 / stress.flatten(1).norm(dim=1).clamp(min=floor)
+    targets = Targets(torch.tensor(labels.F), rest, energy, weight)
+    n = len(labels)
+    order = np.random.default_rng(training.seed + 1).permutation(n)
+    size = max(1, round(training.validation * n))
+    # A network alone is kept in any case: nothing needs to judge it.
+    judges = size if law.polynomial is not None else 0
+    stopping, judging = order[:size], order[size : size + judges]
+    if settings is None:
+        settings = NetworkSettings()
+    # What is left over sets the scale: an output of one gives about the residual stress.
+    rms = float(rest.pow(2).mean().sqrt())
+    settings = replace(settings, energy_scale=3 * rms * settings.strain_scale)
+    with torch.random.fork_rng():
+        torch.manual_seed(training.seed)
+        network = ConstitutiveNetwork(labels.structure, filters, settings)
+        with torch.no_grad():
+            network.readout.outer.mul_(0.1)  # start near the polynomial
+    before, after = fit_network(
+        network,
+        targets.subset(order[size + judges :]),
+        targets.subset(stopping),
+        training,
+        settings.energy_scale,
+        workdir,
+        progress,
+    )
+    both = LearnedLaw(labels.structure, law.point_group, law.polynomial, network)
+    kept = law.polynomial is None or _is_better(both, law, labels.subset(judging), floor)
+    description = {
+        "weights": sum(p.numel() for p in network.parameters()),
+        "filters": filters.symbol,
+        "error_before": before,
+        "error_after": after,
+        "stopping_labels": size,
+        "judging_labels": len(judging),
+        "kept": kept,
+        "training": asdict(training),
+    }
+    return (both if kept else law), description
+
+
+def _is_better(new: LearnedLaw, old: LearnedLaw, labels: Labels, floor: float) -> bool:
+    # Judged on labels that neither trained the network nor chose when to stop: the gain in
+    # squared relative error must exceed its own standard error.
+    stress = labels.piola
+    size = np.maximum(np.linalg.norm(stress, axis=(1, 2)), floor)
+
+    def squares(law: LearnedLaw) -> np.ndarray:
+        gap = law.response(labels.F, 1)[1].numpy() - stress
+        return (np.linalg.norm(gap, axis=(1, 2)) / size) ** 2
+
+    gain = squares(old) - squares(new)
+    return bool(gain.mean() > gain.std(ddof=1) / np.sqrt(len(gain)))
+
+
+def _check_fit(error: float, labels: Labels, group: PointGroup, floor: float) -> None:
+    # A hyperelastic crystal of this group explains its own labels. Where it does not, the usual
+    # reason is another order of the shear stresses in the file.
+    if error < MISFIT:
+        return
+    names = ("yz", "xz", "xy")
+    for order in permutations(range(3)):
+        if order == (0, 1, 2):
+            continue
+        vector = to_mandel(labels.cauchy)
+        vector[:, 3:] = vector[:, [3 + k for k in order]]
+        other = replace(labels, cauchy=from_mandel(vector))
+        if fit_polynomial(other, group, floor, degrees=range(2, 4)).error < error / 5:
+            given = " ".join(names[k] for k in np.argsort(order))
+            raise InputError(
+                f"the stresses contradict the strains ({error:.0%} error), but agree once their "
+                f"shear components are read in the order {given}: store them as ASE does, "
+                "xx yy zz yz xz xy"
+            )
+    raise InputError(
+        f"no law of point group {group.symbol} explains the labels (leave-one-out error "
+        f"{error:.0%}): are stress sign, units (eV/Angstrom^3) and structure right?"
+    )
+
+
+def trained_domain(labels: Labels, group: PointGroup) -> np.ndarray:
+    """M (6, 6) such that x M x <= 1 holds for every label and its images under G, and no smaller.
+
+    The ellipsoid has the shape of the group-averaged second moments of the labels' Mandel
+    strains; directions nobody sampled get a thousandth of the largest extent.
+    """
+    x = to_mandel(labels.strain)
+    rotations = mandel_rotations(group.operations)
+    moments = (rotations @ (x.T @ x / len(x)) @ rotations.transpose(0, 2, 1)).mean(axis=0)
+    values, vectors = np.linalg.eigh(moments)
+    values = np.maximum(values, 1e-6 * values.max())
+    m = (vectors / values) @ vectors.T
+    return m / np.einsum("na,ab,nb->n", x, m, x).max()

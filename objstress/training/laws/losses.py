@@ -1,0 +1,35 @@
+"""Losses with units: relative stress (no unit) and energy density (GPa, made relative)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from objstress.laws.strain_energy import mandel_strain, tensor_from_mandel
+from objstress.models.constitutive import ConstitutiveNetwork
+
+
+def network_response(network: ConstitutiveNetwork, F: Tensor) -> tuple[Tensor, Tensor]:
+    """W (n,) and P (n, 3, 3) in GPa with W(I) = 0, P(I) = 0, differentiable in the weights."""
+    # The last row is the undeformed crystal: what it gives is subtracted, S_0 : E and not
+    # P_0 : (F - I), which would not be objective.
+    x = mandel_strain(F)
+    x = torch.cat([x, torch.zeros_like(x[:1])]).requires_grad_()
+    w = network(x)
+    (s,) = torch.autograd.grad(w.sum(), x, create_graph=torch.is_grad_enabled())
+    return w[:-1] - w[-1] - x[:-1] @ s[-1], F @ tensor_from_mandel(s[:-1] - s[-1])
+
+
+def stress_loss(predicted: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+    """Mean of |dP|^2 weight^2; weight = 1 / max(|P|, floor) in 1/GPa makes it relative."""
+    return (((predicted - target).flatten(1).norm(dim=1) * weight) ** 2).mean()
+
+
+def energy_loss(predicted: Tensor, target: Tensor, scale: float) -> Tensor:
+    """Variance of (W - W_label) / scale over the labels that have an energy (GPa).
+
+    The variance, not the mean square: a constant offset between energies means nothing.
+    """
+    known = torch.isfinite(target)
+    gap = (predicted[known] - target[known]) / scale
+    return ((gap - gap.mean()) ** 2).mean()

@@ -1,0 +1,48 @@
+"""Errors of a law on labels, in the project's own measure."""
+
+from __future__ import annotations
+
+import numpy as np
+from ase.units import GPa
+
+from objstress.labels.strain_labels import Labels
+from objstress.laws.base import MaterialLaw
+
+
+def relative_rmse(predicted: np.ndarray, stress: np.ndarray, floor: float) -> float:
+    """Root mean square over labels of |dP| / max(|P|, floor).
+
+    Args:
+        predicted, stress: first Piola-Kirchhoff, (n, 3, 3), GPa.
+        floor: GPa; 1e-3 of the largest C_ij by the project's convention.
+    """
+    gap = np.linalg.norm((predicted - stress).reshape(len(stress), -1), axis=1)
+    size = np.linalg.norm(stress.reshape(len(stress), -1), axis=1)
+    return float(np.sqrt(np.mean((gap / np.maximum(size, floor)) ** 2)))
+
+
+def stress_errors(law: MaterialLaw, labels: Labels) -> dict[str, float]:
+    """Relative RMSE, plain RMSE (GPa) and relative error of the whole set, |dP| / |P|."""
+    stress = labels.piola
+    predicted = law.response(labels.F, 1)[1].numpy()
+    return {
+        "relative_rmse": relative_rmse(predicted, stress, law.stress_floor()),
+        "rmse_GPa": float(np.sqrt(np.mean((predicted - stress) ** 2))),
+        "total_relative": float(np.linalg.norm(predicted - stress) / np.linalg.norm(stress)),
+        "labels": float(len(stress)),
+    }
+
+
+def energy_errors(law: MaterialLaw, labels: Labels) -> dict[str, float]:
+    """RMSE of the energy per atom (meV) after the best constant offset; empty without energies."""
+    known = np.isfinite(labels.energy)
+    if known.sum() < 2:
+        return {}
+    volume = labels.structure.volume
+    predicted = law.response(labels.F[known], 0)[0].numpy() * GPa * volume
+    gap = predicted - labels.energy[known]
+    atoms = len(labels.structure)
+    return {
+        "rmse_meV_per_atom": float(1e3 * np.std(gap) / atoms),
+        "labels": float(known.sum()),
+    }

@@ -1,0 +1,76 @@
+"""The stress-free reference, found from labels whose given structure is not free of stress."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from objstress.elasticity.strain import right_stretch
+from objstress.errors import InputError
+from objstress.labels.strain_labels import Labels
+from objstress.models.polynomial import InvariantPolynomial
+from objstress.symmetry.point_group import PointGroup
+from objstress.symmetry.voigt import from_mandel, mandel_rotations
+from objstress.training.laws.polynomial import fit_polynomial, stress_floor
+
+LARGEST_SHIFT = 0.02
+"""Principal stretch to the stress-free structure, less one, beyond which a fit is refused."""
+
+
+def stress_free_labels(labels: Labels, group: PointGroup) -> tuple[Labels, np.ndarray]:
+    """The labels against the stress-free crystal, and the stretch U that leads to it.
+
+    A polynomial with a linear term is fitted, its stationary strain among the G-invariant ones
+    is taken as the new reference (a stretch that kept less symmetry would change the crystal),
+    and both are repeated until the strain vanishes.
+
+    Returns:
+        The labels with F U^-1 and the stretched structure; U (3, 3), G-invariant.
+
+    Raises:
+        InputError: the crystal has no stress-free state near, or it is more than 2 % away.
+    """
+    invariant = mandel_rotations(group.operations).mean(axis=0)
+    values, vectors = np.linalg.eigh(invariant)
+    basis = vectors[:, values > 0.5]
+    total = np.eye(3)
+    for _ in range(20):
+        floor = stress_floor(labels, group)
+        polynomial = fit_polynomial(labels, group, floor, lowest=1).polynomial
+        shift = _stationary(polynomial, basis)
+        if shift is None:
+            raise InputError("the labels show no stress-free state near the given structure")
+        stretch = right_stretch(from_mandel(shift))
+        labels = labels.rereferenced(stretch)
+        total = stretch @ total
+        size = stretch_size(total)
+        if size > LARGEST_SHIFT:
+            raise InputError(
+                f"the stress-free cell is stretched by {size:.1%} from the given structure (limit "
+                f"{LARGEST_SHIFT:.0%}); give the relaxed structure of the method that made the "
+                "labels"
+            )
+        if np.linalg.norm(shift) < 1e-9:
+            break
+    return labels, total
+
+
+def stretch_size(stretch: np.ndarray) -> float:
+    """Largest |lambda - 1| over the principal stretches lambda of U (3, 3)."""
+    return float(np.abs(np.linalg.eigvalsh(stretch) - 1).max())
+
+
+def _stationary(polynomial: InvariantPolynomial, basis: np.ndarray) -> np.ndarray | None:
+    x = np.zeros(6)
+    for _ in range(30):
+        _, gradient, hessian = (t[0].numpy() for t in polynomial(torch.tensor(x)[None], 2))
+        matrix = basis.T @ hessian @ basis
+        if np.linalg.eigvalsh(matrix).min() <= 0:
+            return None
+        step = -basis @ np.linalg.solve(matrix, basis.T @ gradient)
+        x = x + step
+        if np.linalg.norm(x) > 0.2:
+            return None
+        if np.linalg.norm(step) < 1e-13:
+            break
+    return x

@@ -1,0 +1,343 @@
+"""Labelled structures for a potential: read with named keys, checked, made into graphs."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from ase import Atoms
+from ase.data import atomic_numbers, chemical_symbols
+from ase.io import iread
+from ase.stress import voigt_6_to_full_3x3_stress
+from torch_geometric.data import Data
+from vesin import NeighborList
+
+from objstress.errors import InputError
+from objstress.graphs.atoms import atom_graph, total_charge
+
+CLOSEST = 0.3
+"""Angstrom; two nuclei of a labelled frame closer than this are a mistake (H2: 0.74)."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """What a potential can learn.
+
+    Attributes:
+        shape: of one label; with `per_atom` each atom has one.
+        unit: of the label.
+        head: of the potential that gives it.
+        extensive: errors are divided by the number of atoms.
+    """
+
+    shape: tuple[int, ...]
+    unit: str
+    head: str
+    per_atom: bool = False
+    extensive: bool = False
+
+
+TARGETS = {
+    "energy": Target((), "eV", "energy", extensive=True),
+    "forces": Target((3,), "eV/Angstrom", "energy", per_atom=True),
+    "stress": Target((3, 3), "eV/Angstrom^3", "energy"),
+    "dipole": Target((3,), "e Angstrom", "dipole", extensive=True),
+    "charges": Target((), "e", "dipole", per_atom=True),
+    "polarizability": Target((3, 3), "Angstrom^3", "polarizability", extensive=True),
+    "pseudoscalar": Target((), "1", "pseudoscalar"),
+}
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One structure with the labels it has.
+
+    Attributes:
+        atoms: without a calculator.
+        labels: {target: array of the target's shape, (n, ...) per atom}, all finite.
+        group: what the file calls the frame's kind, "" where it does not.
+        place: file and number, for messages.
+    """
+
+    atoms: Atoms
+    labels: dict[str, np.ndarray]
+    group: str
+    place: str
+
+
+def read_frames(
+    path: str | Path,
+    keys: Mapping[str, str],
+    *,
+    optional: bool = False,
+    group: str | None = None,
+) -> list[Frame]:
+    """Frames of any file that ASE reads, each with those of the named labels that it carries.
+
+    A frame without a label simply does not teach it. A label that is there and is NaN or infinite
+    is refused: it is a calculation that failed, not one that was not made.
+
+    Args:
+        keys: {target: key in the file}, targets out of `TARGETS`. A key is looked for among the
+            results of a calculator (where ASE's readers put `energy`, `forces`, `stress`,
+            `dipole` and others), the frame's own values and its arrays. Stress and polarizability
+            come as 3 x 3, 9 numbers, or 6 in the order xx yy zz yz xz xy.
+        optional: keys found nowhere are left out, as long as one is found.
+        group: key of the frame's kind; None takes `group` or `config_type`, whichever is there.
+
+    Raises:
+        InputError: no such file, unreadable, empty; an unknown target; a key found nowhere (the
+            nearest in the file is named); with the frame's number: a label of the wrong shape or
+            not finite, a tensor that is not symmetric, no atoms, an unknown element, positions or
+            a cell that are not finite, a periodic cell without volume, overlapping atoms, a
+            stress without a periodic cell, a charge that is not one finite number.
+    """
+    path = Path(path)
+    check_keys(keys)
+    frames: list[Frame] = []
+    found: set[str] = set()
+    there: set[str] = set()
+    for k, atoms in enumerate(_read(path)):
+        place = f"{path}: frame {k}"
+        _check_atoms(atoms, place)
+        values = _values(atoms)
+        there |= set(values)
+        labels = {}
+        for target, key in keys.items():
+            if key in values:
+                labels[target] = _label(target, key, values[key], atoms, place)
+        found |= set(labels)
+        kind = atoms.info.get(group) if group else _kind(atoms)
+        plain = atoms.copy()
+        plain.calc = None
+        frames.append(Frame(plain, labels, "" if kind is None else str(kind), place))
+    if not frames:
+        raise InputError(f"{path}: holds no frames")
+    missing = [target for target in keys if target not in found]
+    if missing and not (optional and found):
+        raise InputError(f"{path}: {_not_found(missing[0], keys[missing[0]], there)}")
+    if group and group not in there:
+        raise InputError(f"{path}: no frame has the key {group!r} of its kind{_near(group, there)}")
+    return frames
+
+
+def check_keys(keys: Mapping[str, str]) -> None:
+    """Refuse targets that a potential does not have, and keys of another quantity.
+
+    Raises:
+        InputError: with the nearest target named.
+    """
+    if not keys:
+        raise InputError(f"keys: name at least one of {', '.join(TARGETS)} with its key")
+    for target, key in keys.items():
+        if target not in TARGETS:
+            near = difflib.get_close_matches(target, TARGETS, n=1, cutoff=0.0)[0]
+            raise InputError(f"unknown target {target!r}; did you mean {near!r}?")
+        if target == "stress" and "virial" in key.lower():
+            raise InputError(
+                f"stress: {key!r} sounds like a virial; write the stress - virial / volume, "
+                "eV/Angstrom^3, positive in tension"
+            )
+
+
+def elements_of(frames: Sequence[Frame]) -> tuple[int, ...]:
+    """Atomic numbers that occur, ascending."""
+    return tuple(sorted({int(z) for frame in frames for z in frame.atoms.numbers}))
+
+
+def labelled_graphs(
+    frames: Sequence[Frame],
+    elements: Sequence[int],
+    cutoff: float,
+    targets: Collection[str],
+    *,
+    references: np.ndarray | None = None,
+    dtype: torch.dtype = torch.float64,
+) -> list[Data]:
+    """Graphs (`atom_graph`) with `target_energy` (1,), `target_forces` (n, 3), ...; NaN = no label.
+
+    Args:
+        references: (elements,) eV, subtracted from the energies in float64: total energies of
+            thousands of eV leave no digits to learn from in float32.
+
+    Raises:
+        InputError: with the frame's number, see `atom_graph`; a dipole or charges of a charged
+            periodic structure.
+    """
+    graphs = []
+    for frame in frames:
+        try:
+            graph = atom_graph(frame.atoms, elements, cutoff, dtype)
+        except InputError as error:
+            raise InputError(f"{frame.place}: {error}") from None
+        # Stress is wanted of the whole batch; of a molecule it has no label, but must be a number.
+        graph.volume = torch.where(graph.volume > 0, graph.volume, torch.ones_like(graph.volume))
+        if graph.periodic and graph.charge:
+            for name in ("dipole", "charges"):
+                if name in frame.labels:
+                    raise InputError(
+                        f"{frame.place}: a charged periodic cell has no {name}; leave the label "
+                        "out, or make the cell neutral"
+                    )
+            # The whole batch is asked for dipoles; here none is compared with a label.
+            graph.charge = torch.zeros_like(graph.charge)
+        for name in targets:
+            target = TARGETS[name]
+            shape = (len(frame.atoms) if target.per_atom else 1, *target.shape)
+            value = frame.labels.get(name)
+            label = np.full(shape, np.nan) if value is None else np.reshape(value, shape)
+            if name == "energy" and references is not None:
+                label = label - references[graph.species.numpy()].sum()
+            graph[f"target_{name}"] = torch.tensor(label, dtype=dtype)
+        graphs.append(graph)
+    return graphs
+
+
+def composition(frames: Sequence[Frame], elements: Sequence[int]) -> np.ndarray:
+    """Numbers of atoms of each element, (frames, elements)."""
+    return np.array([[np.sum(f.atoms.numbers == z) for z in elements] for f in frames], float)
+
+
+def fitted_references(
+    frames: Sequence[Frame], elements: Sequence[int], target: str = "energy"
+) -> np.ndarray:
+    """e_Z that minimise sum_k ((E_k - sum_Z n_kZ e_Z) / n_k)^2, (elements,) in the target's unit.
+
+    Where compositions do not tell elements apart (one molecule only) the solution of least norm.
+    Of a polarizability its mean, trace/3.
+    """
+    known = [f for f in frames if target in f.labels]
+    if not known:
+        return np.zeros(len(elements))
+    counts = composition(known, elements)
+    size = counts.sum(axis=1)
+    values = [f.labels[target] for f in known]
+    flat = np.array([np.trace(v) / 3 if np.ndim(v) == 2 else float(v) for v in values])
+    return np.linalg.lstsq(counts / size[:, None], flat / size, rcond=1e-10)[0]
+
+
+def given_references(
+    given: Mapping[str, float] | str | Path, elements: Sequence[int], key: str
+) -> np.ndarray:
+    """Reference energies (elements,), eV, from {symbol: eV} or a file of isolated atoms.
+
+    Args:
+        key: of the energy in the file.
+
+    Raises:
+        InputError: an element without a reference, or a frame that is not one atom.
+    """
+    if isinstance(given, Mapping):
+        strange = [s for s in given if s not in atomic_numbers]
+        if strange:
+            raise InputError(f"references: {strange[0]!r} is no chemical element")
+        energies = {atomic_numbers[s]: float(e) for s, e in given.items()}
+        source = "references"
+    else:
+        source = str(given)
+        energies = {}
+        for frame in read_frames(given, {"energy": key}):
+            if len(frame.atoms) != 1:
+                raise InputError(
+                    f"{frame.place}: has {len(frame.atoms)} atoms, not an isolated one"
+                )
+            if "energy" in frame.labels:
+                energies[int(frame.atoms.numbers[0])] = float(frame.labels["energy"])
+    lacking = [chemical_symbols[z] for z in elements if z not in energies]
+    if lacking:
+        raise InputError(f"{source}: no energy of an isolated {' nor '.join(lacking)}")
+    return np.array([energies[z] for z in elements])
+
+
+def root_mean_square(frames: Sequence[Frame], target: str) -> float:
+    """Of all components of a label (1 where there are none, or all are zero)."""
+    parts = [np.ravel(f.labels[target]) for f in frames if target in f.labels]
+    size = float(np.sqrt(np.mean(np.concatenate(parts) ** 2))) if parts else 0.0
+    return size if size > 0 else 1.0
+
+
+def _read(path: Path) -> Iterator[Atoms]:
+    if not path.is_file():
+        raise InputError(f"{path}: no such file of labelled structures")
+    if path.stat().st_size == 0:
+        raise InputError(f"{path}: is empty")
+    try:
+        yield from iread(path, index=":")
+    except Exception as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise InputError(f"{path}: not readable ({reason})") from None
+
+
+def _values(atoms: Atoms) -> dict[str, Any]:
+    """Everything a frame carries by name."""
+    arrays = {k: v for k, v in atoms.arrays.items() if k not in ("numbers", "positions")}
+    return arrays | atoms.info | (atoms.calc.results if atoms.calc else {})
+
+
+def _kind(atoms: Atoms) -> Any:
+    return atoms.info.get("group", atoms.info.get("config_type"))
+
+
+def _label(target: str, key: str, value: Any, atoms: Atoms, place: str) -> np.ndarray:
+    what = f"{place}: {target} (key {key!r})"
+    try:
+        label = np.asarray(value, dtype=float)
+    except (TypeError, ValueError):
+        raise InputError(f"{what} is not numeric") from None
+    kind = TARGETS[target]
+    shape = (len(atoms), *kind.shape) if kind.per_atom else kind.shape
+    if kind.shape == (3, 3):
+        if label.shape == (6,):
+            label = voigt_6_to_full_3x3_stress(label)
+        elif label.shape == (9,):
+            label = label.reshape(3, 3)
+    elif label.size == np.prod(shape) and label.ndim != len(shape):
+        label = label.reshape(shape)
+    if label.shape != shape:
+        raise InputError(f"{what} has shape {label.shape}, not {shape}")
+    if not np.isfinite(label).all():
+        raise InputError(f"{what} is not finite; leave the key out where there is no label")
+    if kind.shape == (3, 3):
+        if np.abs(label - label.T).max() > 1e-2 * max(np.abs(label).max(), 1e-6):
+            raise InputError(f"{what} is not symmetric")
+        label = (label + label.T) / 2
+    if target == "stress" and not atoms.pbc.all():
+        raise InputError(f"{what} of a structure that is not periodic along all axes")
+    return label
+
+
+def _check_atoms(atoms: Atoms, place: str) -> None:
+    if len(atoms) == 0:
+        raise InputError(f"{place} has no atoms")
+    if (atoms.numbers < 1).any():
+        raise InputError(f"{place} has an atom of an unknown element ('X')")
+    if not (np.isfinite(atoms.positions).all() and np.isfinite(atoms.cell.array).all()):
+        raise InputError(f"{place}: positions or cell are not finite")
+    try:
+        total_charge(atoms)
+    except InputError as error:
+        raise InputError(f"{place}: {error}") from None
+    edges = atoms.cell.array[atoms.pbc]
+    if len(edges) and np.linalg.svd(edges, compute_uv=False).min() < 1e-3:
+        raise InputError(f"{place}: the periodic cell has no volume")
+    box = atoms.cell.complete().array if len(edges) else np.eye(3)
+    i, j, d = NeighborList(cutoff=1.0, full_list=False).compute(
+        points=atoms.positions, box=box, periodic=atoms.pbc.tolist(), quantities="ijd"
+    )
+    if len(d) and d.min() < CLOSEST:
+        k = int(np.argmin(d))
+        raise InputError(f"{place}: atoms {i[k]} and {j[k]} overlap ({d[k]:.3f} Angstrom apart)")
+
+
+def _not_found(target: str, key: str, there: set[str]) -> str:
+    return f"no frame has the key {key!r} of the {target}{_near(key, there)}"
+
+
+def _near(key: str, there: set[str]) -> str:
+    near = difflib.get_close_matches(key, sorted(there), n=1, cutoff=0.0)
+    return f"; the nearest in the file is {near[0]!r}" if near else "; the file has no keys at all"

@@ -1,0 +1,104 @@
+"""The demo's pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+import numpy as np
+
+from objstress.elasticity.moduli import youngs_modulus
+from objstress.labels.strain_labels import Labels
+from objstress.laws.base import MaterialLaw
+
+if TYPE_CHECKING:
+    from objstress.fem.solve.static import StaticProblem
+
+
+def modulus_surface(law: MaterialLaw, path: Path) -> None:
+    """Young's modulus E(n) of the law as a surface: its distance from the origin is E."""
+    polar, azimuth = np.meshgrid(np.linspace(0, np.pi, 121), np.linspace(0, 2 * np.pi, 241))
+    n = np.stack(
+        [np.sin(polar) * np.cos(azimuth), np.sin(polar) * np.sin(azimuth), np.cos(polar)], axis=-1
+    )
+    modulus = youngs_modulus(law.stiffness(), n)
+    norm = plt.Normalize(modulus.min(), modulus.max())
+    figure = plt.figure(figsize=(6.4, 5.4), dpi=150)
+    axes = figure.add_subplot(projection="3d", computed_zorder=False)
+    x, y, z = np.moveaxis(modulus[..., None] * n, -1, 0)
+    axes.plot_surface(
+        x, y, z, facecolors=plt.cm.viridis(norm(modulus)), rcount=121, ccount=241, shade=False
+    )
+    limit = modulus.max()
+    axes.set(xlim=(-limit, limit), ylim=(-limit, limit), zlim=(-limit, limit))
+    axes.set_box_aspect((1, 1, 1), zoom=0.9)
+    axes.set_xlabel("[100], GPa", labelpad=8)
+    axes.set_ylabel("[010], GPa", labelpad=8)
+    axes.set_zlabel("[001], GPa", labelpad=8)
+    axes.locator_params(nbins=5)
+    bar = figure.colorbar(plt.cm.ScalarMappable(norm, "viridis"), ax=axes, shrink=0.65, pad=0.12)
+    bar.set_label("Young's modulus E(n), GPa")
+    figure.savefig(path, bbox_inches="tight")
+    plt.close(figure)
+
+
+def parity(law: MaterialLaw, seen: Labels, unseen: Labels, error: float, path: Path) -> None:
+    """Predicted against labelled first Piola-Kirchhoff stress, all components."""
+    figure, axes = plt.subplots(figsize=(5.2, 4.8), dpi=150, layout="constrained")
+    for labels, style, text in (
+        (seen, dict(s=6, color="0.7"), f"{len(seen)} fitted"),
+        (unseen, dict(s=9, color="tab:red"), f"{len(unseen)} held out"),
+    ):
+        predicted = law.response(labels.F, 1)[1].numpy()
+        axes.scatter(labels.piola.ravel(), predicted.ravel(), label=text, linewidths=0, **style)
+    low, high = axes.get_xlim()
+    axes.plot([low, high], [low, high], color="k", lw=0.6, zorder=0)
+    axes.set(
+        xlabel="P from DFT, GPa",
+        ylabel="P from the law, GPa",
+        title=f"silicon, held-out relative RMSE {100 * error:.2f} %",
+    )
+    axes.legend(frameon=False)
+    figure.savefig(path)
+    plt.close(figure)
+
+
+def newton(histories: dict[str, list[float]], path: Path) -> None:
+    """Residual norms of Newton's iterations."""
+    figure, axes = plt.subplots(figsize=(5.2, 3.8), dpi=150, layout="constrained")
+    for (name, residuals), marker in zip(histories.items(), "os^", strict=False):
+        axes.semilogy(residuals, marker=marker, label=name)
+    axes.set(xlabel="iterate (0: new load on the old state)", ylabel="|residual|, GPa length$^2$")
+    axes.set_xticks(range(max(len(r) for r in histories.values())))
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False, title="crystal direction along the pull")
+    figure.savefig(path)
+    plt.close(figure)
+
+
+def deformed(bodies: dict[str, StaticProblem], path: Path, magnify: float = 5.0) -> None:
+    """Deformed bodies side by side, coloured by von Mises stress on one scale."""
+    from objstress.fem.results.plots import draw_facets, surface
+
+    stresses = {k: b.material.cell_averages()["von_mises"] for k, b in bodies.items()}
+    norm = plt.Normalize(
+        min(s.min() for s in stresses.values()), max(s.max() for s in stresses.values())
+    )
+    figure = plt.figure(figsize=(4.6 * len(bodies), 4.2), dpi=150)
+    for k, (name, body) in enumerate(bodies.items()):
+        facets, cells = surface(body, magnify)
+        axes = figure.add_subplot(1, len(bodies), k + 1, projection="3d", title=f"{name} along x")
+        draw_facets(axes, facets, plt.cm.viridis(norm(stresses[name][cells])), (52, -86), zoom=1.15)
+    figure.subplots_adjust(left=0, right=1, top=0.92, bottom=0.17, wspace=-0.1)
+    bar = figure.colorbar(
+        plt.cm.ScalarMappable(norm, "viridis"),
+        cax=figure.add_axes((0.33, 0.14, 0.34, 0.035)),
+        orientation="horizontal",
+    )
+    bar.set_label(f"von Mises stress, GPa (deformation {magnify:g} x)")
+    figure.savefig(path)
+    plt.close(figure)
