@@ -4,11 +4,11 @@
     python -m benchmarks.docking [--complexes out/held-out] [--number 50]
 
 Made-up complexes of seeds that the shipped energy was not trained on are made first. Both programs
-get the same ligand (its pose and torsions thrown away, its bonds and angles kept), the same box
-(the ligand's and 4 Angstrom) and two cores; ours runs once with its defaults and once for as long
-as Vina took. Vina: exhaustiveness 8, receptors with polar hydrogens, ligands by Meeko. Real
-complexes: those of AutoDock Vina's examples, where they are beside the project. An interrupted run
-goes on. Writes docking.json and docking.md.
+get the same ligand (without its pose and torsions, with its bonds and angles), the same box (the
+ligand's and 4 Angstrom) and two cores; ours runs once with its defaults and once for as long as
+Vina took. Vina: exhaustiveness 8, receptors with polar hydrogens, ligands by Meeko. Real
+complexes: those of AutoDock Vina's examples, where they are beside the project. Rerun the command
+to resume an interrupted run. Writes docking.json and docking.md.
 """
 
 from __future__ import annotations
@@ -31,15 +31,25 @@ from posebusters import PoseBusters
 from rdkit import Chem
 from vina import Vina
 
-from objstress.docking.complex import make_complex
-from objstress.docking.energy import PoseEnergy, load_pose_energy
-from objstress.docking.grid import GridField
-from objstress.docking.ligand import Ligand, read_ligand
-from objstress.docking.poses import clusters, rmsd
-from objstress.docking.protein import Box, Protein, read_protein
-from objstress.docking.run import SHIPPED, dock
-from objstress.docking.search import Search
-from objstress.docking.synthetic import RESIDUES, make_complexes, physical_field
+from objstress.docking import (
+    SHIPPED,
+    Box,
+    GridField,
+    Ligand,
+    PoseEnergy,
+    Protein,
+    Search,
+    clusters,
+    dock,
+    load_pose_energy,
+    make_complex,
+    make_complexes,
+    physical_field,
+    read_ligand,
+    read_protein,
+    rmsd,
+)
+from objstress.docking.synthetic import RESIDUES
 from objstress.io.files import write_json, write_whole
 from objstress.io.tables import collect_rows, remove_partial
 from objstress.reports import Claim, claims_table, environment
@@ -51,11 +61,11 @@ PAIRS = (
     ("5x72_receptor", "5x72_ligand_p69"),
 )
 FIRST_SEED = 1_000_000
-"""Of the held-out complexes; training takes the lowest ones."""
+"""First seed of the held-out complexes; training takes the lowest seeds."""
 
 
 def held_out(folder: Path, number: int) -> list[tuple[str, Path, Path]]:
-    """(name, protein, ligand) of complexes, made where they lack."""
+    """(name, protein, ligand) of complexes, made where they are missing."""
     made = make_complexes(folder, number, FIRST_SEED, workers=2)[:number]
     return [(n, folder / n / f"{n}_pocket.pdb", folder / n / f"{n}_ligand.sdf") for n in made]
 
@@ -92,16 +102,16 @@ def receptor_pdbqt(path: Path) -> str:
             light = Chem.AddHs(mol, addCoords=True).GetConformer().GetPositions()[len(heavy) :]
         owner = np.linalg.norm(light[:, None] - places, axis=-1).argmin(1)
         for k, atom in enumerate(heavy):
-            own = light[owner == k]
+            hydrogens = light[owner == k]
             symbol, aromatic = atom.element.name, residue.name in ("PHE", "TYR", "TRP", "HIS")
             kind = {"O": "OA", "S": "SA"}.get(symbol, symbol)
             if symbol == "C" and aromatic and atom.name not in ("C", "CA", "CB"):
                 kind = "A"
-            if symbol == "N" and residue.name == "HIS" and atom.name != "N" and not len(own):
+            if symbol == "N" and residue.name == "HIS" and atom.name != "N" and not len(hydrogens):
                 kind = "NA"
             write(atom.name, kind, residue, places[k])
             if symbol in "NOS":
-                for x in own:
+                for x in hydrogens:
                     write("H", "HD", residue, x)
     return "\n".join([*lines, ""])
 
@@ -121,8 +131,8 @@ def by_vina(protein: Path, ligand: Ligand, box: Box, seed: int = 1) -> tuple[lis
         vina.compute_vina_maps(box.centre.tolist(), box.size.tolist())
         vina.dock(exhaustiveness=8, n_poses=10)
         seconds = time.perf_counter() - begun
-        found = PDBQTMolecule(vina.poses(n_poses=10, energy_range=100.0), skip_typing=True)
-    (mol,) = RDKitMolCreate.from_pdbqt_mol(found)
+        docked = PDBQTMolecule(vina.poses(n_poses=10, energy_range=100.0), skip_typing=True)
+    (mol,) = RDKitMolCreate.from_pdbqt_mol(docked)
     return [Chem.Mol(mol, confId=c.GetId()) for c in mol.GetConformers()], seconds
 
 
@@ -156,11 +166,11 @@ def compare(name: str, protein: Path, sdf: Path, model: PoseEnergy, known: bool)
     row["vina"] = scores(errors_of(theirs, ligand)) | {"seconds": vina_seconds}
     valid = {"vina": theirs[0]}
     for kind, limit in (("ours", {}), ("ours, Vina's time", {"seconds": vina_seconds, "hops": 99})):
-        found = dock(protein, start, model, box=box, apart=1.0, **limit)
-        errors = [rmsd(p.positions[None], native, ligand.automorphisms)[0] for p in found.poses]
-        row[kind] = scores(errors) | {"seconds": found.seconds, "energy": found.poses[0].energy}
+        docking = dock(protein, start, model, box=box, apart=1.0, **limit)
+        errors = [rmsd(p.positions[None], native, ligand.automorphisms)[0] for p in docking.poses]
+        row[kind] = scores(errors) | {"seconds": docking.seconds, "energy": docking.poses[0].energy}
         if kind == "ours":
-            evaluations, valid["ours"] = found.evaluations, found.poses[0].mol
+            evaluations, valid["ours"] = docking.evaluations, docking.poses[0].mol
     site = read_protein(protein).within(box)
     complex_ = make_complex(start, site)
     with torch.no_grad():
@@ -269,9 +279,9 @@ def speed(
     }
 
 
-def seconds_of(found: list[dict[str, Any]]) -> str:
+def seconds_of(timings: list[dict[str, Any]]) -> str:
     """The median, where seconds were measured."""
-    some = [f["seconds"] for f in found if "seconds" in f]
+    some = [f["seconds"] for f in timings if "seconds" in f]
     return f"{np.median(some):.1f}" if some else "-"
 
 
@@ -304,18 +314,18 @@ def main() -> None:
     parser.add_argument("--number", type=int, default=50)
     parser.add_argument("--model", type=Path, default=SHIPPED)
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
-    given = parser.parse_args()
-    model = load_pose_energy(given.model)
-    made, theirs = held_out(given.complexes, given.number), real()
-    path = given.out / "docking.json"
-    found, _ = collect_rows(
+    options = parser.parse_args()
+    model = load_pose_energy(options.model)
+    made, theirs = held_out(options.complexes, options.number), real()
+    path = options.out / "docking.json"
+    compared, _ = collect_rows(
         lambda *job: compare(*job, model=model, known=job in made),
         theirs + made,
         path,
-        {"model": hashlib.sha256(given.model.read_bytes()).hexdigest()},
+        {"model": hashlib.sha256(options.model.read_bytes()).hexdigest()},
         unit="complexes",
     )
-    done = {r["name"]: r for r in found}
+    done = {r["name"]: r for r in compared}
     fake, rows = [done[n] for n, *_ in made], [done[n] for n, *_ in theirs]
     back, rate = recovery(model), speed(model, theirs + made)
     every = fake + rows
@@ -333,8 +343,8 @@ def main() -> None:
     ]  # fmt: skip
     for size, bar in (("1", 0.9), ("2", 0.6)):
         if back:
-            found = float(np.mean([r[f"from_{size}"]["within_1"] for r in back]))
-            claims.append(Claim(f"real complexes: back to within 1 A from {size} A", found, bar,
+            share = float(np.mean([r[f"from_{size}"]["within_1"] for r in back]))
+            claims.append(Claim(f"real complexes: back to within 1 A from {size} A", share, bar,
                                 at_least=True))  # fmt: skip
     kinds = ("ours", "ours, Vina's time", "vina", "random", "known energy")
     lines = ["# Docking", "", f"| {len(fake)} made-up | top-1 < 2 A | top-5 < 2 A | median s |",
@@ -356,7 +366,7 @@ def main() -> None:
     lines += ["", "| energies and gradients | a second |", "| --- | --- |"]
     lines += [f"| {name} | {value:.3g} |" for name, value in rate.items()]
     lines += ["", *table(fake), "", claims_table(claims), ""]
-    write_whole(given.out / "docking.md", "\n".join(lines))
+    write_whole(options.out / "docking.md", "\n".join(lines))
     write_json(
         path,
         {

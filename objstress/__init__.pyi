@@ -16,8 +16,8 @@ from . import symmetry as symmetry
 from . import training as training
 from . import workflows as workflows
 from .calculators.potential import PotentialCalculator as PotentialCalculator
+from .docking.fit import fit_pose_energy as fit_pose_energy
 from .docking.run import dock as dock
-from .docking.training import fit_pose_energy as fit_pose_energy
 from .elasticity.orientations import orientation as orientation
 from .errors import ConvergenceError as ConvergenceError
 from .errors import InputError as InputError

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from objstress.docking.energy import CORE, LARGEST, PoseEnergy, PoseEnergySettings, load_pose_energy
-from objstress.docking.torsion_tree import random_rotations
+from objstress.docking.torsion_tree import uniform_rotations
 from objstress.docking.torsions import torsion_angles
 from objstress.errors import InputError
 from tests.conftest import SHARED
@@ -19,11 +19,14 @@ pytest.importorskip("gemmi")
 from rdkit import Chem  # noqa: E402
 from rdkit.Chem import rdMolTransforms  # noqa: E402
 
+from objstress.docking.box import Box  # noqa: E402
 from objstress.docking.complex import make_complex  # noqa: E402
+from objstress.docking.fit import PoseFit, PoseTraining, fit_pose_energy  # noqa: E402
 from objstress.docking.folders import complexes_in  # noqa: E402
-from objstress.docking.ligand import ligands_in, prepare_ligand, read_ligand  # noqa: E402
+from objstress.docking.ligand import prepare_ligand  # noqa: E402
+from objstress.docking.ligand_files import ligands_in, read_ligand  # noqa: E402
 from objstress.docking.poses import clusters, rmsd  # noqa: E402
-from objstress.docking.protein import Box, pdb_line, read_protein  # noqa: E402
+from objstress.docking.protein import pdb_line, read_protein  # noqa: E402
 from objstress.docking.run import dock  # noqa: E402
 from objstress.docking.search import Search  # noqa: E402
 from objstress.docking.synthetic import (  # noqa: E402
@@ -33,7 +36,6 @@ from objstress.docking.synthetic import (  # noqa: E402
     random_ligand,
     write_complex,
 )
-from objstress.docking.training import PoseFit, PoseTraining, fit_pose_energy  # noqa: E402
 
 SMALL = PoseEnergySettings(channels=4, scores=4, bessel=4, readout=4)
 COMPLEXES = SHARED / "complexes"
@@ -83,7 +85,7 @@ def turned(complex_, matrix, shift):
 @torch.no_grad()
 def test_energy_does_not_care_how_the_complex_lies_in_space(model, complex_, poses):
     energy, forces = model.field(complex_)(poses)
-    q = random_rotations(1, torch.Generator().manual_seed(3))[0]
+    q = uniform_rotations(1, torch.Generator().manual_seed(3))[0]
     shift = torch.tensor([30.0, -50.0, 7.0], dtype=torch.float64)
     same, turned_forces = model.field(turned(complex_, q, shift))(poses @ q.T + shift)
     assert torch.allclose(same, energy, rtol=0, atol=1e-10 * energy.abs().max())
@@ -165,7 +167,7 @@ def test_no_weights_can_remove_the_core(model, complex_):
         shifted = x + torch.tensor([part * float(deepest), 0.0, 0.0])
         shifted[1:] += 500.0
         energy, forces = field(shifted[None])
-        energy = energy - field._strain(shifted[None])[0]
+        energy = energy - field.strain(shifted[None])[0]
         overlap = float(field.contact[0]) - part * float(deepest)
         assert energy[0].item() == pytest.approx(CORE * overlap**2, rel=1e-6)
         assert forces[0, 0, 0] < 0  # out along x is down
@@ -299,7 +301,7 @@ def test_new_torsions_are_drawn_as_their_strain_lets_them(complex_, poses):
     assert len(atoms) == len(complex_.tree) >= 3
     x = poses[:1].expand(2000, -1, -1)
     step = torch.zeros(2000, 6 + len(complex_.tree), dtype=torch.float64)
-    step[:, 6:] = search._turns(x)
+    step[:, 6:] = search.torsion_steps(x)
     angles = torsion_angles(complex_.tree.moved(x, step), atoms)
     for bond in range(len(atoms)):
         # Of steps of 5 degrees, each as often as exp(-E / kT), whatever the angle was before.
@@ -473,7 +475,7 @@ def test_files_that_are_no_proteins(tmp_path, text, said):
 @pytest.mark.parametrize("text", ["1,2,3", "a,b,c,d,e,f", "0,0,0,-1,1,1", "0,0,0,nan,1,1"])
 def test_boxes_that_are_none(text):
     with pytest.raises(InputError, match="box"):
-        Box.of_text(text)
+        Box.from_text(text)
 
 
 def test_random_ligands_are_molecules_that_can_be_docked():

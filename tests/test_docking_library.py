@@ -15,9 +15,9 @@ pytest.importorskip("gemmi")
 from rdkit import Chem  # noqa: E402
 
 from objstress.docking import library  # noqa: E402
+from objstress.docking.box import Box  # noqa: E402
 from objstress.docking.library import dock_library  # noqa: E402
-from objstress.docking.ligand import read_ligand  # noqa: E402
-from objstress.docking.protein import Box  # noqa: E402
+from objstress.docking.ligand_files import read_ligand  # noqa: E402
 from objstress.docking.synthetic import packed_pocket  # noqa: E402
 
 GOOD = ["CCO", "CC(=O)N", "c1ccccc1O", "CCCC"]

@@ -10,9 +10,10 @@ from objstress.docking.grid import SPACING, GridField
 pytest.importorskip("rdkit")
 pytest.importorskip("gemmi")
 
+from objstress.docking.box import Box
 from objstress.docking.complex import make_complex
-from objstress.docking.ligand import read_ligand
-from objstress.docking.protein import Box, read_protein
+from objstress.docking.ligand_files import read_ligand
+from objstress.docking.protein import read_protein
 from objstress.docking.search import Search
 from objstress.docking.synthetic import packed_pocket
 

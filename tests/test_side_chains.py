@@ -12,10 +12,11 @@ gemmi = pytest.importorskip("gemmi")
 from rdkit import Chem  # noqa: E402
 from rdkit.Chem import rdDistGeom  # noqa: E402
 
+from objstress.docking.box import Box  # noqa: E402
 from objstress.docking.complex import make_complex  # noqa: E402
 from objstress.docking.flexible import CHI, side_chains  # noqa: E402
-from objstress.docking.ligand import read_ligand  # noqa: E402
-from objstress.docking.protein import Box, read_protein  # noqa: E402
+from objstress.docking.ligand_files import read_ligand  # noqa: E402
+from objstress.docking.protein import read_protein  # noqa: E402
 from objstress.docking.run import dock  # noqa: E402
 from objstress.docking.search import Search  # noqa: E402
 

@@ -6,7 +6,7 @@ from rdkit import Chem
 from rdkit.Chem import rdDistGeom
 
 from objstress.docking.ligand import prepare_ligand
-from objstress.docking.torsion_scan import HIGHEST, _part, torsion_series
+from objstress.docking.torsion_scan import HIGHEST, torsion_fragment, torsion_series
 
 
 def series_of(smiles, pattern, seed=1):
@@ -82,7 +82,7 @@ def test_hydrogens_of_imines_have_no_say():
 def test_the_part_about_a_bond_has_whole_groups(smiles, pattern, whole):
     mol = Chem.AddHs(Chem.MolFromSmiles(smiles))
     rdDistGeom.EmbedMolecule(mol, randomSeed=1)
-    part = _part(mol, mol.GetSubstructMatch(Chem.MolFromSmarts(pattern)))
+    part = torsion_fragment(mol, mol.GetSubstructMatch(Chem.MolFromSmarts(pattern)))
     assert part.HasSubstructMatch(Chem.MolFromSmarts(whole))
 
 
@@ -127,4 +127,4 @@ def test_every_rotatable_bond_has_one(smiles):
 def test_bonds_without_parameters_are_said():
     ligand = prepare_ligand(Chem.MolFromSmiles("CCI(=O)=O"))
     assert len(ligand.torsions) == 0 < len(ligand.tree)
-    assert "turn freely" in " ".join(ligand.notes)
+    assert "rotate freely" in " ".join(ligand.notes)

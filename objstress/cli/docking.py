@@ -50,7 +50,7 @@ def dock(
     that fail with the reason; an interrupted run goes on. With --flexible the side chains of each
     pose are written beside --out.
     """
-    from objstress.docking.protein import Box
+    from objstress.docking.box import Box
     from objstress.docking.run import SHIPPED
     from objstress.docking.run import dock as search
     from objstress.io.files import check_writable, write_whole
@@ -60,7 +60,7 @@ def dock(
     check_writable(out)
     model = model or SHIPPED
     common: dict[str, Any] = dict(
-        box=None if box is None else Box.of_text(box), reference=reference,
+        box=None if box is None else Box.from_text(box), reference=reference,
         starts=starts, hops=hops, seed=seed,
     )  # fmt: skip
     if table is not None:

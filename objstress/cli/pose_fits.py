@@ -25,8 +25,8 @@ def fit_poses(
 
     Complexes that cannot be read are named and left out. `objstress dock --model` reads the file.
     """
+    from objstress.docking.fit import PoseTraining, fit_pose_energy
     from objstress.docking.folders import complexes_in
-    from objstress.docking.training import PoseTraining, fit_pose_energy
     from objstress.io.run_folder import forget
 
     check_writable(out)

@@ -4,25 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch_geometric.data import Data
 
 from objstress.docking.flexible import side_chains
+from objstress.docking.heavy_atoms import heavy_atom_graph
 from objstress.docking.ligand import Ligand
 from objstress.docking.protein import Protein
-from objstress.docking.site import site_graph
 from objstress.docking.torsion_tree import TorsionTree
+
+if TYPE_CHECKING:
+    from torch_geometric.data import Data
 
 
 def make_complex(ligand: Ligand, site: Protein, flexible: Sequence[str] = ()) -> Complex:
-    """What a `PoseEnergy` reads; the native pose is the ligand's own place.
+    """The complex of a ligand and a site, its native pose being the ligand's own place.
 
     Args:
-        flexible: residues whose side chains move, see `side_chains`. They repel each other and the
-            rest of the site; what else holds them in their places is not known to the energy.
+        ligand: see `read_ligand`.
+        site: the part of a protein near the ligand, see `Protein.within`.
+        flexible: residues whose side chains move, such as "A:315", see `side_chains`. They repel
+            each other and the rest of the site; the energy knows nothing else that holds them in
+            their places.
+
+    Raises:
+        InputError: a residue that `side_chains` refuses.
     """
     n, chains = len(ligand.positions), side_chains(site, flexible)
     carried = torch.tensor(chains.atoms)
@@ -30,13 +39,13 @@ def make_complex(ligand: Ligand, site: Protein, flexible: Sequence[str] = ()) ->
     moves = torch.zeros(len(tree) + len(chains.axes), n + f, dtype=torch.bool)
     moves[: len(tree), :n] = tree.moves
     moves[len(tree) :, n:] = torch.tensor(chains.moves)
-    turning = chains.moves.any(0)
-    walls = turning[:, None] & ~chains.own
+    rotating = chains.moves.any(0)
+    walls = rotating[:, None] & ~chains.residue
     walls[:, chains.atoms] = False
-    both = np.triu(turning[:, None] | turning) & ~chains.own[:, chains.atoms]
+    both = np.triu(rotating[:, None] | rotating) & ~chains.residue[:, chains.atoms]
     return Complex(
-        site_graph(ligand.positions, ligand.features, ligand.edges),
-        site_graph(site.positions, site.features, site.edges()),
+        heavy_atom_graph(ligand.positions, ligand.features, ligand.edges),
+        heavy_atom_graph(site.positions, site.features, site.edges()),
         TorsionTree(torch.cat([tree.axes, torch.tensor(chains.axes) + n]), moves, n),
         torch.cat([torch.tensor(ligand.inner), n + torch.tensor(np.argwhere(both).T)], dim=1),
         torch.tensor(ligand.torsions),
@@ -52,17 +61,18 @@ def make_complex(ligand: Ligand, site: Protein, flexible: Sequence[str] = ()) ->
 class Complex:
     """A ligand and the site that it may bind to, heavy atoms only.
 
-    A pose is places of the ligand's atoms, and then of the site's atoms that are `carried`.
+    A pose is the places of the ligand's n atoms, followed by those of the f `carried` atoms.
 
     Attributes:
-        ligand, site: `site_graph` of each.
+        ligand: its graph, `heavy_atom_graph`.
+        site: its graph.
         tree: the rotatable bonds of a pose.
         inner: (2, m) pairs of a pose's atoms whose distance torsions change, four bonds apart or
             more: they only repel.
-        torsions: (q, 4) atoms, one angle phi of each rotatable bond, and
+        torsions: (q, 4) atoms, one angle phi of each rotatable bond.
         torsion_terms: (q, k, 2) kcal/mol, a_k and b_k of sum_k a_k cos k phi + b_k sin k phi,
-            k from 0 on: `torsion_series`.
-        native: (n + f, 3) the known pose, else the ligand as it came.
+            k from 0 on, see `torsion_series`.
+        native: (n + f, 3) Angstrom, the known pose, else the ligand as it was given.
         automorphisms: (s, n), orders of the ligand's atoms that make the same molecule.
         carried: (f,) atoms of the site that move, those of flexible side chains.
         walls: (2, w) carried atoms, as counted in a pose, and atoms of the site that they must

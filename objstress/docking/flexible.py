@@ -1,4 +1,4 @@
-"""Side chains that turn about their chi angles while a ligand looks for its place."""
+"""Flexible side chains: the atoms that move, and the chi angles about which they rotate."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from objstress.docking.protein import Protein
 from objstress.errors import InputError
 
-# Along which bonds chi 1, chi 2, ... turn.
+# The atoms along whose bonds chi 1, chi 2, ... rotate.
 CHI = {
     "ARG": "CA CB CG CD NE", "LYS": "CA CB CG CD CE", "MET": "CA CB CG SD", "GLU": "CA CB CG CD",
     "GLN": "CA CB CG CD", "ASP": "CA CB CG", "ASN": "CA CB CG", "PHE": "CA CB CG",
@@ -21,65 +21,67 @@ CHI = {
 REMOTENESS = "ABGDEZH"
 BACKBONE = ("N", "C", "O", "OXT", "OT1", "OT2", "OC1", "OC2")
 BOND = 2.2
-"""Angstrom: heavy atoms that are closer are bonded."""
+"""Angstrom; heavy atoms that are closer are bonded."""
 
 
 @dataclass(frozen=True)
 class SideChains:
-    """Atoms that move and the bonds that they turn about.
+    """Atoms that move and the bonds about which they rotate.
 
     Attributes:
-        atoms: (f,) places in the site: C alpha and what follows it.
-        axes: (t, 2) and
-        moves: (t, f) bool, as in `TorsionTree`, counted within `atoms`.
-        own: (f, m) bool, atoms of the same residue.
+        atoms: (f,) indices in the site's m atoms: C alpha and the side chain beyond it.
+        axes: (t, 2) ends of each bond, as in `TorsionTree`, indices in `atoms`.
+        moves: (t, f) bool, the atoms that each bond moves, as in `TorsionTree`.
+        residue: (f, m) bool, the site's atoms in the same residue.
     """
 
     atoms: np.ndarray
     axes: np.ndarray
     moves: np.ndarray
-    own: np.ndarray
+    residue: np.ndarray
 
 
 def side_chains(site: Protein, residues: Sequence[str]) -> SideChains:
-    """
+    """The side chains of some residues of a site.
+
     Args:
-        residues: "A:315", chain and number.
+        site: see `Protein.within`.
+        residues: chain and number of each, "A:315".
 
     Raises:
-        InputError: no such residue in the site, one without chi angles, with atoms missing or
-            strange, or bonded to another by its side chain.
+        InputError: no such residue in the site, one without chi angles, one with missing or
+            unknown atoms, or one whose side chain is bonded to another residue.
     """
     kinds, names = site.labels[:, 1], site.labels[:, 3]
-    of = np.array([f"{chain}:{number}" for chain, _, number, _ in site.labels])
+    residue_of = np.array([f"{chain}:{number}" for chain, _, number, _ in site.labels])
     atoms: list[int] = []
-    axes, moving, own = [], [], []
+    axes, moving, same = [], [], []
     for residue in dict.fromkeys(residues):
-        here = np.flatnonzero(of == residue)
+        here = np.flatnonzero(residue_of == residue)
         if not len(here):
             raise InputError(
                 f'flexible {residue!r}: no such residue in the site; give "A:315", chain and number'
             )
         kind = str(kinds[here[0]])
         if kind not in CHI:
-            raise InputError(f"flexible {residue}: {kind} has no side chain that turns")
+            raise InputError(f"flexible {residue}: {kind} has no side chain that rotates")
         chain = {str(names[k]): len(atoms) + n
                  for n, k in enumerate(k for k in here if names[k] not in BACKBONE)}  # fmt: skip
         path = CHI[kind].split()
-        lacking = [name for name in path if name not in chain]
-        if lacking:
-            raise InputError(f"flexible {residue}: {kind} lacks {', '.join(lacking)}")
-        strange = [name for name in chain if name[1:2] not in REMOTENESS]
-        if strange:
-            raise InputError(f"flexible {residue}: {kind} with a strange atom {', '.join(strange)}")
+        missing = [name for name in path if name not in chain]
+        if missing:
+            raise InputError(f"flexible {residue}: {kind} lacks {', '.join(missing)}")
+        unknown = [name for name in chain if name[1:2] not in REMOTENESS]
+        if unknown:
+            raise InputError(f"flexible {residue}: {kind} has unknown atoms {', '.join(unknown)}")
         turning = [k for k in here if names[k] not in (*BACKBONE, "CA", "CB")]
-        apart = site.positions[turning][:, None] - site.positions[of != residue]
+        apart = site.positions[turning][:, None] - site.positions[residue_of != residue]
         if (np.linalg.norm(apart, axis=-1) < BOND).any():
             raise InputError(
                 f"flexible {residue}: its side chain is bonded to another residue; leave it rigid"
             )
         atoms += [int(k) for k in here if names[k] not in BACKBONE]
-        own += [of == residue] * len(chain)
+        same += [residue_of == residue] * len(chain)
         for start, end in pairwise(path):
             axes.append((chain[start], chain[end]))
             far = REMOTENESS.index(end[1])
@@ -91,5 +93,5 @@ def side_chains(site: Protein, residues: Sequence[str]) -> SideChains:
         np.array(atoms, dtype=int),
         np.array(axes, dtype=int).reshape(-1, 2),
         moves,
-        np.array(own, dtype=bool).reshape(len(atoms), len(site.labels)),
+        np.array(same, dtype=bool).reshape(len(atoms), len(site.labels)),
     )

@@ -1,13 +1,14 @@
-"""Known complexes in folders, as PDBbind keeps them."""
+"""Folders of known complexes, laid out as in PDBbind."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
 
+from objstress.docking.box import Box
 from objstress.docking.complex import Complex, make_complex
-from objstress.docking.ligand import read_ligand
-from objstress.docking.protein import Box, read_protein
+from objstress.docking.ligand_files import read_ligand
+from objstress.docking.protein import read_protein
 from objstress.errors import InputError
 
 POCKETS = ("_pocket.pdb", "_protein.pdb", "_protein.cif")
@@ -15,10 +16,16 @@ LIGANDS = ("_ligand.sdf", "_ligand.mol2")
 
 
 def complexes_in(folder: str | Path) -> Iterator[tuple[str, Complex | str]]:
-    """Names and complexes, or why there is none, of ID/ID_pocket.pdb and ID/ID_ligand.sdf.
+    """The complexes ID/ID_pocket.pdb with ID/ID_ligand.sdf of a folder, one after the other.
 
-    Where RDKit cannot read the SDF the MOL2 beside it is tried; without a pocket the whole protein
-    is read, and cut to the ligand's box.
+    Where RDKit cannot read the SDF, the MOL2 file beside it is tried; without a pocket the whole
+    protein is read and cut to the ligand's box.
+
+    Args:
+        folder: the folder of the folders ID.
+
+    Yields:
+        The name ID and the complex, or the reason why it cannot be read.
 
     Raises:
         InputError: no such folder, or no complexes in it.
@@ -34,12 +41,12 @@ def complexes_in(folder: str | Path) -> Iterator[tuple[str, Complex | str]]:
         )
     for name in names:
         try:
-            yield name, _complex(folder / name, name)
+            yield name, _read_complex(folder / name, name)
         except InputError as error:
             yield name, str(error)
 
 
-def _complex(folder: Path, name: str) -> Complex:
+def _read_complex(folder: Path, name: str) -> Complex:
     pockets = [f for f in (folder / f"{name}{end}" for end in POCKETS) if f.is_file()]
     if not pockets:
         raise InputError(f"{folder}: none of {', '.join(name + end for end in POCKETS)}")

@@ -1,32 +1,37 @@
-"""The energy of poses from a grid: as many as a search needs, however large the site is."""
+"""The energy of poses from a grid: its cost does not depend on the size of the site."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from objstress.docking.energy import PoseField
+from objstress.docking.field import PoseField
 
 SPACING = 0.4
 """Angstrom between points."""
 BEYOND = 1.0
-"""Angstrom that the grid goes beyond the box; farther out the energy stays as it is at its end."""
+"""Angstrom by which the grid goes beyond the box; farther out the energy keeps its border value."""
 BLOCK = 6
 """Points along each edge of the blocks that are computed together."""
 
 
 class GridField(PoseField):
-    r"""`PoseField` with the site's part, phi_i(x) of each ligand atom i, interpolated in a grid.
+    r"""A `PoseField` whose part from the site is interpolated in a grid.
 
-        phi_i(x) = sum_j [ h o_ij^2 + sum_k c_kij g_k(d_ij) ]  ~  sum_c w_c(x) phi_i(corner c)
+    .. math::
 
-    w_c are trilinear weights, as in AutoDock Vina; energies are continuous and their gradients
-    those of the interpolation. What does not come from atoms that stay (the ligand's strain, side
-    chains that move) is exact.
+        \varphi_i(x) = \sum_j \Big[ h\, o_{ij}^2 + \sum_k c_{kij}\, g_k(d_{ij}) \Big]
+            \approx \sum_c w_c(x)\, \varphi_i(x_c)
+
+    for each ligand atom i, over the corners c of the grid's cell that holds x; w_c are trilinear
+    weights, as in AutoDock Vina (Trott and Olson, J. Comput. Chem. 31, 455 (2010)). Energies are
+    continuous and their gradients those of the interpolation. What does not come from atoms that
+    stay (the ligand's strain, side chains that move) is exact.
 
     Args:
-        field: whose energy it is.
-        centre, size: (3,) of the box, Angstrom.
+        field: the energy that is interpolated.
+        centre: (3,) Angstrom, of the box.
+        size: (3,) Angstrom, of the box.
     """
 
     def __init__(self, field: PoseField, centre: Tensor, size: Tensor):
@@ -36,7 +41,7 @@ class GridField(PoseField):
         self.values = self._values()
 
     def _values(self) -> Tensor:
-        """(n, X * Y * Z), float32."""
+        """phi of each ligand atom at each point, (n, X * Y * Z) kcal/mol, float32."""
         c = self.complex
         n, m = len(c.ligand.pos), len(c.site.pos)
         scores = self.scores.view(n, m, -1)[:, self.fixed].float()
@@ -62,12 +67,12 @@ class GridField(PoseField):
                 gap = apart - row[near]
                 t = (gap[..., None] - centres) / widths
                 bumps = (1 - t * t).clamp_min_(0).pow_(3).flatten(1)
-                own = scores[atoms[:, None], near].flatten(1) @ bumps.T
-                own += core * gap.clamp_max(0).square().sum(1)
-                part[atoms] = own.view(-1, *part.shape[1:])
+                phi = scores[atoms[:, None], near].flatten(1) @ bumps.T
+                phi += core * gap.clamp_max(0).square().sum(1)
+                part[atoms] = phi.view(-1, *part.shape[1:])
         return values.flatten(1)
 
-    def _pairs(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def site_energy(self, x: Tensor) -> tuple[Tensor, Tensor]:
         u = (x - self.low) / SPACING
         inside = torch.minimum(u.clamp_min(0), self.points.double() - 1 - 1e-6)
         cell = inside.floor()

@@ -1,4 +1,4 @@
-"""Libraries of molecules against one protein: a row and the best pose of each."""
+"""Docking of a library of molecules to one protein: a row and the best pose of each."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from typing import Any
 
 from rdkit import Chem
 
+from objstress.docking.box import Box
 from objstress.docking.energy import PoseEnergy, load_pose_energy
-from objstress.docking.ligand import ENDINGS, ligands_in, prepare_ligand
-from objstress.docking.protein import Box, Protein, read_protein
+from objstress.docking.ligand import prepare_ligand
+from objstress.docking.ligand_files import ENDINGS, ligands_in
+from objstress.docking.protein import Protein, read_protein
 from objstress.docking.run import SHIPPED, check_search, dock, search_box
 from objstress.errors import InputError
 from objstress.io.files import check_writable, write_whole
@@ -35,44 +37,52 @@ def dock_library(
     scheduler: str | None = None,
     progress: bool = True,
 ) -> dict[str, Any]:
-    """`dock` each molecule of a file; a record that is none, or cannot be docked, fails alone.
+    """Dock each molecule of a file; one that cannot be read or docked does not stop the others.
 
     Energies of different molecules are on one scale, but larger molecules touch more: the table has
-    the energy per heavy atom, too. An interrupted call goes on, see `collect_rows`.
+    the energy per heavy atom, too. The same call resumes an interrupted one, see `collect_rows`.
 
     Args:
+        protein: PDB or mmCIF file.
         ligands: SDF, MOL2 or SMILES file.
-        out: SDF of the best pose of each molecule, lowest energy first.
+        out: SDF of the best pose of each molecule, lowest energy (kcal/mol) first.
         table: .csv or .parquet, a row for each record in the order of the file.
-        model, box, reference, starts, hops, seed: see `dock`.
-        workers, scheduler: see `spread`.
+        model: file of a pose energy.
+        box: where to search, see `dock`.
+        reference: file of a ligand whose box is searched, see `dock`.
+        starts: number of random starts.
+        hops: jumps of each start.
+        seed: of the random numbers.
+        workers: parallel processes, see `spread`.
+        scheduler: address of a running dask scheduler, see `spread`.
+        progress: show a progress bar.
 
     Returns:
         {"molecules", "failed": [{"name", "error"}], "resumed", "seconds", "out", "table"}.
 
     Raises:
-        InputError: what `dock` refuses of protein, box and model, and `collect_rows`.
+        InputError: what `dock` refuses of protein, box and model, and what `collect_rows` refuses.
     """
     begun = time.perf_counter()
     protein, ligands, out = Path(protein), Path(ligands), Path(out)
     table, model = Path(table), Path(model)
     check_table(table)
     check_writable(out)
-    # Refused here, not in each row.
+    # Invalid input is refused here, not in each row.
     check_search(starts, hops, seed)
     if not ligands.is_file() or ligands.suffix.lower() not in ENDINGS:
-        raise InputError(f"{ligands}: give a file that is there and ends in {', '.join(ENDINGS)}")
+        raise InputError(f"{ligands}: give an existing file that ends in {', '.join(ENDINGS)}")
     load_pose_energy(model)
-    whole = read_protein(protein)
-    box = search_box(whole, box, reference)
-    whole.within(box)
+    receptor = read_protein(protein)
+    box = search_box(receptor, box, reference)
+    receptor.within(box)
     search: dict[str, Any] = {"starts": starts, "hops": hops, "seed": seed}
     hashes = {
         kind: fingerprint([file])
         for kind, file in (("protein", protein), ("model", model), ("ligands", ligands))
     }
     rows, resumed = collect_rows(
-        _Row(
+        _DockRow(
             (str(protein.resolve()), hashes["protein"]),
             (str(model.resolve()), hashes["model"]),
             box,
@@ -100,8 +110,8 @@ def dock_library(
     }
 
 
-class _Row:
-    """One row in whatever process; each reads protein and model once."""
+class _DockRow:
+    """The task of one row; each process reads protein and model once."""
 
     def __init__(
         self, protein: tuple[str, str], model: tuple[str, str], box: Box, search: dict[str, Any]
@@ -114,27 +124,27 @@ class _Row:
         try:
             if isinstance(mol, str):
                 raise InputError(mol)
-            found = dock(
+            docking = dock(
                 _protein(*self.protein), prepare_ligand(mol, name), _model(*self.model),
                 box=self.box, poses=1, **self.search,
             )  # fmt: skip
-            best, heavy = found.poses[0], len(found.ligand.positions)
+            best, heavy = docking.poses[0], len(docking.ligand.positions)
             row |= {
                 "smiles": Chem.MolToSmiles(Chem.RemoveHs(mol)),
                 "heavy_atoms": heavy,
-                "torsions": len(found.ligand.tree),
+                "torsions": len(docking.ligand.tree),
                 "energy_kcal_per_mol": best.energy,
                 "energy_per_heavy_atom": best.energy / heavy,
                 "share_of_starts": best.share,
-                "sdf": found.sdf(),
+                "sdf": docking.sdf(),
                 "error": "",
             }
-        except Exception as error:  # one molecule must not take the rest with it
+        except Exception as error:  # one molecule must not stop the others
             row["error"] = reason(error)
         return row | {"seconds": time.perf_counter() - begun}
 
 
-# The hash is a key: the file behind a path may change.
+# The hash is part of the cache's key: the file of a path may change.
 @lru_cache(maxsize=1)
 def _protein(path: str, sha256: str) -> Protein:
     return read_protein(path)

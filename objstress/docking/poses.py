@@ -1,4 +1,4 @@
-"""Poses of a ligand, and their clusters."""
+"""Poses of a ligand: the results of docking, distances between poses, and their clusters."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from objstress.io.files import write_whole
 
 @dataclass(frozen=True)
 class Pose:
-    """One place of the ligand.
+    """One pose of a ligand: the lowest of its cluster.
 
     Attributes:
         energy: kcal/mol, on the model's scale.
-        confidence: exp(-E) over the sum of all clusters' best (those not kept, too), what the model
-            was trained to make a probability; 1 where there is one cluster.
-        share: part of the starts that ended in this cluster.
+        confidence: exp(-E) over its sum over the best poses of all clusters (those not kept, too),
+            which the fit makes a probability; 1 where there is one cluster.
+        share: fraction of the starts that ended in this cluster.
         positions: (n, 3) Angstrom of the heavy atoms.
         mol: the molecule in this pose, hydrogens included.
-        side_chains: places of the atoms of flexible side chains, by "A/ALA/42/CB".
+        side_chains: {"A/ALA/42/CB": (3,) Angstrom} of the atoms of flexible side chains.
     """
 
     energy: float
@@ -38,13 +38,13 @@ class Pose:
 
 @dataclass(frozen=True)
 class Docking:
-    """Poses of one ligand, the best one first.
+    """The poses of one ligand, the best one first.
 
     Attributes:
-        ligand: as prepared.
-        poses: a representative of each cluster.
-        evaluations: energies with gradients that were computed.
-        seconds: that it took.
+        ligand: the molecule as prepared.
+        poses: the lowest pose of each cluster.
+        evaluations: number of energies with gradients that were computed.
+        seconds: wall time.
         notes: what was done to protein and ligand, a line each.
     """
 
@@ -55,7 +55,7 @@ class Docking:
     notes: tuple[str, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """Energies and facts as plain numbers and texts."""
+        """Energies in kcal/mol and facts as plain numbers and texts, for JSON."""
         return {
             "ligand": self.ligand.name,
             "poses": [
@@ -72,7 +72,7 @@ class Docking:
         }
 
     def sdf(self) -> str:
-        """All poses, energies and ranks as properties."""
+        """The poses as an SDF text, with their energies and ranks as properties."""
         blocks = []
         for rank, pose in enumerate(self.poses, 1):
             mol = Chem.Mol(pose.mol)
@@ -85,7 +85,7 @@ class Docking:
         return "".join(blocks)
 
     def side_chains_pdb(self) -> str:
-        """PDB of the flexible side chains, a MODEL for each pose; empty without any."""
+        """The flexible side chains as a PDB text, a MODEL for each pose; empty without any."""
         lines = []
         for rank, pose in enumerate(self.poses, 1):
             lines.append(f"MODEL     {rank:4d}")
@@ -96,17 +96,27 @@ class Docking:
         return "\n".join([*lines, "END", ""]) if self.poses[0].side_chains else ""
 
     def write(self, path: str | Path) -> None:
-        """`sdf` to a file, whole or not at all."""
+        """Write `sdf` to a file, whole or not at all.
+
+        Args:
+            path: the file to write.
+        """
         write_whole(path, self.sdf())
 
 
 def rmsd(x: np.ndarray, y: np.ndarray, automorphisms: np.ndarray) -> np.ndarray:
-    """sqrt(mean_i |x_i - y_s(i)|^2), least over the automorphisms s; no superposition.
+    r"""Root mean square distances of poses from one pose, without superposition.
+
+    .. math::
+
+        \mathrm{rmsd} = \min_s \sqrt{\frac{1}{n} \sum_i |x_i - y_{s(i)}|^2}
+
+    over the automorphisms s of the ligand.
 
     Args:
-        x: (b, n, 3) Angstrom.
-        y: (n, 3).
-        automorphisms: (s, n).
+        x: (b, n, 3) Angstrom, poses.
+        y: (n, 3) Angstrom, the pose that they are compared with.
+        automorphisms: (s, n), see `Ligand`.
 
     Returns:
         (b,) Angstrom.
@@ -118,12 +128,22 @@ def rmsd(x: np.ndarray, y: np.ndarray, automorphisms: np.ndarray) -> np.ndarray:
 def clusters(
     x: np.ndarray, energy: np.ndarray, automorphisms: np.ndarray, apart: float
 ) -> list[tuple[int, list[int]]]:
-    """(best, members) of each cluster: the lowest pose takes all within `apart`, and so on."""
+    """Clusters of poses: the lowest pose takes all within `apart`, then the lowest of the others.
+
+    Args:
+        x: (b, n, 3) Angstrom.
+        energy: (b,) kcal/mol.
+        automorphisms: (s, n), see `Ligand`.
+        apart: Angstrom of RMSD, the radius of a cluster.
+
+    Returns:
+        The lowest pose and all members of each cluster, as indices of x, lowest cluster first.
+    """
     left = list(np.argsort(energy))
-    found = []
+    groups = []
     while left:
         near = rmsd(x[left], x[left[0]], automorphisms) < apart
-        near[0] = True  # whatever its coordinates are
-        found.append((int(left[0]), [int(k) for k, n in zip(left, near, strict=True) if n]))
+        near[0] = True  # even where its coordinates are not finite
+        groups.append((int(left[0]), [int(k) for k, n in zip(left, near, strict=True) if n]))
         left = [k for k, n in zip(left, near, strict=True) if not n]
-    return found
+    return groups

@@ -12,16 +12,18 @@ import torch
 from rdkit import Chem
 from scipy.special import softmax
 
+from objstress.docking.box import Box
 from objstress.docking.complex import make_complex
 from objstress.docking.energy import PoseEnergy, load_pose_energy
-from objstress.docking.ligand import Ligand, ligand_place, read_ligand
+from objstress.docking.ligand import Ligand
+from objstress.docking.ligand_files import ligand_place, read_ligand
 from objstress.docking.poses import Docking, Pose, clusters
-from objstress.docking.protein import Box, Protein, read_protein
+from objstress.docking.protein import Protein, read_protein
 from objstress.docking.search import Search
 from objstress.errors import InputError, check_seed
 
 SHIPPED = Path(__file__).with_name("packed.pose")
-"""The energy learned from `synthetic`'s complexes."""
+"""File of the pose energy that is shipped, fitted to complexes of `make_complexes`."""
 
 
 def dock(
@@ -39,30 +41,33 @@ def dock(
     seconds: float = math.inf,
     seed: int = 0,
 ) -> Docking:
-    """The places of a ligand in a protein where E(pose) is least.
+    """Dock one ligand to one protein: the poses where E(pose) is least.
 
-    From each of `starts` random places, orientations and torsions the energy goes down by
-    preconditioned gradient steps on SE(3) x torsions; then `hops` jumps, each followed by descent
-    and taken by Metropolis' rule (basin hopping; Wales and Doye, J. Phys. Chem. A 101, 5111
-    (1997)), all on a grid (`GridField`). The lowest pose of each start goes down the energy itself,
-    and they are clustered by RMSD under the ligand's automorphisms. Bonds, angles and chirality
-    stay as they are.
+    From each of `starts` random places, orientations and torsions, preconditioned gradient steps on
+    SE(3) x torsions descend the energy; `hops` jumps follow, each with its descent, accepted by
+    Metropolis' rule (basin hopping; Wales and Doye, J. Phys. Chem. A 101, 5111 (1997)), all on a
+    grid (`GridField`). The lowest pose of each start then descends the energy itself, and the
+    poses are clustered by RMSD under the ligand's automorphisms. Bonds, angles and chirality are
+    kept.
 
     Args:
-        protein: PDB or mmCIF.
-        ligand: SDF or MOL2 with one molecule, SMILES, or an RDKit molecule.
-        model: a `PoseEnergy` or its file; else the one that is shipped.
-        box: where the ligand's heavy atoms may be. Else the box of
-        reference: a ligand of that site, and `AROUND` Angstrom. Else the whole protein.
-        poses: at most so many clusters.
+        protein: PDB or mmCIF file, or what `read_protein` returned.
+        ligand: SDF or MOL2 file with one molecule, SMILES, an RDKit molecule, or a `Ligand`.
+        model: a `PoseEnergy` or its file; the default is the one that is shipped.
+        box: where the ligand's heavy atoms may be; None takes that of `reference`.
+        reference: a ligand in the site, whose box and 5 Angstrom around it are searched; None,
+            without a box, searches the whole protein.
+        starts: number of random starts.
+        hops: jumps of each start.
+        poses: most poses that are kept.
         apart: Angstrom of RMSD between clusters.
-        flexible: residues ("A:315", chain and number) whose side chains turn, too.
-        seconds: no further jump begins after them.
+        flexible: residues ("A:315", chain and number) whose side chains move, too.
+        seconds: of wall time, after which no further jump begins.
         seed: of the random numbers; the same seed gives the same poses on the same machine.
 
     Raises:
-        InputError: see `read_protein`, `read_ligand`, `Box`, `load_pose_energy`; both a box and a
-            reference; a number that is not positive.
+        InputError: what `read_protein`, `read_ligand`, `load_pose_energy`, `side_chains` or `Box`
+            refuse; both a box and a reference; a number that is not positive.
     """
     begun = time.perf_counter()
     check_search(starts, hops, seed)
@@ -83,8 +88,8 @@ def dock(
     with torch.no_grad():
         search = Search(model.field(complex_), box, seed)
         x, energy = search.run(starts, hops, begun + seconds)
-        found = clusters(x[:, :n].numpy(), energy.numpy(), ligand.automorphisms, apart)
-    best = np.array([energy[k].item() for k, _ in found])
+        groups = clusters(x[:, :n].numpy(), energy.numpy(), ligand.automorphisms, apart)
+    best = np.array([energy[k].item() for k, _ in groups])
     weight = softmax(-best)
     kept = [
         Pose(
@@ -95,7 +100,7 @@ def dock(
             ligand.placed(x[k, :n].numpy()),
             dict(zip(labels, x[k, n:].numpy(), strict=True)),
         )
-        for rank, (k, members) in enumerate(found[:poses])
+        for rank, (k, members) in enumerate(groups[:poses])
     ]
     notes = tuple(f"protein: {n}" for n in protein.notes) + tuple(
         f"ligand: {n}" for n in ligand.notes
@@ -104,9 +109,15 @@ def dock(
 
 
 def check_search(starts: int, hops: int, seed: int) -> None:
-    """
+    """Refuse settings of a search that make none.
+
+    Args:
+        starts: number of random starts.
+        hops: jumps of each start.
+        seed: of the random numbers.
+
     Raises:
-        InputError: no starts, fewer than no hops, or a negative seed.
+        InputError: no starts, a negative number of hops, or a negative seed.
     """
     check_seed(seed)
     if starts < 1 or hops < 0:
@@ -114,7 +125,12 @@ def check_search(starts: int, hops: int, seed: int) -> None:
 
 
 def search_box(protein: Protein, box: Box | None, reference: str | Path | Chem.Mol | None) -> Box:
-    """The box, that of a reference ligand, or the whole protein.
+    """The box to search: the one given, that of a reference ligand, or the whole protein's.
+
+    Args:
+        protein: what is searched where neither box nor reference is given.
+        box: returned as it is.
+        reference: a ligand with coordinates, see `ligand_place`.
 
     Raises:
         InputError: both a box and a reference; a reference without coordinates.

@@ -1,4 +1,4 @@
-"""Docking: many starts, descent on SE(3) times torsions, basin hopping, clusters."""
+"""The search for poses: many starts, descent on SE(3) times torsions, basin hopping."""
 
 from __future__ import annotations
 
@@ -8,34 +8,35 @@ import time
 import torch
 from torch import Tensor
 
-from objstress.docking.energy import PoseField
+from objstress.docking.box import Box
+from objstress.docking.field import PoseField
 from objstress.docking.grid import GridField
-from objstress.docking.protein import Box
-from objstress.docking.torsion_tree import random_rotations
+from objstress.docking.torsion_tree import uniform_rotations
 from objstress.docking.torsions import torsion_angles, torsion_strain
 
 STEPS = 60
-"""Of descent after each jump."""
+"""Steps of descent after each jump."""
 RATES = (0.25, 0.1, 0.15)
-"""First step along translation (Angstrom), rotation and torsions (radians)."""
+"""First steps along translation (Angstrom), rotation and torsions (radians)."""
 WARM = 1.0
-"""kcal/mol, kT of the torsions that are drawn."""
+"""kcal/mol, kT at which torsions are drawn."""
 TURNS = 72
-"""Angles that they are drawn from."""
+"""Angles from which torsions are drawn."""
 WALL = 2.0
-"""kcal/mol/Angstrom^2, of atoms beyond the box."""
+"""kcal/mol/Angstrom^2, the penalty of atoms beyond the box."""
 
 
 class Search:
-    """Descent and jumps of many poses of one complex.
+    """A search for the poses of one complex with the least energy, many poses at once.
 
     Args:
         field: their energy.
-        box: where their atoms may be; None sets no wall.
-        seed: of the jumps.
+        box: where the ligand's atoms may be; None sets no wall, and then only `descend` and
+            `jumped` work.
+        seed: of the random numbers.
 
     Attributes:
-        evaluations: energies with gradients so far.
+        evaluations: number of energies with gradients so far.
     """
 
     def __init__(self, field: PoseField, box: Box | None, seed: int = 0):
@@ -45,25 +46,32 @@ class Search:
         if box is not None:
             self.box = torch.tensor(box.centre), torch.tensor(box.size)
         self.evaluations = 0
-        # Which torsions a strain is known of, and how often each angle of theirs is drawn.
+        # The torsions whose strain is known, and the odds of each of their angles.
         c = field.complex
         self.bonds = (c.torsions[:, None, 1:3] == self.tree.axes).all(-1).nonzero()[:, 1]
         self.angles = 2 * math.pi / TURNS * torch.arange(TURNS, dtype=torch.float64)
         strain, _ = torsion_strain(self.angles[:, None], c.torsion_terms)
         self.odds = (-strain.T / WARM).softmax(-1)
-        # A turn by one radian moves atoms by about the radius of gyration.
-        # Which torsions are the ligand's, and not a side chain's.
+        # The torsions of the ligand, not of a side chain.
         self.ligands = self.tree.axes[:, 0] < self.tree.body
-        own = field.complex.ligand.pos
-        size = (own - own.mean(0)).square().sum(1).mean().sqrt().clamp_min(1.0)
+        # A rotation by one radian moves atoms by about the radius of gyration.
+        atoms = field.complex.ligand.pos
+        size = (atoms - atoms.mean(0)).square().sum(1).mean().sqrt().clamp_min(1.0)
         rate = torch.full((6 + len(self.tree),), RATES[2], dtype=torch.float64)
         rate[:3], rate[3:6] = RATES[0], RATES[1] * 4 / (1 + size)
         self.rate = rate
 
     def run(self, starts: int, hops: int, until: float = math.inf) -> tuple[Tensor, Tensor]:
-        """The best of each start: (starts, n, 3) Angstrom and (starts,) kcal/mol.
+        """Search from random poses; all but the last descent is on a grid.
 
-        All but the last descent is on a grid, which a search of thousands of steps pays for.
+        Args:
+            starts: number of random poses.
+            hops: jumps of each.
+            until: value of `time.perf_counter` (seconds) after which no further jump begins.
+
+        Returns:
+            The best pose of each start, (starts, n + f, 3) Angstrom, and its energy, (starts,)
+            kcal/mol.
         """
         assert self.box is not None
         exact, self.field = self.field, GridField(self.field, *self.box)
@@ -85,25 +93,37 @@ class Search:
         return self.descend(best, 2 * STEPS, 0.2)
 
     def random_poses(self, number: int) -> Tensor:
-        """Uniform in the box and in orientation, torsions as often as their strain lets them.
+        """Random poses, uniform in place and orientation, torsions drawn by their strain.
 
         Side chains stay as they are.
+
+        Args:
+            number: how many.
+
+        Returns:
+            (number, n + f, 3) Angstrom.
         """
         assert self.box is not None
-        own, n = self.field.complex.native, self.tree.body
-        turns = torch.zeros(number, 6 + len(self.tree), dtype=torch.float64)
-        turns[:, 6:] = self._turns(own.expand(number, -1, -1)) * self.ligands
-        x = self.tree.moved(own.expand(number, -1, -1), turns)
+        native, n = self.field.complex.native, self.tree.body
+        step = torch.zeros(number, 6 + len(self.tree), dtype=torch.float64)
+        step[:, 6:] = self.torsion_steps(native.expand(number, -1, -1)) * self.ligands
+        x = self.tree.moved(native.expand(number, -1, -1), step)
         body = x[:, :n] - x[:, :n].mean(1, keepdim=True)
         centre, size = self.box
-        inner = (size - 2 * own[:n].std(0, correction=0).mean()).clamp_min(1.0)
-        body = body @ random_rotations(number, self.random).mT + centre
+        inner = (size - 2 * native[:n].std(0, correction=0).mean()).clamp_min(1.0)
+        body = body @ uniform_rotations(number, self.random).mT + centre
         return torch.cat([body + (self._uniform(number, 1, 3) - 0.5) * inner, x[:, n:]], dim=1)
 
-    def _turns(self, x: Tensor) -> Tensor:
-        """(b, t) radians to new torsions, drawn from exp(-strain / kT), uniform without a strain.
+    def torsion_steps(self, x: Tensor) -> Tensor:
+        """Steps to new torsions, drawn from exp(-strain / kT), uniform where none is known.
 
-        A ligand of many bonds has many minima, nearly all of them strained beyond use.
+        A ligand of many bonds has many minima, nearly all of them too strained to be of use.
+
+        Args:
+            x: (b, n + f, 3) Angstrom.
+
+        Returns:
+            (b, t) radians.
         """
         new = 2 * math.pi * self._uniform(len(x), len(self.tree))
         if len(self.bonds):
@@ -112,7 +132,14 @@ class Search:
         return new
 
     def jumped(self, x: Tensor) -> Tensor:
-        """One of three jumps each: a shift, a turn, or new values of some torsions."""
+        """Each pose after one of three jumps: a shift, a rotation, or new values of some torsions.
+
+        Args:
+            x: (b, n + f, 3) Angstrom.
+
+        Returns:
+            (b, n + f, 3) Angstrom.
+        """
         step = torch.zeros(len(x), 6 + len(self.tree), dtype=torch.float64)
         normal = torch.randn(step.shape, generator=self.random, dtype=torch.float64)
         kind = torch.randint(3 if len(self.tree) else 2, (len(x),), generator=self.random)
@@ -121,15 +148,20 @@ class Search:
         if len(self.tree):
             few = self._uniform(len(x), len(self.tree)) < max(0.3, 1.0 / len(self.tree))
             step[:, 6:] = torch.where(
-                (kind == 2)[:, None] & few, self._turns(x), 0.1 * normal[:, 6:]
+                (kind == 2)[:, None] & few, self.torsion_steps(x), 0.1 * normal[:, 6:]
             )
         return self.tree.moved(x, step)
 
     def descend(self, x: Tensor, steps: int = STEPS, start: float = 1.0) -> tuple[Tensor, Tensor]:
-        """Down the energy, each coordinate by its own slopes' mean (Adam); steps shrink to zero.
+        """Descend the energy by Adam's steps, which shrink to nearly zero.
+
+        Args:
+            x: (b, n + f, 3) Angstrom.
+            steps: number of steps.
+            start: factor of the first steps.
 
         Returns:
-            The lowest pose of each path and its energy.
+            The lowest pose of each path, (b, n + f, 3) Angstrom, and its energy, (b,) kcal/mol.
         """
         first = torch.zeros(len(x), len(self.rate), dtype=torch.float64)
         second = torch.zeros_like(first)

@@ -1,4 +1,4 @@
-"""Made-up complexes with a known energy: side chains packed about molecules of many kinds."""
+"""Synthetic complexes with a known energy: side chains packed about molecules of many kinds."""
 
 from __future__ import annotations
 
@@ -15,19 +15,21 @@ from rdkit.Chem import rdDistGeom
 from torch_geometric.data import Data
 from tqdm import tqdm
 
+from objstress.docking.box import Box
 from objstress.docking.complex import Complex, make_complex
-from objstress.docking.energy import CENTRES, WIDTHS, PoseField
+from objstress.docking.field import CENTRES, WIDTHS, PoseField
+from objstress.docking.heavy_atoms import FEATURES, heavy_atom_graph, hydrogen_bonds
 from objstress.docking.ligand import Ligand, prepare_ligand
 from objstress.docking.poses import clusters
-from objstress.docking.protein import Box, pdb_line, protein_of, residue_features
+from objstress.docking.protein import pdb_line, protein_of
+from objstress.docking.residues import residue_features
 from objstress.docking.search import Search
-from objstress.docking.site import FEATURES, hydrogen_bonds, site_graph
-from objstress.docking.torsion_tree import TorsionTree, random_rotations
+from objstress.docking.torsion_tree import TorsionTree, uniform_rotations
 from objstress.errors import InputError
 from objstress.io.files import write_whole
 from objstress.parallel import spread
 
-# Side chains (and the peptide group) from where they are cut, with their atoms' names.
+# SMILES and atom names of side chains (and the peptide group) from the bond where they are cut.
 RESIDUES = {
     "ASP": ("CC(=O)[O-]", "CB CG OD1 OD2"), "GLU": ("CC(=O)[O-]", "CG CD OE1 OE2"),
     "ASN": ("CC(=O)N", "CB CG OD1 ND2"), "GLN": ("CC(=O)N", "CG CD OE1 NE2"),
@@ -56,46 +58,59 @@ ENDS = (
 CONTACT, HYDROPHOBIC, BOND, CHARGE, OVERLAP = -0.03, -0.10, -0.55, -0.25, 1.5
 NONE = np.zeros((0, 2), dtype=int)
 KINDS, TRIES = 3, 8
-"""Side chains, and starts of each, of which one stays."""
+"""Kinds of side chain that are tried at each place, and starts of each; the best one is kept."""
 OPEN = 0.5
-"""Cosine, and part of the ligand's radius: nothing stands beyond."""
+"""Cosine, and fraction of the ligand's radius, beyond which nothing is placed."""
 GAP = 0.5
 """kcal/mol between the native place and the next one, more than 2 Angstrom away."""
 
 
 def physical_field(complex_: Complex) -> PoseField:
-    """The known energy: contacts, hydrophobic contacts, hydrogen bonds, charges, overlap.
+    """The known energy of synthetic complexes: contacts, hydrogen bonds, charges and overlap.
 
-    The same bumps as `PoseEnergy`, with scores that depend on the two atoms' features alone.
+    It has the bumps of `PoseEnergy`, with scores that depend on the features of the two atoms
+    alone; contacts and hydrogen bonds are in AutoDock Vina's proportions (Trott and Olson, J.
+    Comput. Chem. 31, 455 (2010)). Energies are in kcal/mol.
+
+    Args:
+        complex_: see `make_complex`.
     """
-    of = {name: k for k, name in enumerate(FEATURES)}
+    column = {name: k for k, name in enumerate(FEATURES)}
     a, b = complex_.ligand.features, complex_.site.features
 
     def both(x: str, y: str) -> torch.Tensor:
-        return a[:, of[x], None] * b[:, of[y]]
+        return a[:, column[x], None] * b[:, column[y]]
 
-    greasy = both("hydrophobic", "hydrophobic")
+    hydrophobic = both("hydrophobic", "hydrophobic")
     bond = hydrogen_bonds(complex_.ligand, complex_.site)
     charge = (both("positive", "negative") + both("negative", "positive")
               - both("positive", "positive") - both("negative", "negative"))  # fmt: skip
     scores = torch.stack(
         [
             BOND * bond + CHARGE * charge,
-            CONTACT + HYDROPHOBIC * greasy,
-            0.5 * HYDROPHOBIC * greasy,
-            torch.full_like(greasy, 0.2 * CONTACT),
+            CONTACT + HYDROPHOBIC * hydrophobic,
+            0.5 * HYDROPHOBIC * hydrophobic,
+            torch.full_like(hydrophobic, 0.2 * CONTACT),
         ],
         dim=-1,
     )
-    number = [torch.tensor(v, dtype=torch.float64) for v in (OVERLAP, CENTRES, WIDTHS)]
-    return PoseField(complex_, scores, number[0], number[0], number[1], number[2])
+    overlap, centres, widths = (
+        torch.tensor(v, dtype=torch.float64) for v in (OVERLAP, CENTRES, WIDTHS)
+    )
+    return PoseField(complex_, scores, overlap, overlap, centres, widths)
 
 
 def random_ligand(rng: np.random.Generator) -> Ligand:
-    """A core with two ends, one of them at times a core with its own: 10 to 34 heavy atoms."""
+    """A random molecule of 10 to 34 heavy atoms: a core with two ends.
+
+    One of the ends is at times a core with its own end.
+
+    Args:
+        rng: source of the choices.
+    """
 
     def with_ends(first: str, last: str) -> str:
-        # Rings of an end must not close those that are open where it stands.
+        # Ring numbers of an end must differ from those open where it is put in.
         ends = (e.translate(str.maketrans("12", d)) for e, d in ((first, "34"), (last, "56")))
         return str(rng.choice(CORES)).format(*ends)
 
@@ -133,21 +148,30 @@ def _chain(name: str, about: Data) -> Complex:
     nothing = torch.zeros(0, 4, dtype=torch.int64)
     tree = TorsionTree(nothing[:, :2], torch.zeros(0, len(x), dtype=torch.bool), len(x))
     return Complex(
-        site_graph(x, features, NONE), about, tree, nothing[:, :2].T, nothing, torch.zeros(0, 1, 2),
-        torch.tensor(x), torch.arange(len(x))[None],
+        heavy_atom_graph(x, features, NONE), about, tree, nothing[:, :2].T, nothing,
+        torch.zeros(0, 1, 2), torch.tensor(x), torch.arange(len(x))[None],
     )  # fmt: skip
 
 
 def packed_pocket(
     ligand: Ligand, rng: np.random.Generator, inner: int = 30, outer: int = 30
 ) -> str:
-    """PDB text of side chains about a ligand's pose, with one side open to the solvent.
+    """A pocket of side chains packed about a ligand's pose, open on one side to the solvent.
 
-    One after the other goes down the known energy of ligand and side chains that are there, from
-    several places and of several kinds, and the lowest one stays: first `inner` that touch the
-    ligand, for which its energy counts twice, then `outer` behind them.
+    Side chains are added one after the other: several kinds from several places descend the known
+    energy of the ligand and the side chains present, and the lowest one is kept. The `inner` ones
+    touch the ligand, whose energy counts twice for them; the `outer` ones stand behind them.
+
+    Args:
+        ligand: in its pose.
+        rng: source of the choices.
+        inner: most side chains next to the ligand.
+        outer: most side chains behind them.
+
+    Returns:
+        The pocket as PDB text.
     """
-    core = site_graph(ligand.positions, ligand.features, NONE)
+    core = heavy_atom_graph(ligand.positions, ligand.features, NONE)
     about, placed = core, []
     middle, radius = ligand.positions.mean(0), np.ptp(ligand.positions, axis=0).max() / 2
     out = rng.normal(size=3)
@@ -155,7 +179,7 @@ def packed_pocket(
     names, shares = list(RESIDUES), np.array([SHARE.get(n, 1) for n in RESIDUES], float)
     generator = torch.Generator().manual_seed(int(rng.integers(1 << 30)))
     for number in range(inner + outer):
-        touches, found = number < inner, []
+        touches, candidates = number < inner, []
         for name in rng.choice(names, p=shares / shares.sum(), size=KINDS if touches else 1):
             way = rng.normal(size=(TRIES, 3))
             way /= np.linalg.norm(way, axis=1, keepdims=True)
@@ -163,19 +187,19 @@ def packed_pocket(
             base = ligand.positions[rng.integers(len(ligand.positions), size=TRIES)]
             begin = base + 4.5 * way if touches else middle + (radius + 9.0) * way
             chain = _chain(str(name), about)
-            turns = random_rotations(TRIES, generator)
-            x = chain.native @ turns.mT + torch.tensor(begin)[:, None]
+            rotations = uniform_rotations(TRIES, generator)
+            x = chain.native @ rotations.mT + torch.tensor(begin)[:, None]
             x, energy = Search(physical_field(chain), None).descend(x, 30)
             if touches:
                 energy = energy + physical_field(replace(chain, site=core))(x)[0]
             outside = torch.tensor((x.mean(1).numpy() - middle) @ out > OPEN * radius)
             energy = torch.where(outside, torch.inf, energy)
             k = int(energy.argmin())
-            found.append((float(energy[k]), str(name), x[k].numpy()))
-        least, name, place = min(found, key=lambda f: f[0])
+            candidates.append((float(energy[k]), str(name), x[k].numpy()))
+        least, name, place = min(candidates, key=lambda c: c[0])
         if least < -0.5:
             placed.append((name, place))
-            about = site_graph(
+            about = heavy_atom_graph(
                 np.concatenate([about.pos.numpy(), place]),
                 np.concatenate([about.features.numpy(), _template(name)[3]]),
                 NONE,
@@ -190,39 +214,57 @@ def packed_pocket(
 
 
 def make_complexes(folder: Path, number: int, first: int = 0, workers: int = 1) -> list[str]:
-    """Names of at least `number` complexes "made-SEED" in a folder, of seeds from `first` on.
+    """Make synthetic complexes "made-SEED" in a folder, in the layout of `complexes_in`.
 
-    Those that are there are kept; seeds go on after the highest one.
+    Complexes that are in the folder are kept and counted; new seeds follow the highest one.
+
+    Args:
+        folder: made where it does not exist.
+        number: least number of complexes in the folder afterwards.
+        first: the first seed.
+        workers: parallel processes, see `spread`.
+
+    Returns:
+        The names of all complexes in the folder.
 
     Raises:
         InputError: the folder holds something else, or a worker fails.
     """
     folder.mkdir(parents=True, exist_ok=True)
     made = sorted(f.name for f in folder.iterdir() if f.suffix != ".new")
-    strange = [n for n in made if not n.removeprefix("made-").isdigit()]
-    if strange or any(int(n.removeprefix("made-")) < first for n in made):
-        raise InputError(f"{folder}: holds {(strange or made)[0]}; give an empty folder")
+    others = [n for n in made if not n.removeprefix("made-").isdigit()]
+    if others or any(int(n.removeprefix("made-")) < first for n in made):
+        raise InputError(f"{folder}: holds {(others or made)[0]}; give an empty folder")
     seeds = count(1 + int(made[-1].removeprefix("made-")) if made else first)
     with (
         tqdm(total=number, initial=len(made), desc="complexes") as bar,
         spread(write_complex, workers, None) as execute,
     ):
         while len(made) < number:
-            some = [(folder, f"made-{k:08d}", k) for k in islice(seeds, 4 * workers)]
-            for n, written in execute(some):
+            jobs = [(folder, f"made-{k:08d}", k) for k in islice(seeds, 4 * workers)]
+            for n, written in execute(jobs):
                 if isinstance(written, str):
-                    raise InputError(f"{some[n][1]}: {written}")
+                    raise InputError(f"{jobs[n][1]}: {written}")
                 if written:
-                    made.append(some[n][1])
+                    made.append(jobs[n][1])
                     bar.update()
     return sorted(made)
 
 
 def write_complex(folder: Path, name: str, seed: int) -> bool:
-    """Write ID/ID_ligand.sdf and ID/ID_pocket.pdb; the ligand at the least known energy.
+    """Write one synthetic complex, its ligand at the least known energy.
 
-    The pose about which the pocket was packed goes down the known energy, and a search looks for
-    lower ones; False (and no files) where two places are nearly as good.
+    The pose about which the pocket was packed descends the known energy, and a search looks for
+    lower ones. The files are NAME/NAME_ligand.sdf and NAME/NAME_pocket.pdb.
+
+    Args:
+        folder: where the complex's own folder is made.
+        name: of the complex.
+        seed: of the random numbers.
+
+    Returns:
+        Whether the complex was written: not where another place is nearly as good, within 0.5
+        kcal/mol.
     """
     rng = np.random.default_rng([seed, 17])
     ligand = random_ligand(rng)
@@ -238,7 +280,7 @@ def write_complex(folder: Path, name: str, seed: int) -> bool:
     (first, _), *rest = clusters(places, known, ligand.automorphisms, 2.0)
     if rest and known[rest[0][0]] - known[first] < GAP:
         return False
-    # Whole or not at all: a folder that is there is not made again.
+    # Whole or not at all: an existing folder is not made again.
     new = folder / f"{name}.new"
     mol = ligand.placed(places[first])
     mol.SetProp("_Name", ligand.name)

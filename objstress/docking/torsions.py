@@ -1,4 +1,4 @@
-"""Torsions of a ligand and their strain energy."""
+"""Torsion angles and their strain energy."""
 
 from __future__ import annotations
 
@@ -7,13 +7,23 @@ from torch import Tensor
 
 
 def torsion_angles(x: Tensor, atoms: Tensor) -> Tensor:
-    """(b, q) radians, of x (b, n, 3) and atoms (q, 4): 0 where first and last are on one side."""
+    """Torsion angles, 0 where the first and the last atom are on the same side.
+
+    Args:
+        x: (b, n, 3) Angstrom.
+        atoms: (q, 4), four in a row of each angle.
+
+    Returns:
+        (b, q) radians.
+    """
     return _torsions(x, atoms)[0]
 
 
 def _torsions(x: Tensor, atoms: Tensor) -> tuple[Tensor, ...]:
-    """The angles, the bonds f, g, h of each (second to first, third to second, third to fourth),
-    and the normals f x g, h x g.
+    """Angles (b, q), bonds f, g, h of each, and normals f x g, h x g, (b, q, 3).
+
+    The bonds point from the second atom to the first, the third to the second, and the third to
+    the fourth.
     """
     first, second, third, fourth = (x[:, atoms[:, m]] for m in range(4))
     f, g, h = first - second, second - third, fourth - third
@@ -23,11 +33,18 @@ def _torsions(x: Tensor, atoms: Tensor) -> tuple[Tensor, ...]:
 
 
 def torsion_strain(phi: Tensor, terms: Tensor) -> tuple[Tensor, Tensor]:
-    """sum_k a_k cos k phi + b_k sin k phi and its slope, (..., q) each.
+    r"""The strain energy of torsions as a Fourier series, and its slope.
+
+    .. math::
+
+        V(\varphi) = \sum_k a_k \cos k\varphi + b_k \sin k\varphi
 
     Args:
         phi: (..., q) radians.
-        terms: (q, k, 2), a and b of k from 0 on.
+        terms: (q, k, 2) kcal/mol, a_k and b_k for k from 0 on.
+
+    Returns:
+        V (..., q) in kcal/mol and dV/dphi (..., q) in kcal/mol/rad.
     """
     k = torch.arange(terms.shape[1], dtype=phi.dtype, device=phi.device)
     cos, sin = (k * phi[..., None]).cos(), (k * phi[..., None]).sin()
@@ -36,14 +53,17 @@ def torsion_strain(phi: Tensor, terms: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def torsion_energy(x: Tensor, atoms: Tensor, terms: Tensor) -> tuple[Tensor, Tensor]:
-    """The strain of all torsions, `torsion_strain`, and its gradient.
+    """The summed strain of all torsions, `torsion_strain`, and its gradient.
 
-    Blondel and Karplus, J. Comput. Chem. 17, 1132 (1996), for d phi / dx without singularities.
+    d phi/dx has no singularities: Blondel and Karplus, J. Comput. Chem. 17, 1132 (1996).
 
     Args:
         x: (b, n, 3) Angstrom.
-        atoms: (q, 4).
+        atoms: (q, 4), four in a row of each angle.
         terms: (q, k, 2) kcal/mol.
+
+    Returns:
+        Energies (b,) in kcal/mol and gradients (b, n, 3) in kcal/mol/Angstrom.
     """
     phi, f, g, h, a, b = _torsions(x, atoms)
     energy, slope = torsion_strain(phi, terms)

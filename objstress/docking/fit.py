@@ -1,4 +1,4 @@
-"""The energy of poses from known complexes: natives below decoys, slopes that lead back."""
+"""Fit of a pose energy to known complexes: natives below decoys, slopes that lead back."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
+from objstress.docking.box import Box
 from objstress.docking.complex import Complex
 from objstress.docking.energy import PoseEnergy, PoseEnergySettings
-from objstress.docking.protein import Box
 from objstress.docking.search import Search
 from objstress.errors import InputError, check_seed
 from objstress.io.run_folder import fingerprint, work_folder
@@ -28,11 +28,11 @@ TASKS = ("contrast", "denoising")
 SIGMA = (0.2, 0.06, 0.1)
 """Noise along translation (Angstrom), rotation and torsions (radians)."""
 NEAR = 1.0
-"""Angstrom of RMSD: closer decoys are the native pose."""
+"""Angstrom of RMSD; closer decoys count as the native pose."""
 MISTAKES, DESCENT = 16, 12
-"""Poses of each complex that go on down the energy as it becomes, by so many steps in a turn."""
+"""Poses of each complex that keep descending the energy as it is learned, and steps each time."""
 AROUND = 4.0
-"""Angstrom about the native pose, of the box in which they begin."""
+"""Angstrom about the native pose, the margin of the box in which they start."""
 
 
 @dataclass(frozen=True)
@@ -40,10 +40,10 @@ class PoseTraining:
     """How a pose energy is fitted.
 
     Attributes:
-        epochs: passes over the complexes; the rate falls to zero by a cosine.
+        epochs: number of passes over the complexes; the rate falls to zero as a cosine.
         batch_size: complexes in a step.
-        decoys: of each complex and step, the native pose moved; its own `MISTAKES` come with them.
-        rate: of AdamW at the start.
+        decoys: moved native poses of each complex in a step; its `MISTAKES` are added to them.
+        rate: learning rate of AdamW at the start.
         clip: largest norm of the gradient.
         seed: of weights, order, decoys and noise.
     """
@@ -57,14 +57,20 @@ class PoseTraining:
 
 
 class PoseFit(lightning.LightningModule):
-    r"""L = w_c L_c + w_d L_d, w by GradNorm at the shared layer W (`PoseEnergy.mix`).
+    r"""The loss of a pose energy and its steps, as Lightning runs them.
 
-        L_c = -log( e^-E(native) / sum_(native, decoys) e^-E )
-        L_d = mean | sigma dE/dstep(native moved by sigma xi) - xi |^2,   xi normal
+    .. math::
 
-    Decoys are native poses moved a little and far, and minima of the energy that is being learned:
-    poses of each complex that begin at random, and at each turn jump (half of them) and go on down
-    (persistent chains; Tieleman, ICML 2008).
+        L &= w_c L_c + w_d L_d \\
+        L_c &= -\log \frac{e^{-E(\mathrm{native})}}{\sum_{\mathrm{native, decoys}} e^{-E}} \\
+        L_d &= \Big\langle \Big| \sigma \frac{dE}{d\,\mathrm{step}}
+            (\mathrm{native\ moved\ by\ } \sigma\xi) - \xi \Big|^2 \Big\rangle,
+            \qquad \xi \sim N(0, 1)
+
+    with w by GradNorm at the shared layer W (`PoseEnergy.mix`). Decoys are native poses moved a
+    little and far, and minima of the energy that is being learned: poses of each complex that
+    start at random, and at each step jump (half of them) and descend further (persistent chains;
+    Tieleman, ICML 2008).
 
     L_c makes e^-E a probability over poses (van den Oord et al., arXiv:1807.03748), L_d matches
     the slope of one that is blurred by sigma (Vincent, Neural Computation 23, 1661 (2011)).
@@ -78,7 +84,7 @@ class PoseFit(lightning.LightningModule):
         self.automatic_optimization = False
 
     def losses(self, index: int, seed: int) -> Tensor:
-        """(2,), of one complex."""
+        """The losses L_c and L_d of one complex, (2,)."""
         complex_ = self.complexes[index]
         field = self.model.field(complex_)
         tree, native = complex_.tree, complex_.native
@@ -91,12 +97,12 @@ class PoseFit(lightning.LightningModule):
             # From a little to far away.
             far = torch.logspace(0.2, 1.5, self.how.decoys, dtype=torch.float64)[:, None]
             decoys = tree.moved(native.expand(self.how.decoys, -1, -1), far * sigma * noise[1:])
-            own = self.mistakes.get(index)
-            own = search.random_poses(MISTAKES) if own is None else own
-            own = torch.cat([search.jumped(own[::2]), own[1::2]])
-            own, _ = search.descend(own, DESCENT)
-            self.mistakes[index] = own
-            decoys = torch.cat([decoys, own])
+            minima = self.mistakes.get(index)
+            minima = search.random_poses(MISTAKES) if minima is None else minima
+            minima = torch.cat([search.jumped(minima[::2]), minima[1::2]])
+            minima, _ = search.descend(minima, DESCENT)
+            self.mistakes[index] = minima
+            decoys = torch.cat([decoys, minima])
             same = native[complex_.automorphisms]
             apart = (decoys[:, None, : tree.body] - same).square().sum(-1).mean(-1).sqrt().amin(
                 1
@@ -150,16 +156,21 @@ def fit_pose_energy(
     workdir: str | Path | None = None,
     progress: bool = True,
 ) -> PoseEnergy:
-    """An energy of poses from complexes whose native poses are known.
+    """Fit an energy of poses to complexes whose native poses are known.
 
     Args:
         complexes: see `complexes_in`.
-        settings: of the encoders.
-        workdir: folder for checkpoints; an interrupted run with the same data and settings goes
-            on. None uses one that is thrown away.
+        settings: size of the encoders; None takes the defaults.
+        training: how to fit; None takes the defaults.
+        workdir: folder for checkpoints; a call with the same data and settings resumes an
+            interrupted one. None uses a temporary folder.
+        progress: show a progress bar.
+
+    Returns:
+        The fitted energy; the numbers of complexes and the last loss are in its `metadata`.
 
     Raises:
-        InputError: no complexes, or a negative seed.
+        InputError: no complexes, a negative seed, or no epochs.
     """
     settings, training = settings or PoseEnergySettings(), training or PoseTraining()
     check_seed(training.seed)
