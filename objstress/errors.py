@@ -1,19 +1,26 @@
-"""The ways in which objstress tells a caller that something is wrong with what it was given."""
+"""The errors and warnings of objstress, and the check of a seed."""
 
 
 class InputError(ValueError):
-    """Input that cannot be used; the message is one line that names the thing and the way out."""
+    """Invalid input; the message is one line that names what is wrong and the remedy."""
 
 
 class ConvergenceError(RuntimeError):
-    """A load step did not converge at the smallest size; the last accepted state is kept."""
+    """An iteration did not converge; a load step keeps the last accepted state."""
 
 
 class OutsideDomainWarning(UserWarning):
-    """A law was evaluated at strains outside those it was trained on."""
+    """A law was evaluated at strains outside those to which it was fitted."""
 
 
 def check_seed(seed: int) -> None:
-    """Refuse a negative seed of random numbers."""
+    """Refuse a negative seed of random numbers.
+
+    Args:
+        seed: the seed.
+
+    Raises:
+        InputError: it is negative.
+    """
     if seed < 0:
         raise InputError(f"seed = {seed}: give a whole number that is not negative")

@@ -1,4 +1,4 @@
-"""Many independent jobs: in this process, on a dask.distributed cluster, or on a running one."""
+"""Independent jobs in this process or by dask.distributed, and the ranks of MPI."""
 
 from __future__ import annotations
 
@@ -12,27 +12,26 @@ from typing import Any, cast
 from objstress.errors import InputError
 
 AHEAD = 8
-"""Jobs sent to each core before their turn: enough to keep it busy, few enough to hold no more than
-that in memory."""
+"""Jobs sent to each core in advance: enough to keep it busy, few enough to fit in memory."""
 
 Execute = Callable[[Iterable[tuple]], Iterator[tuple[int, Any]]]
 
 
 @contextmanager
 def spread(task: Callable[..., Any], workers: int, scheduler: str | None) -> Iterator[Execute]:
-    """A function that runs `task(*job)` for each job and gives (number of the job, result) as they
-    end.
+    """A context that gives a function which runs `task(*job)` for each of many jobs.
+
+    The function takes the jobs and yields (number of the job, result) as they end. The result of a
+    job whose process died is the text "its worker died: ...".
 
     Args:
         task: must not raise; picklable, if there are several workers.
         workers: 1 works in this process, more start as many processes of one thread (a script then
             needs the usual `if __name__ == "__main__":`).
-        scheduler: address of a running dask scheduler instead; all its workers are used.
-
-    A job whose process died has the text "its worker died: ..." for a result.
+        scheduler: address of a running dask scheduler, all of whose workers are used instead.
 
     Raises:
-        InputError: no worker at all, or no scheduler that answers.
+        InputError: fewer than one worker, or no scheduler that answers.
     """
     if workers < 1:
         raise InputError(f"workers = {workers}: give at least 1")
@@ -61,7 +60,7 @@ def spread(task: Callable[..., Any], workers: int, scheduler: str | None) -> Ite
     cluster = None
     try:
         if scheduler is None:
-            # The profile of each second of the last hour would grow by 100 MB in each worker.
+            # Profiles of the last hour would take 100 MB in each worker.
             with dask.config.set({"distributed.worker.profile.enabled": False}):
                 cluster = LocalCluster(
                     n_workers=workers,
@@ -85,11 +84,15 @@ def spread(task: Callable[..., Any], workers: int, scheduler: str | None) -> Ite
 
 
 def on_first_rank[T](comm: Any, do: Callable[[], T]) -> T:
-    """What `do` returns on rank 0, given to all ranks of an MPI communicator.
+    """Call a function on rank 0 and return its result on all ranks.
+
+    Args:
+        comm: MPI communicator.
+        do: the function.
 
     Raises:
-        InputError: on all ranks, where `do` raised one or an OSError: the others would wait for
-            ever for a rank that failed alone.
+        InputError: on all ranks, where the function raised one or an OSError: the others would wait
+            for ever for a rank that failed alone.
     """
     result, refusal, cause = None, "", None
     if comm.rank == 0:
@@ -104,10 +107,14 @@ def on_first_rank[T](comm: Any, do: Callable[[], T]) -> T:
 
 
 def on_every_rank[T](comm: Any, do: Callable[[], T]) -> T:
-    """What `do` returns, each rank its own.
+    """Call a function on each rank and return its result there.
+
+    Args:
+        comm: MPI communicator.
+        do: the function.
 
     Raises:
-        InputError: on all ranks, where `do` raised one on any of them, with the first text.
+        InputError: on all ranks, where the function raised one on any, with the text of the first.
     """
     result, refusal = None, ""
     try:
@@ -121,7 +128,12 @@ def on_every_rank[T](comm: Any, do: Callable[[], T]) -> T:
 
 
 def all_arrive(comm: Any, seconds: float = 5.0) -> bool:
-    """Whether all ranks call this within the time; one that fails alone must not wait for more."""
+    """Whether all ranks call this in time, so that one that failed alone need not wait for ever.
+
+    Args:
+        comm: MPI communicator.
+        seconds: to wait for the others.
+    """
     request, begun = comm.Ibarrier(), time.monotonic()
     while not request.Test():
         if time.monotonic() - begun > seconds:

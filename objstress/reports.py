@@ -1,4 +1,4 @@
-"""A claim: a measured value beside the bar that it has to meet."""
+"""Reports: claims, which are measured values beside their bars, and the environment of a run."""
 
 from __future__ import annotations
 
@@ -10,12 +10,18 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import torch
-
 
 @dataclass(frozen=True)
 class Claim:
-    """`value` in `unit` must not exceed `bar` (or must reach it, with `at_least`)."""
+    """A measured value and the bar that it must not exceed, or must reach with `at_least`.
+
+    Attributes:
+        name: what is measured.
+        value: in the unit below.
+        bar: in the same unit.
+        unit: "-" for a pure number.
+        at_least: whether the value must reach the bar.
+    """
 
     name: str
     value: float
@@ -25,6 +31,7 @@ class Claim:
 
     @property
     def ok(self) -> bool:
+        """Whether the bar is met; a value that is not a number never meets it."""
         if math.isnan(self.value):
             return False
         return bool(self.value >= self.bar if self.at_least else self.value <= self.bar)
@@ -35,7 +42,7 @@ class Claim:
 
 
 def claims_table(claims: list[Claim]) -> str:
-    """Markdown table of claims."""
+    """The claims as a Markdown table."""
     lines = ["| claim | value | bar | unit | met |", "| --- | --- | --- | --- | --- |"]
     for c in claims:
         sign = ">=" if c.at_least else "<="
@@ -45,7 +52,9 @@ def claims_table(claims: list[Claim]) -> str:
 
 
 def environment() -> dict[str, Any]:
-    """Hardware, versions and dtype, as reports name them."""
+    """Processor, threads, versions of packages and dtype, as reports name them."""
+    import torch
+
     processor = platform.processor() or platform.machine()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
@@ -62,10 +71,10 @@ def environment() -> dict[str, Any]:
         "spglib",
         "dolfinx-solver-real",
     )
-    found = {}
+    versions = {}
     for name in packages:
         try:
-            found[name] = version(name)
+            versions[name] = version(name)
         except Exception:
             continue
     return {
@@ -73,6 +82,6 @@ def environment() -> dict[str, Any]:
         "cores": os.cpu_count(),
         "torch_threads": torch.get_num_threads(),
         "python": platform.python_version(),
-        "packages": found,
+        "packages": versions,
         "dtype": "float64",
     }

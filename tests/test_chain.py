@@ -111,7 +111,7 @@ class TestChain:
         again = run_chain(data, structure, out, **common)
         assert (out / "model.potential").stat().st_mtime_ns == trained
         assert np.allclose(again["stiffness_GPa"], report["stiffness_GPa"], rtol=1e-9)
-        with pytest.raises(InputError, match="begun with other settings: samples"):
+        with pytest.raises(InputError, match="started with other settings: samples"):
             run_chain(data, structure, out, **(common | {"samples": 41}))
 
     @pytest.mark.skipif(not SILICON.exists(), reason="the DFT set is not there")

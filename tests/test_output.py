@@ -250,7 +250,7 @@ def test_pictures_that_cannot_be_are_refused(tmp_path):
     problem = bar()
     with pytest.raises(InputError, match=r"'grian': give one of von_mises, J, energy, outside$"):
         plot_field(problem, tmp_path / "a.png", "grian")
-    with pytest.raises(InputError, match="not a kind of picture"):
+    with pytest.raises(InputError, match="not an image format"):
         plot_field(problem, tmp_path / "a.docx")
     with pytest.raises(InputError, match="is a folder"):
         plot_field(problem, tmp_path)

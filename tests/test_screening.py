@@ -125,7 +125,7 @@ class TestScreening:
         out = tmp_path / "rows.csv"
         partial = out.with_name("rows.csv.partial")
         partial.write_text(json.dumps({"model": "emt", "arguments": {}, "ions": "clamped"}) + "\n")
-        with pytest.raises(InputError, match="begun with other settings"):
+        with pytest.raises(InputError, match="started with other settings"):
             screen(structures_in([frames]), "emt", out, progress=False)
 
     def test_several_processes_give_the_same_and_survive_a_dead_one(self, frames, tmp_path):

@@ -584,7 +584,7 @@ def test_pictures_leave_matplotlib_as_it_was(tmp_path):
     assert (tmp_path / "ir.png").read_bytes().startswith(b"\x89PNG")
     with pytest.raises(InputError, match="draw them apart"):
         plot_spectra([spectrum.infrared(), spectrum.raman()], tmp_path / "both.png")
-    with pytest.raises(InputError, match="kind of picture"):
+    with pytest.raises(InputError, match="not an image format"):
         plot_spectra(spectrum.raman(), tmp_path / "raman.xyz")
 
 

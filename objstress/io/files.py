@@ -1,4 +1,4 @@
-"""Output files: refused early or written whole."""
+"""Output files: refused before the work where they cannot be written, and written whole."""
 
 import io
 import json
@@ -10,14 +10,15 @@ from objstress.errors import InputError
 
 
 def check_writable(path: str | Path, folder: bool = False) -> None:
-    """Refuse an output file that cannot be written, before long work rather than after it.
+    """Refuse an output file that cannot be written, before the work rather than after it.
 
     Args:
-        folder: the output is a folder of its own, not a file.
+        path: the file; the folder around it is made.
+        folder: whether the output is a folder of its own, not a file.
 
     Raises:
-        InputError: `path` is a folder (or a file where it should be one), or the folder around it
-            cannot be made or written to.
+        InputError: the path is a folder (or a file where a folder is wanted), or the folder around
+            it cannot be made or written to.
     """
     path = Path(path)
     if path.is_dir() and not folder:
@@ -33,7 +34,15 @@ def check_writable(path: str | Path, folder: bool = False) -> None:
 
 
 def write_whole(path: str | Path, content: bytes | str) -> None:
-    """Write beside `path`, then rename: a reader sees the old file or the whole new one."""
+    """Write a file whole or not at all: a reader sees the old file or the whole new one.
+
+    Args:
+        path: the file; it is written beside and renamed.
+        content: bytes, or text that is written in UTF-8.
+
+    Raises:
+        InputError: see `check_writable`.
+    """
     path = Path(path)
     check_writable(path)
     partial = path.with_name(path.name + ".partial")
@@ -42,19 +51,33 @@ def write_whole(path: str | Path, content: bytes | str) -> None:
 
 
 def write_json(path: str | Path, content: Any) -> None:
-    """JSON with an indent of one, whole or not at all; numbers that are not finite are refused."""
+    """Write a JSON file with an indent of one, whole or not at all.
+
+    Args:
+        path: the file.
+        content: what JSON can hold; numbers must be finite.
+
+    Raises:
+        InputError: see `check_writable`.
+        ValueError: a number that is not finite.
+    """
     write_whole(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
 
 
 def write_figure(figure: Any, path: str | Path, **options: Any) -> None:
-    """A figure of matplotlib, whole or not at all, as the kind that the ending names (else PNG).
+    """Write a matplotlib figure, whole or not at all.
+
+    Args:
+        figure: the figure.
+        path: the file; its ending names the format, PNG without one.
+        options: of matplotlib's `savefig`.
 
     Raises:
-        InputError: an ending that is no kind of picture, and what `write_whole` refuses.
+        InputError: an ending that is no image format, and what `write_whole` refuses.
     """
     buffer, kind = io.BytesIO(), Path(path).suffix.lstrip(".") or "png"
     try:
         figure.savefig(buffer, format=kind, **options)
     except ValueError as error:
-        raise InputError(f"{path}: not a kind of picture ({error})") from None
+        raise InputError(f"{path}: not an image format ({error})") from None
     write_whole(path, buffer.getvalue())

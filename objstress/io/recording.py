@@ -1,4 +1,4 @@
-"""Records of dynamics in .npz files: dipole, polarizability and velocities against time."""
+"""Recordings of dynamics in .npz files: dipole, polarizability and velocities against time."""
 
 from __future__ import annotations
 
@@ -6,13 +6,15 @@ import zipfile
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from ase import Atoms
 
 from objstress.errors import InputError
 from objstress.io.files import write_whole
+
+if TYPE_CHECKING:
+    from ase import Atoms
 
 ARRAYS = ("dipole", "polarizability", "velocities")
 NUMBERS = (*ARRAYS, "time_fs", "temperature_K", "masses_u", "volume_A3", "timestep_fs")
@@ -25,11 +27,11 @@ class Recording:
     Attributes:
         time_step: fs between two records.
         temperature: K.
-        arrays: of "dipole" (replicas, n, 3) or (n, 3) e Angstrom, "polarizability" (..., n, 3, 3)
-            Angstrom^3, "velocities" (..., n, atoms, 3) Angstrom/fs, those that are there.
+        arrays: one or more of "dipole" (replicas, n, 3) or (n, 3) e Angstrom, "polarizability"
+            (..., n, 3, 3) Angstrom^3, "velocities" (..., n, atoms, 3) Angstrom/fs.
         masses: (atoms,) u, for velocities.
-        volume: of a periodic cell, Angstrom^3.
-        verlet_step: fs of the integrator.
+        volume: Angstrom^3, of a periodic cell.
+        verlet_step: fs, the integrator's own step.
     """
 
     time_step: float
@@ -41,42 +43,45 @@ class Recording:
 
 
 def read_recording(path: str | Path) -> Recording:
-    """The record in an .npz file with time_fs (n,), temperature_K, and one or more of `ARRAYS`.
+    """The recording in an .npz file that a run of dynamics wrote.
 
-    Optional: masses_u (atoms,), volume_A3, timestep_fs (the integrator's own step).
+    Args:
+        path: file with the arrays time_fs (n,), temperature_K, and one or more of dipole,
+            polarizability and velocities (`Recording.arrays`); masses_u (atoms,), volume_A3 and
+            timestep_fs (the integrator's own step) are optional.
 
     Raises:
-        InputError: no such file, damaged, a missing key (all that are there are named), times that
-            are not equal steps, what is not real numbers.
+        InputError: no such file, a damaged one, a missing array (those present are named), times
+            that are not equal steps, or values that are not real numbers.
     """
     path = Path(path)
     if not path.is_file():
         raise InputError(f"{path}: no such record of dynamics")
     try:
         with np.load(path, allow_pickle=False) as file:
-            found: dict[str, Any] = {name: file[name] for name in file.files}
+            values: dict[str, Any] = {name: file[name] for name in file.files}
     except (OSError, ValueError, zipfile.BadZipFile, EOFError, AttributeError, TypeError) as error:
         raise InputError(f"{path}: not a readable .npz file ({error})") from None
-    for name in (name for name in NUMBERS if name in found):
-        array = np.asarray(found[name])
+    for name in (name for name in NUMBERS if name in values):
+        array = np.asarray(values[name])
         try:
-            found[name] = array.astype(float, casting="same_kind", copy=False)
+            values[name] = array.astype(float, casting="same_kind", copy=False)
         except TypeError:
             raise InputError(f"{path}: {name} of {array.dtype}: give real numbers") from None
-    there = ", ".join(found) or "nothing"
+    present = ", ".join(values) or "nothing"
     for name in ("time_fs", "temperature_K"):
-        if name not in found:
-            raise InputError(f"{path}: no {name} in it; there are {there}")
-    arrays = {name: found[name] for name in ARRAYS if name in found}
+        if name not in values:
+            raise InputError(f"{path}: no {name} in it; it has {present}")
+    arrays = {name: values[name] for name in ARRAYS if name in values}
     if not arrays:
-        raise InputError(f"{path}: none of {', '.join(ARRAYS)} in it; there are {there}")
+        raise InputError(f"{path}: none of {', '.join(ARRAYS)} in it; it has {present}")
     return Recording(
-        time_step=_time_step(path, found["time_fs"], arrays),
-        temperature=_number(path, found, "temperature_K") or 0.0,
+        time_step=_time_step(path, values["time_fs"], arrays),
+        temperature=_number(path, values, "temperature_K") or 0.0,
         arrays=arrays,
-        masses=found.get("masses_u"),
-        volume=_number(path, found, "volume_A3"),
-        verlet_step=_number(path, found, "timestep_fs"),
+        masses=values.get("masses_u"),
+        volume=_number(path, values, "volume_A3"),
+        verlet_step=_number(path, values, "timestep_fs"),
     )
 
 
@@ -93,10 +98,10 @@ def _time_step(path: Path, times: np.ndarray, arrays: dict[str, np.ndarray]) -> 
     return step
 
 
-def _number(path: Path, found: dict[str, Any], name: str) -> float | None:
-    if name not in found:
+def _number(path: Path, values: dict[str, Any], name: str) -> float | None:
+    if name not in values:
         return None
-    value = np.asarray(found[name])
+    value = np.asarray(values[name])
     if value.size != 1 or not np.isfinite(value).all():
         raise InputError(f"{path}: {name} must be one finite number")
     return float(value.reshape(()))
@@ -111,12 +116,18 @@ def write_record(
     arrays: dict[str, np.ndarray],
     volume: float | None = None,
 ) -> None:
-    """What was recorded, with what spectra need besides, as npz: whole or not at all.
+    """Write a recording, with masses and volume, to an .npz file, whole or not at all.
 
     Args:
-        volume: mean over the run, Angstrom^3; None is that of the atoms, if periodic.
+        path: the file; `read_recording` reads it.
+        atoms: the system, for its masses.
+        time: (n,) fs.
+        temperature: K.
+        timestep: fs, the integrator's own step.
+        arrays: see `Recording.arrays`.
+        volume: Angstrom^3, mean over the run; None takes that of the atoms, if they are periodic.
     """
-    found: dict[str, Any] = {
+    content: dict[str, Any] = {
         "time_fs": time,
         "temperature_K": temperature,
         "timestep_fs": timestep,
@@ -124,7 +135,7 @@ def write_record(
         **arrays,
     }
     if atoms.pbc.all():
-        found["volume_A3"] = atoms.get_volume() if volume is None else volume
-    content = BytesIO()
-    np.savez(content, **found)
-    write_whole(path, content.getvalue())
+        content["volume_A3"] = atoms.get_volume() if volume is None else volume
+    buffer = BytesIO()
+    np.savez(buffer, **content)
+    write_whole(path, buffer.getvalue())

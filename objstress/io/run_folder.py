@@ -1,4 +1,4 @@
-"""The one rule of resuming: a run goes on from what another left only if it was asked the same."""
+"""The one rule of resuming: a run resumes another only if the settings of both are the same."""
 
 from __future__ import annotations
 
@@ -17,11 +17,18 @@ from objstress.io.files import write_json, write_whole
 
 MARK, LAST = "fingerprint.txt", "last.ckpt"
 LONGEST = 40
-"""Characters of a value that a message still shows."""
+"""Characters; messages name longer values without showing them."""
 
 
 def fingerprint(parts: Iterable[np.ndarray | str | Path]) -> str:
-    """SHA-256 of arrays (their bytes), texts and the contents of files, as hexadecimal digits."""
+    """The SHA-256 digest of arrays, texts and the contents of files.
+
+    Args:
+        parts: arrays (m, ...) of any shape, whose bytes count, texts, and paths, whose files count.
+
+    Returns:
+        64 hexadecimal digits.
+    """
     digest = hashlib.sha256()
     for part in parts:
         if isinstance(part, Path):
@@ -34,62 +41,70 @@ def fingerprint(parts: Iterable[np.ndarray | str | Path]) -> str:
 
 
 def check_same(where: Path, before: Mapping[str, Any], now: Mapping[str, Any], remedy: str) -> None:
-    """Refuse to go on from a run that was asked something else.
+    """Refuse to resume a run of other settings.
 
     Args:
-        where: the file or folder that it left, for the message.
-        before, now: what the two runs were asked, as JSON keeps it; {name: value}.
+        where: the file or folder that the run left, for the message.
+        before: {name: value}, the settings of that run, as JSON keeps them.
+        now: {name: value}, the settings of this run.
         remedy: what to do, the end of the message.
 
     Raises:
         InputError: a setting differs (all that do are named, short values shown).
     """
-    asked = json.loads(json.dumps(dict(now)))
-    told = []
-    for name in before | asked:
-        was, wanted = before.get(name), asked.get(name)
-        if was == wanted:
+    wanted = json.loads(json.dumps(dict(now)))
+    different = []
+    for name in before | wanted:
+        old, new = before.get(name), wanted.get(name)
+        if old == new:
             continue
-        shown = f"{name} {was}, this one {wanted}"
-        told.append(shown if len(shown) - len(name) <= LONGEST else name)
-    if told:
-        raise InputError(f"{where}: begun with other settings: {'; '.join(told)}; {remedy}")
+        shown = f"{name} {old}, this one {new}"
+        different.append(shown if len(shown) - len(name) <= LONGEST else name)
+    if different:
+        raise InputError(f"{where}: started with other settings: {'; '.join(different)}; {remedy}")
 
 
 def keep_settings(path: Path, settings: Mapping[str, Any], remedy: str) -> None:
-    """Write what a run was asked into its folder, or refuse the folder of another run.
+    """Write the settings of a run into its folder, or refuse the folder of another run.
 
     Args:
         path: the JSON file.
-        settings, remedy: see `check_same`.
+        settings: {name: value} of this run, what JSON can hold.
+        remedy: what to do, the end of the message.
 
     Raises:
-        InputError: see `check_same`; a spoilt file.
+        InputError: a setting differs, or the file is damaged.
     """
     if path.is_file():
         try:
             before = dict(json.loads(path.read_text()))
         except (ValueError, TypeError):
-            raise InputError(f"{path}: spoilt, no settings of a run in it; {remedy}") from None
+            raise InputError(f"{path}: damaged, no settings of a run in it; {remedy}") from None
         check_same(path.parent, before, settings, remedy)
     else:
         write_json(path, dict(settings))
 
 
 @contextmanager
-def work_folder(given: str | Path | None) -> Iterator[Path]:
-    """The folder that was given; for None one that is thrown away."""
-    if given is not None:
-        yield Path(given)
+def work_folder(folder: str | Path | None) -> Iterator[Path]:
+    """The folder of a fit's checkpoints; for None a temporary one."""
+    if folder is not None:
+        yield Path(folder)
         return
     with tempfile.TemporaryDirectory(prefix="objstress-fit-") as temporary:
         yield Path(temporary)
 
 
 def resume_from(folder: Path, digest: str, stale: tuple[str, ...] = ()) -> Path | None:
-    """The last checkpoint in a folder, if it was left by a fit of the same fingerprint.
+    """The last checkpoint in a folder, if a fit of the same fingerprint left it.
 
-    What another fit left, `stale` and the checkpoint, is removed, and the folder marked anew.
+    The checkpoint and the `stale` files of another fit are removed, and the folder is marked with
+    the new fingerprint.
+
+    Args:
+        folder: made where it does not exist.
+        digest: fingerprint of this fit.
+        stale: names of other files that belong to one fit.
     """
     folder.mkdir(parents=True, exist_ok=True)
     mark, last = folder / MARK, folder / LAST
@@ -102,6 +117,6 @@ def resume_from(folder: Path, digest: str, stale: tuple[str, ...] = ()) -> Path 
 
 
 def forget(folder: Path) -> None:
-    """Remove checkpoints and marks below a folder once their result is saved; logs stay."""
+    """Remove checkpoints and marks below a folder once the result is saved; logs are kept."""
     for leftover in (*folder.rglob("*.ckpt"), *folder.rglob(MARK)):
         leftover.unlink()

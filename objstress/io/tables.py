@@ -1,4 +1,4 @@
-"""A row for each of many independent jobs, whatever happens to the others, and a table of them."""
+"""Tables of independent jobs: a row for each, whether or not the others fail."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 from tqdm import tqdm
 
 from objstress.errors import InputError
@@ -21,10 +20,13 @@ Row = dict[str, Any]
 
 
 def check_table(out: Path) -> None:
-    """
+    """Refuse a table that cannot be written, before the work.
+
+    Args:
+        out: the file, .csv or .parquet.
+
     Raises:
-        InputError: a table of another kind than `TABLES`, no pyarrow for Parquet, a folder that
-            cannot be written to.
+        InputError: another ending, no pyarrow for Parquet, or a folder that cannot be written to.
     """
     if out.suffix not in TABLES:
         raise InputError(f"{out}: give a file that ends in {' or '.join(TABLES)}")
@@ -39,7 +41,7 @@ def check_table(out: Path) -> None:
 
 
 def reason(error: Exception) -> str:
-    """Of a row that failed, in one line; what is no refusal of ours is named by its type."""
+    """Why a row failed, in one line; errors other than `InputError` are named by their type."""
     kind = "" if isinstance(error, InputError) else type(error).__name__ + ": "
     return kind + " ".join(str(error).split())
 
@@ -55,21 +57,27 @@ def collect_rows(
     scheduler: str | None = None,
     progress: bool = True,
 ) -> tuple[list[Row], int]:
-    """`task(*job)` of each job, in the order given, and how many an earlier run had done.
+    """Run a task for each job and collect its row; an interrupted call can be resumed.
 
-    Rows are appended to `<out>.partial` as they come; a call with the same settings after an
-    interruption goes on with the jobs whose names have no row yet. `remove_partial` when the rows
-    are written elsewhere.
+    Rows are appended to `<out>.partial` as they come. After an interruption, a call with the same
+    settings runs the jobs whose names have no row yet. Call `remove_partial` once the rows are
+    written elsewhere.
 
     Args:
-        task: gives {"name", "error", ...}; an empty error where there is none.
-        jobs: the name first, and what else the task takes; names must differ.
-        settings: plain numbers and texts that rows depend on.
+        task: returns {"name", "error", ...}; the error is empty where there is none.
+        jobs: the name and the other arguments of the task; names must differ.
+        out: the table that the rows are for; only its name is used here.
+        settings: plain numbers and texts on which the rows depend.
         unit: what is counted, for the progress bar.
-        workers, scheduler: see `spread`.
+        workers: parallel processes, see `spread`.
+        scheduler: address of a running dask scheduler, see `spread`.
+        progress: show a progress bar.
+
+    Returns:
+        The rows in the order of the jobs, and the number of them that an earlier call had done.
 
     Raises:
-        InputError: a partial file of other settings, a name that is given twice, no jobs.
+        InputError: a partial file of other settings, a name that is given twice, or no jobs.
     """
     partial = _partial(out)
     done = _read_partial(partial, settings)
@@ -93,8 +101,8 @@ def collect_rows(
     ):
         if not file.tell():
             file.write(json.dumps(settings) + "\n")
-        for k, found in execute(waiting()):
-            row = found if isinstance(found, dict) else {"name": sent[k], "error": found}
+        for k, result in execute(waiting()):
+            row = result if isinstance(result, dict) else {"name": sent[k], "error": result}
             file.write(json.dumps(row) + "\n")
             file.flush()
             bar.update()
@@ -106,7 +114,16 @@ def collect_rows(
 
 
 def write_table(rows: list[Row], out: Path) -> None:
-    """Whole or not at all; gaps where a job failed, whole numbers whole."""
+    """Write rows as a table, whole or not at all.
+
+    Cells of a failed job are empty, and columns of whole numbers stay whole numbers.
+
+    Args:
+        rows: see `collect_rows`.
+        out: the file, .csv or .parquet.
+    """
+    import pandas as pd
+
     table = pd.DataFrame(rows).convert_dtypes(convert_string=False)
     beside = out.with_name(out.name + ".new")
     if out.suffix == ".csv":
@@ -117,7 +134,11 @@ def write_table(rows: list[Row], out: Path) -> None:
 
 
 def remove_partial(out: Path) -> None:
-    """The rows are safe elsewhere."""
+    """Remove the partial file of `collect_rows`, once the rows are written elsewhere.
+
+    Args:
+        out: the table that the rows are for.
+    """
     _partial(out).unlink(missing_ok=True)
 
 
@@ -126,17 +147,17 @@ def _partial(out: Path) -> Path:
 
 
 def _read_partial(path: Path, settings: dict[str, Any]) -> dict[str, Row]:
-    """{name: row}; what an interruption cut off is dropped before more is appended."""
+    """{name: row}; a line that an interruption cut off is removed from the file."""
     if not path.exists():
         return {}
     content = path.read_text()
     lines = content.splitlines(keepends=True)
-    whole = lines[: len(lines) if content.endswith("\n") else -1]
-    if not whole:
+    complete = lines[: len(lines) if content.endswith("\n") else -1]
+    if not complete:
         path.unlink()
         return {}
-    check_same(path, json.loads(whole[0]), settings, "finish it with those, or delete it")
-    if whole != lines:
-        write_whole(path, "".join(whole))
-    rows = [json.loads(line) for line in whole[1:]]
+    check_same(path, json.loads(complete[0]), settings, "finish it with those, or delete it")
+    if complete != lines:
+        write_whole(path, "".join(complete))
+    rows = [json.loads(line) for line in complete[1:]]
     return {row["name"]: row for row in rows}

@@ -22,7 +22,13 @@ FORMAT = 1
 def write_tensors(
     path: str | Path, description: Mapping[str, Any], tensors: Mapping[str, Tensor]
 ) -> None:
-    """One file, whole or not at all: {name: tensor} and a description that JSON can hold."""
+    """Write tensors and their description to one file, whole or not at all.
+
+    Args:
+        path: the file; `read_tensors` reads it.
+        description: what JSON can hold.
+        tensors: {name: tensor} (n, ...) of any shape.
+    """
     kept = {name: value.detach().cpu().contiguous() for name, value in sorted(tensors.items())}
     content = {"format": FORMAT, "sha256": _digest(kept)} | dict(description)
     write_whole(path, save(kept, metadata={"objstress": json.dumps(content)}))
@@ -32,10 +38,14 @@ def read_tensors(path: str | Path, what: str) -> tuple[dict[str, Any], dict[str,
     """Description and tensors of a file that `write_tensors` wrote.
 
     Args:
-        what: the file is meant to be, for messages: "law", "potential".
+        path: the file.
+        what: what the file should hold, for messages: "law", "potential".
+
+    Returns:
+        The description, and {name: tensor} (n, ...) of the shapes written.
 
     Raises:
-        InputError: no such file, damaged, not one of ours, or of a newer format.
+        InputError: no such file, a damaged one, one of another program, or one of a newer format.
     """
     path = Path(path)
     if not path.is_file():
@@ -64,10 +74,10 @@ def read_tensors(path: str | Path, what: str) -> tuple[dict[str, Any], dict[str,
 
 @contextmanager
 def rebuilding(path: str | Path, what: str) -> Iterator[None]:
-    """Where a file's description is made sense of.
+    """A context in which any error means that the file is damaged.
 
     Raises:
-        InputError: damaged, where anything else was raised within.
+        InputError: in place of any other exception raised within.
     """
     try:
         yield

@@ -1,4 +1,4 @@
-"""Settings in YAML files, checked strictly: what is wrong with them, in one line."""
+"""Settings in YAML files, and what is wrong with them in one line."""
 
 from __future__ import annotations
 
@@ -16,26 +16,32 @@ def read_mapping(path: str | Path, what: str, otherwise: str) -> dict[str, Any]:
     """The mapping in a YAML file.
 
     Args:
-        what: the file is meant to be, for messages: "case file".
-        otherwise: said where it is no mapping.
+        path: the file.
+        what: what the file should be, for messages: "case file".
+        otherwise: the message where it holds no mapping.
 
     Raises:
-        InputError: no such file, not YAML, no mapping.
+        InputError: no such file, one that is not YAML, or no mapping in it.
     """
     path = Path(path)
     if not path.is_file():
         raise InputError(f"{path}: no such {what}")
     try:
-        found = yaml.safe_load(path.read_text())
+        content = yaml.safe_load(path.read_text())
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: not YAML ({' '.join(str(error).split())})") from None
-    if not isinstance(found, dict):
+    if not isinstance(content, dict):
         raise InputError(f"{path}: {otherwise}")
-    return found
+    return content
 
 
 def explain(error: ValidationError, model: type[BaseModel]) -> str:
-    """What is wrong, in one line; of a key that is unknown the nearest known one."""
+    """What is wrong with settings, in one line; for an unknown key, the nearest known one.
+
+    Args:
+        error: what pydantic raised.
+        model: the model of the settings.
+    """
     errors = error.errors()
     # A misspelt required key is also a missing one: the unknown key says more.
     unknown = [e for e in errors if e["type"] == "extra_forbidden"]
@@ -47,7 +53,7 @@ def explain(error: ValidationError, model: type[BaseModel]) -> str:
         tagged = [m for m in models if _tag(m) == part]
         inside = [m.model_fields[part] for m in models if part in m.model_fields]
         if tagged and len(models) > 1:
-            models = tagged  # a shape, which is no key of its own
+            models = tagged  # the name of a shape, which is no key
         elif inside or isinstance(part, int):
             place.append(str(part))
             models = [m for field in inside for m in _models(field.annotation)] or models
@@ -59,7 +65,7 @@ def explain(error: ValidationError, model: type[BaseModel]) -> str:
 
 
 def _tag(model: type[BaseModel]) -> Any:
-    """The `shape` that a model stands for."""
+    """The value of a model's `shape`, by which pydantic chooses it."""
     shape = model.model_fields.get("shape")
     return get_args(shape.annotation)[0] if shape else None
 

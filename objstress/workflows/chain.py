@@ -1,4 +1,4 @@
-"""`objstress chain`: DFT set -> potential -> strained cells -> law -> finite elements."""
+"""The chain from a DFT set: potential -> strained cells -> law -> finite elements."""
 
 from __future__ import annotations
 
@@ -44,25 +44,29 @@ def run_chain(
     seed: int = 0,
     say: Callable[[str], None] = print,
 ) -> dict[str, Any]:
-    """From labelled supercells to a plate with a hole that is pulled, every step in `out`.
+    """Run the chain from labelled supercells to a pulled plate with a hole.
 
-    1. A potential is trained on energy, forces and stress of `data`: model.potential.
+    1. A potential is fitted to energy, forces and stress of `data`: model.potential.
     2. The crystal is relaxed under it: crystal.cif.
-    3. The potential is the teacher: strained cells with relaxed ions, labels.extxyz.
+    3. The potential labels strained cells with relaxed ions: labels.extxyz.
     4. A law is fitted: crystal.law.
     5. FEniCSx pulls a plate with a hole by 3 % along [110]: plate.bp, plate.png.
 
-    A call that was interrupted goes on where it stopped.
+    The same call resumes an interrupted one.
 
     Args:
         data: extxyz with energies (eV), forces (eV/Angstrom) and stresses (eV/Angstrom^3).
-        structure: of the crystal wanted.
-        test: labelled structures that nobody trains on.
-        minutes: of training.
-        samples, max_strain: of the strained cells.
+        structure: structure file of the crystal.
+        out: folder for the results of all steps.
+        test: labelled structures that are not fitted, to measure the potential's errors.
+        minutes: of fitting the potential.
+        samples: number of strained cells.
+        max_strain: largest |E| of the strained cells.
+        seed: of the random numbers.
+        say: takes each line of progress.
 
     Returns:
-        the report, which is also in report.json and report.md.
+        The report, which is also in report.json and report.md.
 
     Raises:
         InputError: see the functions of each step; `out` holds a chain of other inputs.
@@ -79,15 +83,15 @@ def run_chain(
         say(f"[{seconds[name]:5.0f} s] {text}")
 
     keys = {"energy": "energy", "forces": "forces", "stress": "stress"}
-    # What only later steps would refuse, before the long training.
+    # What later steps would refuse is refused before the long fit.
     group = PointGroup.from_structure(structure)
     sample_strains(samples, max_strain, seed, group)
     if test is not None:
         read_frames(test, keys)
     known = {z for frame in read_frames(data, keys) for z in frame.atoms.numbers}
-    strange = {s.symbol for s in read_structure(structure).elements if s.Z not in known}
-    if strange:
-        raise InputError(f"{data}: holds no {', '.join(sorted(strange))}, which {structure} is of")
+    missing = {s.symbol for s in read_structure(structure).elements if s.Z not in known}
+    if missing:
+        raise InputError(f"{data}: holds no {', '.join(sorted(missing))}, which {structure} needs")
     keep_settings(
         out / "inputs.json",
         {
@@ -100,9 +104,9 @@ def run_chain(
         },
         "give another --out, or remove it",
     )
-    model, teacher = out / "model.potential", "potential"
+    model, calculator = out / "model.potential", "potential"
     arguments = {"potential": str(model)}
-    stage("training", "training the potential")
+    stage("training", "fitting the potential")
     if not model.is_file():
         potential = fit_potential(
             settings_from(
@@ -120,17 +124,17 @@ def run_chain(
         potential.save(model)
 
     stage("relaxing", "relaxing the crystal under the potential")
-    crystal = relaxed_crystal(structure, teacher, arguments)
+    crystal = relaxed_crystal(structure, calculator, arguments)
     write_whole(out / "crystal.cif", crystal.to(fmt="cif"))
     stage("labelling", "labelling strained cells, ions relaxed")
     common: dict[str, Any] = dict(arguments=arguments, ions="relaxed", seed=seed)
     small, large = out / "elastic.extxyz", out / "labels.extxyz"
-    for file, given in (
+    for file, cells in (
         (small, {"strains": elastic_strains(2e-3)}),
         (large, {"samples": samples, "max_strain": max_strain}),
     ):
         if not file.is_file():
-            label_strains(crystal, teacher, out=file, **given, **common)
+            label_strains(crystal, calculator, out=file, **cells, **common)
 
     stage("fitting", "fitting the law")
     law = fit_law(large, crystal, say=lambda t: say(f"          {t}"))
@@ -189,6 +193,6 @@ def _markdown(report: dict[str, Any], claims: list[Claim]) -> str:
     if "errors_of_the_potential" in report:
         lines += ["Errors of the potential on frames it never saw:", ""]
         lines += ["| target | RMSE | unit |", "| --- | --- | --- |"]
-        for name, found in report["errors_of_the_potential"]["targets"].items():
-            lines.append(f"| {name} | {found['rmse']:.4g} | {found['unit']} |")
+        for name, error in report["errors_of_the_potential"]["targets"].items():
+            lines.append(f"| {name} | {error['rmse']:.4g} | {error['unit']} |")
     return "\n".join(lines) + "\n"

@@ -1,4 +1,4 @@
-"""The demo's pictures."""
+"""Plots of the workflows: E(n), stresses, Newton's residuals, deformed bodies."""
 
 from __future__ import annotations
 
@@ -20,7 +20,12 @@ if TYPE_CHECKING:
 
 
 def modulus_surface(law: MaterialLaw, path: Path) -> None:
-    """Young's modulus E(n) of the law as a surface: its distance from the origin is E."""
+    """Plot Young's modulus E(n) of a law as a surface at the distance E from the origin.
+
+    Args:
+        law: the law.
+        path: PNG to write.
+    """
     polar, azimuth = np.meshgrid(np.linspace(0, np.pi, 121), np.linspace(0, 2 * np.pi, 241))
     n = np.stack(
         [np.sin(polar) * np.cos(azimuth), np.sin(polar) * np.sin(azimuth), np.cos(polar)], axis=-1
@@ -47,7 +52,15 @@ def modulus_surface(law: MaterialLaw, path: Path) -> None:
 
 
 def parity(law: MaterialLaw, seen: Labels, unseen: Labels, error: float, path: Path) -> None:
-    """Predicted against labelled first Piola-Kirchhoff stress, all components."""
+    """Plot predicted against labelled first Piola-Kirchhoff stress, all components in GPa.
+
+    Args:
+        law: the law.
+        seen: labels that were fitted.
+        unseen: labels that were held out.
+        error: relative RMSE of the held-out labels.
+        path: PNG to write.
+    """
     figure, axes = plt.subplots(figsize=(5.2, 4.8), dpi=150, layout="constrained")
     for labels, style, text in (
         (seen, dict(s=6, color="0.7"), f"{len(seen)} fitted"),
@@ -68,7 +81,12 @@ def parity(law: MaterialLaw, seen: Labels, unseen: Labels, error: float, path: P
 
 
 def newton(histories: dict[str, list[float]], path: Path) -> None:
-    """Residual norms of Newton's iterations."""
+    """Plot the residual norms of Newton's iterations.
+
+    Args:
+        histories: {name: residual norms} in GPa length^2.
+        path: PNG to write.
+    """
     figure, axes = plt.subplots(figsize=(5.2, 3.8), dpi=150, layout="constrained")
     for (name, residuals), marker in zip(histories.items(), "os^", strict=False):
         axes.semilogy(residuals, marker=marker, label=name)
@@ -81,7 +99,13 @@ def newton(histories: dict[str, list[float]], path: Path) -> None:
 
 
 def deformed(bodies: dict[str, StaticProblem], path: Path, magnify: float = 5.0) -> None:
-    """Deformed bodies side by side, coloured by von Mises stress on one scale."""
+    """Plot deformed bodies side by side, coloured by von Mises stress on one scale.
+
+    Args:
+        bodies: {name: solved problem}.
+        path: PNG to write.
+        magnify: factor of the displacements.
+    """
     from objstress.fem.results.plots import draw_facets, surface
 
     stresses = {k: b.material.cell_averages()["von_mises"] for k, b in bodies.items()}

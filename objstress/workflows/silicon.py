@@ -1,4 +1,4 @@
-"""`objstress demo`: from silicon's structure file to a plate with a hole, every claim measured."""
+"""The demonstration: from silicon's structure file to a plate with a hole, each claim measured."""
 
 from __future__ import annotations
 
@@ -29,7 +29,11 @@ DIRECTIONS = ((1, 0, 0), (1, 1, 0), (1, 1, 1))
 
 
 def data_folder() -> Path:
-    """The folder `data/silicon`, of the installed package or of the source tree."""
+    """The folder `data/silicon`, of the installed package or of the source tree.
+
+    Raises:
+        InputError: neither is there.
+    """
     package = Path(objstress.__file__).parent
     for folder in (package / "data" / "silicon", package.parent / "data" / "silicon"):
         if (folder / "labels.extxyz").is_file():
@@ -38,12 +42,16 @@ def data_folder() -> Path:
 
 
 def miller(direction: tuple[int, int, int]) -> str:
-    """[110] for (1, 1, 0)."""
+    """The Miller symbol of a direction: [110] for (1, 1, 0)."""
     return "[" + "".join(str(n) for n in direction) + "]"
 
 
 def random_law(group: PointGroup) -> LearnedLaw:
-    """A law of a group on a lone node, its network's weights random."""
+    """A law of a point group on a lone node, with random weights of its network.
+
+    Args:
+        group: the point group.
+    """
     structure = host_of(group)
     with torch.random.fork_rng():
         torch.manual_seed(0)
@@ -54,15 +62,21 @@ def random_law(group: PointGroup) -> LearnedLaw:
 
 
 def group_claims(progress: Callable[[Any], Any] = lambda x: x) -> list[Claim]:
-    """Exactly the group: all 32 groups and their minimal supergroups, random weights."""
+    """Claims that networks of random weights have exactly their group's symmetry.
+
+    All 32 groups are checked, each against its minimal supergroups.
+
+    Args:
+        progress: wraps the groups, as `tqdm` does.
+    """
     rng = np.random.default_rng(0)
     f = random_deformations(20, 0.1, rng)
     symmetry, layer, energy, pairs = 0.0, np.inf, np.inf, 0
     for group in progress(PointGroup.all()):
         symmetry = max(symmetry, material_symmetry(random_law(group), f, group.operations))
-        found = exactness(group)
-        layer, energy = min(layer, found.convolution), min(energy, found.energy)
-        pairs += found.supergroups
+        exact = exactness(group)
+        layer, energy = min(layer, exact.convolution), min(energy, exact.energy)
+        pairs += exact.supergroups
     return [
         Claim("material symmetry, 32 groups, random weights", symmetry, 1e-12),
         Claim(
@@ -77,7 +91,14 @@ def group_claims(progress: Callable[[Any], Any] = lambda x: x) -> list[Claim]:
 
 
 def elastic_constants_of_labels(file: Path, structure: Path) -> dict[str, float]:
-    """C11, C12, C44 in GPa by central differences of S = J F^-1 sigma F^-T in E."""
+    """C11, C12 and C44 in GPa by central differences of labels' stresses S in the strain E.
+
+    S = J F^-1 sigma F^-T is the second Piola-Kirchhoff stress.
+
+    Args:
+        file: labels of small normal strains E_xx and shear strains E_yz, both signs of each.
+        structure: structure file of the crystal.
+    """
     labels = read_labels(file, structure)
     second = np.linalg.inv(labels.F) @ labels.piola
     strain = labels.strain
@@ -94,11 +115,22 @@ def elastic_constants_of_labels(file: Path, structure: Path) -> dict[str, float]
 
 
 def run_demo(out: str | Path, say: Callable[[str], None] = print) -> dict[str, Any]:
-    """Run the whole path, write report, law and pictures into `out`, return the report."""
+    """Run the demonstration on silicon and measure each of its claims.
+
+    Args:
+        out: folder for report.json, report.md, the law, the plots and the fields of the plates.
+        say: takes each line of progress.
+
+    Returns:
+        The report.
+
+    Raises:
+        InputError: silicon's data are not there, or `out` cannot be written to.
+    """
     from tqdm import tqdm
 
     from objstress.fem import verification
-    from objstress.workflows import plots as pictures
+    from objstress.workflows import plots
 
     begun = time.perf_counter()
     out, data = Path(out), data_folder()
@@ -161,14 +193,12 @@ def run_demo(out: str | Path, say: Callable[[str], None] = print) -> dict[str, A
     labels = labels.rereferenced(np.array(law.metadata["reference_stretch"]))
     unseen = np.zeros(len(labels), dtype=bool)
     unseen[law.metadata["held_out"]["index"]] = True
-    pictures.modulus_surface(law, out / "modulus.png")
-    pictures.parity(
-        law, labels.subset(~unseen), labels.subset(unseen), held_out, out / "stress.png"
-    )
-    pictures.newton(
+    plots.modulus_surface(law, out / "modulus.png")
+    plots.parity(law, labels.subset(~unseen), labels.subset(unseen), held_out, out / "stress.png")
+    plots.newton(
         {name: body.history[-1].residuals for name, body in bodies.items()}, out / "newton.png"
     )
-    pictures.deformed(bodies, out / "plate.png")
+    plots.deformed(bodies, out / "plate.png")
 
     report = {
         "claims": [claim.to_dict() for claim in claims],

@@ -1,0 +1,16 @@
+from .atoms import read_atoms as read_atoms
+from .files import check_writable as check_writable
+from .files import write_figure as write_figure
+from .files import write_json as write_json
+from .files import write_whole as write_whole
+from .recording import Recording as Recording
+from .recording import read_recording as read_recording
+from .recording import write_record as write_record
+from .run_folder import fingerprint as fingerprint
+from .run_folder import keep_settings as keep_settings
+from .tables import check_table as check_table
+from .tables import collect_rows as collect_rows
+from .tables import remove_partial as remove_partial
+from .tables import write_table as write_table
+from .weights import read_tensors as read_tensors
+from .weights import write_tensors as write_tensors
