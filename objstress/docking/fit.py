@@ -176,10 +176,9 @@ def fit_pose_energy(
     check_seed(training.seed)
     if not complexes:
         raise InputError("no complexes to learn from")
-    asked = json.dumps([asdict(settings), asdict(training)])
     mark = fingerprint(
         [
-            asked,
+            json.dumps([asdict(settings), asdict(training)]),
             *(
                 x.numpy()
                 for c in complexes

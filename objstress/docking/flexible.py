@@ -74,8 +74,8 @@ def side_chains(site: Protein, residues: Sequence[str]) -> SideChains:
         unknown = [name for name in chain if name[1:2] not in REMOTENESS]
         if unknown:
             raise InputError(f"flexible {residue}: {kind} has unknown atoms {', '.join(unknown)}")
-        turning = [k for k in here if names[k] not in (*BACKBONE, "CA", "CB")]
-        apart = site.positions[turning][:, None] - site.positions[residue_of != residue]
+        rotating = [k for k in here if names[k] not in (*BACKBONE, "CA", "CB")]
+        apart = site.positions[rotating][:, None] - site.positions[residue_of != residue]
         if (np.linalg.norm(apart, axis=-1) < BOND).any():
             raise InputError(
                 f"flexible {residue}: its side chain is bonded to another residue; leave it rigid"
@@ -87,8 +87,8 @@ def side_chains(site: Protein, residues: Sequence[str]) -> SideChains:
             far = REMOTENESS.index(end[1])
             moving.append([k for name, k in chain.items() if REMOTENESS.index(name[1]) > far])
     moves = np.zeros((len(axes), len(atoms)), dtype=bool)
-    for row, some in zip(moves, moving, strict=True):
-        row[some] = True
+    for row, indices in zip(moves, moving, strict=True):
+        row[indices] = True
     return SideChains(
         np.array(atoms, dtype=int),
         np.array(axes, dtype=int).reshape(-1, 2),

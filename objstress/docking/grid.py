@@ -35,7 +35,7 @@ class GridField(PoseField):
     """
 
     def __init__(self, field: PoseField, centre: Tensor, size: Tensor):
-        self.__dict__.update(field.__dict__)
+        vars(self).update(vars(field))  # all but `site_energy` is that of the field
         self.low = centre - size / 2 - BEYOND
         self.points = ((size + 2 * BEYOND) / SPACING).ceil().long() + 1
         self.values = self._values()
