@@ -27,7 +27,7 @@ def write_tensors(
     Args:
         path: the file; `read_tensors` reads it.
         description: what JSON can hold.
-        tensors: {name: tensor} (n, ...) of any shape.
+        tensors: {name: tensor} (n, ...) of any shape and unit.
     """
     kept = {name: value.detach().cpu().contiguous() for name, value in sorted(tensors.items())}
     content = {"format": FORMAT, "sha256": _digest(kept)} | dict(description)
@@ -42,7 +42,7 @@ def read_tensors(path: str | Path, what: str) -> tuple[dict[str, Any], dict[str,
         what: what the file should hold, for messages: "law", "potential".
 
     Returns:
-        The description, and {name: tensor} (n, ...) of the shapes written.
+        The description, and {name: tensor} (n, ...) in the shapes and units that were written.
 
     Raises:
         InputError: no such file, a damaged one, one of another program, or one of a newer format.
