@@ -24,8 +24,8 @@ def fingerprint(parts: Iterable[np.ndarray | str | Path]) -> str:
     """The SHA-256 digest of arrays, texts and the contents of files.
 
     Args:
-        parts: arrays (m, ...) of any shape and unit, whose bytes count, texts, and paths, whose files
-            count.
+        parts: arrays (m, ...) of any shape and unit, whose bytes count, texts, and paths, whose
+            files count.
 
     Returns:
         64 hexadecimal digits.
