@@ -12,10 +12,11 @@ from torch import Tensor
 from objstress.errors import InputError
 from objstress.laws.base import as_deformation
 from objstress.laws.learned import LearnedLaw
+from objstress.laws.reference import OfCrystal
 from objstress.laws.strain_energy import StrainEnergyLaw, outside_domain
 
 
-class EnsembleLaw(StrainEnergyLaw):
+class EnsembleLaw(OfCrystal, StrainEnergyLaw):
     r"""W = mean of W_m over the members, with the error bar
 
         e(F) = c sqrt(mean_m |P_m(F) - P(F)|^2)    (GPa)
@@ -42,8 +43,7 @@ class EnsembleLaw(StrainEnergyLaw):
         if len(members) < 2:
             raise InputError("an ensemble needs at least two laws")
         self.members, self.calibration = list(members), calibration
-        first = self.members[0]
-        self.structure, self.point_group = first.structure, first.point_group
+        self._structure, self.point_group = members[0].structure_dict(), members[0].point_group
         self.domain = None if domain is None else torch.as_tensor(domain)
         self.chunk = min(m.chunk for m in self.members)
         self.metadata = metadata or {}

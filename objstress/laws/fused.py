@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.fx.experimental.proxy_tensor import make_fx
 
 from objstress.laws.base import LawAround, MaterialLaw, law_from_dict
 
@@ -64,6 +63,9 @@ def compiler_found() -> bool:
 
 def fuse(function: Program, example: Tensor) -> Program:
     """Trace a function at inputs of one shape, autograd inside it, and compile the trace."""
+    # What traces takes a second to import, and few laws are fused.
+    from torch.fx.experimental.proxy_tensor import make_fx
+
     example = example.contiguous()
     # Twice: functionalize, which inductor needs of writes into slices, knows no autograd; the
     # first trace has none left.

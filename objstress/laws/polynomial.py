@@ -4,20 +4,23 @@ from __future__ import annotations
 
 from itertools import combinations_with_replacement
 from math import factorial, prod
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from pymatgen.core import Structure
 from torch import Tensor
 
 from objstress.errors import InputError
+from objstress.laws.reference import OfCrystal
 from objstress.laws.strain_energy import StrainEnergyLaw, outside_domain
 from objstress.models.polynomial import InvariantPolynomial, invariant_polynomials
 from objstress.symmetry.point_group import PointGroup, SymmetryGroup, symmetry_group
 
+if TYPE_CHECKING:
+    from pymatgen.core import Structure
 
-class PolynomialLaw(StrainEnergyLaw):
+
+class PolynomialLaw(OfCrystal, StrainEnergyLaw):
     r"""W(E) = sum_k c_k phi_k(E), phi_k the G-invariant polynomials of degree 2 to `degree`.
 
     Its symmetry is exactly the group's; its coefficients are the elastic constants of second,
@@ -40,12 +43,12 @@ class PolynomialLaw(StrainEnergyLaw):
         point_group: SymmetryGroup,
         domain: np.ndarray | None = None,
         metadata: dict[str, Any] | None = None,
-        structure: Structure | None = None,
+        structure: Structure | dict[str, Any] | None = None,
     ):
         self.polynomial, self.point_group = polynomial, point_group
         self.domain = None if domain is None else torch.as_tensor(domain)
         self.metadata = metadata or {}
-        self.structure = structure
+        self._structure = structure
 
     @property
     def degree(self) -> int:
@@ -111,7 +114,7 @@ class PolynomialLaw(StrainEnergyLaw):
             "group": self.point_group.symbol,
             "degree": self.degree,
             "metadata": self.metadata,
-            "structure": None if self.structure is None else self.structure.as_dict(),
+            "structure": self.structure_dict(),
         }
         tensors = {"coefficients": self.polynomial.coefficients}
         if isinstance(self.point_group, PointGroup):
@@ -129,11 +132,10 @@ class PolynomialLaw(StrainEnergyLaw):
             group = symmetry_group(description["group"])
         polynomial = InvariantPolynomial(group, description["degree"])
         polynomial.set_coefficients(tensors["coefficients"].numpy())
-        structure = description["structure"]
         return cls(
             polynomial,
             group,
             tensors["domain"].numpy() if "domain" in tensors else None,
             description["metadata"],
-            None if structure is None else Structure.from_dict(structure),
+            description["structure"],
         )

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from functools import cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from pymatgen.core import Structure
 
 from objstress.models.polynomial import monomials, multinomial
 from objstress.symmetry.crystal import space_group_operations
 from objstress.symmetry.voigt import mandel_rotations
+
+if TYPE_CHECKING:
+    from pymatgen.core import Structure
 
 RIDGE = 1e-10
 """Relative to the largest eigenvalue of the normal equations."""
@@ -24,14 +27,12 @@ class InternalDisplacements:
     is what the ions of the reference cell, whose edges alone were found from stresses, still move.
 
     Args:
-        structure: the reference cell, symmetrised.
         degree: of the polynomials.
         coefficients: (number of monomials of degree 0 to `degree`, 3 x atoms), Angstrom.
     """
 
-    def __init__(self, structure: Structure, degree: int, coefficients: np.ndarray):
-        self.structure, self.degree = structure, degree
-        self.coefficients = coefficients
+    def __init__(self, degree: int, coefficients: np.ndarray):
+        self.degree, self.coefficients = degree, coefficients
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """u (n, atoms, 3) in Angstrom, reference frame, at Mandel strains x (n, 6)."""
@@ -64,7 +65,7 @@ class InternalDisplacements:
         matrix = normal / scale[:, None] / scale[None, :]
         matrix += RIDGE * np.linalg.eigvalsh(matrix).max() * np.eye(len(matrix))
         solution = np.linalg.solve(matrix, right / scale[:, None]) / scale[:, None]
-        return cls(structure, degree, solution)
+        return cls(degree, solution)
 
 
 def _degrees(degree: int) -> list[slice]:

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import spglib
-from ase import Atoms
-from ase.io import read
-from pymatgen.core import Element, Structure
-from pymatgen.io.ase import AseAtomsAdaptor
 
 from objstress.errors import InputError
+
+if TYPE_CHECKING:
+    from ase import Atoms
+    from pymatgen.core import Structure
 
 SYMPREC = 1e-2
 """Distance in Angstrom under which two sites count as equivalent (CIF files are rounded)."""
@@ -28,15 +28,17 @@ def read_structure(source: Structure | Atoms | str | Path) -> Structure:
     Raises:
         InputError: the file is missing, unreadable, empty, not periodic or partly occupied.
     """
-    if isinstance(source, Structure):
-        structure = source
-    elif isinstance(source, Atoms):
-        structure = AseAtomsAdaptor.get_structure(source)
-    else:
+    if isinstance(source, (str, Path)):
         path = Path(source)
         if not path.is_file():
             raise InputError(f"{path}: no such structure file")
         structure = _parse(path)
+    elif hasattr(source, "lattice"):
+        structure = source
+    else:
+        from pymatgen.io.ase import AseAtomsAdaptor
+
+        structure = AseAtomsAdaptor.get_structure(source)
     if len(structure) == 0:
         raise InputError(f"{source}: the structure holds no atoms")
     if not structure.is_ordered:
@@ -47,11 +49,17 @@ def read_structure(source: Structure | Atoms | str | Path) -> Structure:
 
 
 def _parse(path: Path) -> Structure:
+    from pymatgen.core import Structure
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
             return Structure.from_file(path)
         except Exception as first:  # pymatgen raises many kinds; ASE reads more formats
+            from ase import Atoms
+            from ase.io import read
+            from pymatgen.io.ase import AseAtomsAdaptor
+
             try:
                 atoms = read(path, index=-1)
                 if not isinstance(atoms, Atoms) or not atoms.pbc.all() or len(atoms) == 0:
@@ -86,6 +94,8 @@ def space_group_operations(structure: Structure, symprec: float = SYMPREC):
 
 
 def _dataset(structure: Structure, symprec: float):
+    import spglib
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         dataset = spglib.get_symmetry_dataset(_spglib_cell(structure), symprec=symprec)
@@ -125,6 +135,8 @@ def symmetrized(structure: Structure, symprec: float = SYMPREC) -> Structure:
     The metric becomes the mean of W^T G W over the group and each site the mean of its images;
     the lattice is the stretched one nearest to the given one (no rotation).
     """
+    from pymatgen.core import Structure
+
     number = _dataset(structure, symprec).number
     for _ in range(3):
         rotations, translations = space_group_operations(structure, symprec)
@@ -162,6 +174,9 @@ def primitive_cell(structure: Structure, symprec: float = SYMPREC) -> Structure:
 
     Cutting down comes first: a supercell has fewer operations than its crystal.
     """
+    import spglib
+    from pymatgen.core import Element, Structure
+
     cell = spglib.standardize_cell(
         _spglib_cell(structure), to_primitive=True, no_idealize=True, symprec=symprec
     )

@@ -9,8 +9,6 @@ from __future__ import annotations
 from functools import cache
 
 import numpy as np
-import torch
-from e3nn import o3
 
 Irrep = tuple[int, int]
 
@@ -20,6 +18,9 @@ LMAX = 11
 
 def spherical_harmonics(l: int, vectors: np.ndarray) -> np.ndarray:
     """Real harmonics Y_l(r / |r|), |Y_l|^2 = 2 l + 1 ("component"), shape (n, 2l+1)."""
+    import torch
+    from e3nn import o3
+
     points = torch.as_tensor(np.asarray(vectors, dtype=np.float64))
     return o3.spherical_harmonics(l, points, normalize=True, normalization="component").numpy()
 
@@ -75,6 +76,9 @@ def couples(a: Irrep, b: Irrep, o: Irrep) -> bool:
 @cache
 def coupling(l1: int, l2: int, l3: int) -> np.ndarray:
     """Clebsch-Gordan coupling w of e3nn, sum of squares one, shape (2l1+1, 2l2+1, 2l3+1)."""
+    import torch
+    from e3nn import o3
+
     return o3.wigner_3j(l1, l2, l3, dtype=torch.float64).numpy()
 
 

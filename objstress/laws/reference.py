@@ -1,0 +1,32 @@
+"""The reference crystal of a law, read by pymatgen only when somebody asks for it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pymatgen.core import Structure
+
+
+class OfCrystal:
+    """A law that refers to a crystal, kept as a dictionary until `structure` is asked for.
+
+    Loading pymatgen takes as long as many an evaluation, and no stress needs it.
+    """
+
+    _structure: Structure | dict[str, Any] | None
+
+    @property
+    def structure(self) -> Any:
+        """The reference crystal (a pymatgen Structure), or None for laws without atoms."""
+        if isinstance(self._structure, dict):
+            from pymatgen.core import Structure
+
+            self._structure = Structure.from_dict(self._structure)
+        return self._structure
+
+    def structure_dict(self) -> dict[str, Any] | None:
+        """The reference crystal as pymatgen's dictionary, for files; None without atoms."""
+        if self._structure is None or isinstance(self._structure, dict):
+            return self._structure
+        return self._structure.as_dict()
