@@ -58,7 +58,7 @@ def born_stability(stiffness: np.ndarray) -> Stability:
 
 
 @dataclass(frozen=True)
-class Averages:
+class PolycrystalAverages:
     r"""A polycrystal without texture, by the elastic constants of its grains.
 
     Attributes:
@@ -82,7 +82,7 @@ class Averages:
     hardness_GPa: dict[str, float]
 
 
-def averages(stiffness: np.ndarray) -> Averages:
+def polycrystal_averages(stiffness: np.ndarray) -> PolycrystalAverages:
     """Averages of a stable crystal's C, 6 x 6 Voigt, GPa (any frame)."""
     tensor = ElasticTensor.from_voigt(np.asarray(stiffness, dtype=np.float64))
     voigt, reuss, hill = (
@@ -100,7 +100,9 @@ def averages(stiffness: np.ndarray) -> Averages:
         "Tian": 0.92 * (g / k) ** 1.137 * g**0.708,
         "Miao": (1 - 2 * hill.poisson) * hill.young / (6 * (1 + hill.poisson)),
     }
-    return Averages(voigt, reuss, hill, float(tensor.universal_anisotropy), k / g, hardness)
+    return PolycrystalAverages(
+        voigt, reuss, hill, float(tensor.universal_anisotropy), k / g, hardness
+    )
 
 
 def zener_ratio(stiffness: np.ndarray) -> float:
@@ -124,7 +126,7 @@ def cauchy_pressures(stiffness: np.ndarray) -> dict[str, float]:
 
 
 @dataclass(frozen=True)
-class Thermal:
+class ThermalProperties:
     """Sound, heat capacity and heat conduction of a polycrystal, from C and the density.
 
     Attributes:
@@ -146,14 +148,14 @@ class Thermal:
     cahill_limit: float
 
 
-def thermal(stiffness: np.ndarray, structure: Structure) -> Thermal:
+def thermal_properties(stiffness: np.ndarray, structure: Structure) -> ThermalProperties:
     """Of a stable crystal; stiffness 6 x 6 Voigt, GPa."""
     tensor = ElasticTensor.from_voigt(np.asarray(stiffness, dtype=np.float64))
     density = float(structure.density)
     k, g = float(tensor.k_vrh), float(tensor.g_vrh)
     longitudinal, transverse = np.sqrt((k + 4 * g / 3) / density), np.sqrt(g / density)
     mean = (3 / (1 / longitudinal**3 + 2 / transverse**3)) ** (1 / 3)
-    return Thermal(
+    return ThermalProperties(
         density,
         float(longitudinal),
         float(transverse),
@@ -164,7 +166,7 @@ def thermal(stiffness: np.ndarray, structure: Structure) -> Thermal:
     )
 
 
-def to_dict(record: Any) -> dict[str, Any]:
+def plain_record(record: Any) -> dict[str, Any]:
     """A record as plain numbers and lists."""
     return {
         key: value.tolist() if isinstance(value, np.ndarray) else value

@@ -51,7 +51,7 @@ def poissons_ratio(stiffness: np.ndarray, n: np.ndarray, m: np.ndarray) -> np.nd
 
 
 @dataclass(frozen=True)
-class Extremes:
+class ModulusExtremes:
     """The least and the largest value of a modulus, and where: n, for G and nu also m."""
 
     least: float
@@ -62,7 +62,7 @@ class Extremes:
     largest_m: np.ndarray | None
 
 
-def extremes(stiffness: np.ndarray) -> dict[str, Extremes]:
+def modulus_extremes(stiffness: np.ndarray) -> dict[str, ModulusExtremes]:
     r"""Extremes of E(n), beta(n), G(n, m) and nu(n, m) over all directions.
 
     The best m of each n are eigenvectors of 2 x 2 matrices,
@@ -108,7 +108,7 @@ def extremes(stiffness: np.ndarray) -> dict[str, Extremes]:
             n = _least(value)
             best, m = function(n, sign)
             found += [float(best), n, m]
-        result[name] = Extremes(*found)
+        result[name] = ModulusExtremes(*found)
     return result
 
 

@@ -147,10 +147,10 @@ def random_rotations(n: int, rng: np.random.Generator) -> np.ndarray:
     Rounding in Q^T Q acts like a strain of 1e-16; the floor of the relative error magnifies it
     a thousand times, so quaternion matrices are polished in extended precision.
     """
-    return _polished(Rotation.random(n, rng=rng).as_matrix().reshape(n, 3, 3))
+    return orthogonalized(Rotation.random(n, rng=rng).as_matrix().reshape(n, 3, 3))
 
 
-def _polished(rotations: np.ndarray) -> np.ndarray:
+def orthogonalized(rotations: np.ndarray) -> np.ndarray:
     q = rotations.astype(np.longdouble)
     for _ in range(2):
         q = 1.5 * q - 0.5 * q @ q.transpose(0, 2, 1) @ q

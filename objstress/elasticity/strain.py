@@ -6,7 +6,7 @@ import numpy as np
 from scipy.special import ndtri
 
 
-def directions(points: np.ndarray) -> np.ndarray:
+def strain_directions(points: np.ndarray) -> np.ndarray:
     """Quasi-random points of the unit cube (n, >= 6) to directions of Mandel's six-space (n, 6)."""
     normal = ndtri(np.clip(points[:, :6], 1e-9, 1 - 1e-9))
     return normal / np.linalg.norm(normal, axis=1, keepdims=True)

@@ -17,18 +17,22 @@ from objstress.laws.strain_energy import StrainEnergyLaw, outside_domain
 
 
 class EnsembleLaw(OfCrystal, StrainEnergyLaw):
-    r"""W = mean of W_m over the members, with the error bar
+    r"""Several laws of one crystal: their mean, and an error bar on its stress from their spread.
 
-        e(F) = c sqrt(mean_m |P_m(F) - P(F)|^2)    (GPa)
+    .. math:: W = \langle W_m \rangle, \qquad
+        e(F) = c \sqrt{\langle |P_m(F) - P(F)|^2 \rangle}
 
-    on its stress. c is measured once, on labels that part of the members did not see: it makes
-    the relative mean squares of |P_label - mean of those members' P| and of e alike.
+    c is measured once, on labels that part of the members did not see: it makes the relative mean
+    squares of |P_label - mean of those members' P| and of e alike.
 
     Args:
         members: laws of one crystal against one reference.
-        calibration: c.
+        calibration: c, a pure factor.
         domain: (6, 6) matrix M; strains with x M x <= 1 (Mandel) are inside the trained domain.
         metadata: JSON-able facts about the fit.
+
+    Raises:
+        InputError: fewer than two members.
     """
 
     kind = "ensemble"
@@ -62,7 +66,7 @@ class EnsembleLaw(OfCrystal, StrainEnergyLaw):
         f = as_deformation(F)
         points = f.reshape(-1, 3, 3)
         stresses = torch.stack([m.response(points, 1)[1] for m in self.members])
-        return self.calibration * _spread(stresses).reshape(f.shape[:-2])
+        return self.calibration * stress_spread(stresses).reshape(f.shape[:-2])
 
     def to_dict(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
         descriptions = []
@@ -91,6 +95,6 @@ class EnsembleLaw(OfCrystal, StrainEnergyLaw):
         return cls(members, description["calibration"], domain, description["metadata"])
 
 
-def _spread(stresses: Tensor) -> Tensor:
+def stress_spread(stresses: Tensor) -> Tensor:
     gap = stresses - stresses.mean(0)
     return gap.pow(2).sum((-1, -2)).mean(0).sqrt()

@@ -17,18 +17,22 @@ MARGIN = 0.25
 
 
 class GuardedLaw(LawAround, StrainEnergyLaw):
-    r"""W_guard(E) = W(s(q) E) + k <q - 1>^3 + k_J <ln(J_0 / J)>^3,   q = E : M : E.
+    r"""A law that stays safe far away: unchanged inside its trained strains, growing outside.
 
-    M is the trained ellipsoid (q <= 1 inside), <a> = max(a, 0). s is one inside and takes
-    sqrt(q) s to at most 1 + `MARGIN` outside, twice continuously differentiable, so W is never
-    asked far from what it learned; the two penalties vanish inside with their first two
-    derivatives (J_0 is below every J of the ellipsoid), and carry the growth outside: W rises
-    along every ray from F = I and goes to infinity with |E| and as J -> 0.
+    .. math:: W_\mathrm{guard}(E) = W(s(q) E) + k \langle q - 1 \rangle^3
+        + k_J \langle \ln (J_0 / J) \rangle^3, \qquad q = E : M : E
+
+    M is the trained ellipsoid (q <= 1 inside), <a> = max(a, 0). s is one inside and takes sqrt(q) s
+    to at most 1 + `MARGIN` outside, twice continuously differentiable, so that W is never evaluated
+    far from what it learned. The two penalties vanish inside with their first two derivatives (J_0
+    is below every J of the ellipsoid) and carry the growth outside: W rises along every ray from F
+    = I and goes to infinity with |E| and as J -> 0.
 
     M is invariant under G, so the symmetry is the law's own.
 
     Args:
         law: a learned or compiled law with a trained domain.
+        strength: (k, k_J) in GPa; None measures the least that make W grow along every ray.
 
     Raises:
         InputError: a law without a trained domain, or that is no energy of E.

@@ -22,18 +22,21 @@ if TYPE_CHECKING:
 
 
 class LearnedLaw(OfCrystal, StrainEnergyLaw):
-    r"""W = W_poly(E) + W_net(E) - W_net(0) - S_net(0) : E.
+    r"""A fitted law: a polynomial of E by least squares plus a network for what is left.
+
+    .. math:: W = W_\mathrm{poly}(E) + W_\mathrm{net}(E) - W_\mathrm{net}(0) - S_\mathrm{net}(0) : E
 
     W_poly starts at second order, so W(I) = 0 and P(I) = 0 hold whatever was learned.
 
     Args:
-        structure: the stress-free reference crystal, symmetrised, primitive; a lone node for a
-            material without listed atoms.
+        structure: the stress-free reference crystal, symmetrised, primitive, or its dictionary; a
+            lone node for a material without listed atoms.
         point_group: its point group, in the structure's frame.
-        polynomial, network: either may be None.
+        polynomial: energy density in GPa; may be None.
+        network: energy density in GPa; may be None.
         domain: (6, 6) matrix M; strains with x M x <= 1 (Mandel) are inside the trained domain.
         metadata: JSON-able facts about the fit (ions, calculator, errors).
-        displacements: how the ions leave the homogeneous deformation, where labels said so.
+        displacements: how the ions leave the homogeneous deformation, where labels carried them.
     """
 
     kind = "learned"

@@ -21,17 +21,19 @@ if TYPE_CHECKING:
 
 
 class PolynomialLaw(OfCrystal, StrainEnergyLaw):
-    r"""W(E) = sum_k c_k phi_k(E), phi_k the G-invariant polynomials of degree 2 to `degree`.
+    r"""An energy that is one G-invariant polynomial of the strain.
 
-    Its symmetry is exactly the group's; its coefficients are the elastic constants of second,
-    third and higher order.
+    .. math:: W(E) = \sum_k c_k \phi_k(E)
+
+    with the invariants phi_k of degree 2 to `degree`. Its symmetry is exactly the group's; its
+    coefficients are the elastic constants of second, third and higher order.
 
     Args:
-        polynomial: with its coefficients set.
+        polynomial: with its coefficients set, GPa.
         point_group: its group.
         domain: (6, 6) matrix M; strains with x M x <= 1 (Mandel) are inside the trained domain.
-        metadata: JSON-able facts; `compile` adds "compiled".
-        structure: the reference crystal, if there are atoms.
+        metadata: JSON-able facts; `compile_law` adds "compiled".
+        structure: the reference crystal or its dictionary, if there are atoms.
     """
 
     kind = "polynomial"
@@ -62,18 +64,19 @@ class PolynomialLaw(OfCrystal, StrainEnergyLaw):
         return outside_domain(F, self.domain)
 
     def elastic_constants(self, order: int) -> dict[str, float]:
-        r"""C_ab... = d^order W / d eta_a d eta_b ... at F = I, GPa, the independent ones.
+        r"""Independent elastic constants of one order at F = I, Brugger's definition.
 
-        eta_1..6 = E_11, E_22, E_33, 2 E_23, 2 E_13, 2 E_12. Independent ones are taken greedily in
-        lexicographic order: C11, C12, C44 and C111, C112, C123, C144, C155, C456 for m-3m.
+        .. math:: C_{ab\ldots} = \partial^n W / \partial \eta_a \partial \eta_b \ldots, \qquad
+            \eta_{1 \ldots 6} = E_{11}, E_{22}, E_{33}, 2 E_{23}, 2 E_{13}, 2 E_{12}
 
-        Brugger, Phys. Rev. 133 (1964) A1611.
+        Independent ones are taken greedily in lexicographic order: C11, C12, C44 and C111, C112,
+        C123, C144, C155, C456 for m-3m. Brugger, Phys. Rev. 133 (1964) A1611.
 
         Args:
             order: 2 (C_ab), 3 (C_abc), ... up to `degree`.
 
         Returns:
-            {"C11": value, ...}.
+            {"C11": value, ...} in GPa.
 
         Raises:
             InputError: an order that the polynomial does not have.

@@ -54,7 +54,7 @@ class TensorEnsemble:
 
     Args:
         members: the networks.
-        known: (crystals, ...), `comparable` of the training set.
+        known: (crystals, ...), `comparison_features` of the training set.
         metadata: facts of the training.
     """
 
@@ -80,10 +80,10 @@ class TensorEnsemble:
         """
         cells = [primitive_cell(s) for s in structures]
         cutoff, dtype = self.members[0].settings.cutoff, self.members[0].dtype
-        graphs = Batch.from_data_list([crystal_graph(c, cutoff, dtype) for c in cells])
+        graphs = Batch.from_data_list([species_graph(c, cutoff, dtype) for c in cells])
         answers = [member(graphs) for member in self.members]
         x = torch.stack([components for components, _ in answers])
-        features = comparable(cells, [scalars for _, scalars in answers])
+        features = comparison_features(cells, [scalars for _, scalars in answers])
         first = self.members[0]
         mean = first.tensors(x.mean(0)).double().numpy()
         each = np.stack([first.tensors(member).double().numpy() for member in x])
@@ -153,13 +153,13 @@ def load_tensors(path: str | Path) -> TensorEnsemble:
         return TensorEnsemble(members, tensors["known"], description["metadata"])
 
 
-def comparable(cells: Sequence[Structure], scalars: Sequence[Tensor]) -> Tensor:
+def comparison_features(cells: Sequence[Structure], scalars: Sequence[Tensor]) -> Tensor:
     """What crystals are compared by: `crystal_descriptors` and each network's mean scalars."""
     own = torch.tensor(np.array([crystal_descriptors(c) for c in cells]))
     return torch.cat([own, *(s.double() for s in scalars)], dim=1)
 
 
-def crystal_graph(cell: Structure, cutoff: float, dtype: torch.dtype) -> Data:
+def species_graph(cell: Structure, cutoff: float, dtype: torch.dtype) -> Data:
     """The graph of a crystal whose species are atomic numbers less one."""
     atoms = AseAtomsAdaptor.get_atoms(cell, msonable=False)
     return atom_graph(atoms, range(1, LAST + 1), cutoff, dtype)

@@ -12,7 +12,7 @@ import numpy as np
 
 from objstress.errors import InputError
 from objstress.symmetry.point_group import PointGroup
-from objstress.symmetry.voigt import INDEX, rotated_tensor
+from objstress.symmetry.voigt import VOIGT_PAIRS, rotated_tensor
 
 KINDS = {
     "pyroelectric": "V",
@@ -181,7 +181,7 @@ class TensorForm:
         return {
             labels: _text(
                 {
-                    "".join(f"{i + 1}{j + 1}" for i, j in (INDEX[x - 1] for x in own))
+                    "".join(f"{i + 1}{j + 1}" for i, j in (VOIGT_PAIRS[x - 1] for x in own))
                     if pair
                     else "".join(map(str, own)): value
                     for own, value in terms.items()
@@ -200,7 +200,7 @@ class TensorForm:
         symbols = self.symbols(letter)
         sizes = [3 if kind == "vector" else 6 for kind, n in self.blocks for _ in range(n)]
         if self.blocks == (("pair", 1),):
-            voigt = {pair: a + 1 for a, pair in enumerate(INDEX)}
+            voigt = {pair: a + 1 for a, pair in enumerate(VOIGT_PAIRS)}
             voigt |= {(j, i): a for (i, j), a in voigt.items()}
             return [[symbols[(voigt[i, j],)] for j in range(3)] for i in range(3)]
         if len(sizes) == 1:
@@ -218,7 +218,7 @@ def _indices(kind: str, labels: tuple[int, ...]) -> set[tuple[int, ...]]:
     """Cartesian indices that these labels stand for: a pair both ways."""
     if kind == "vector":
         return {tuple(x - 1 for x in labels)}
-    pairs = [{INDEX[x - 1], INDEX[x - 1][::-1]} for x in labels]
+    pairs = [{VOIGT_PAIRS[x - 1], VOIGT_PAIRS[x - 1][::-1]} for x in labels]
     return {sum(parts, ()) for parts in product(*pairs)}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-INDEX = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
+VOIGT_PAIRS = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
 """(i, j) of each component."""
 VOIGT_INDEX = np.array([[0, 5, 4], [5, 1, 3], [4, 3, 2]])
 """Which Voigt (or Mandel) component ij is, (3, 3)."""
@@ -14,7 +14,7 @@ SHEAR = np.sqrt([1, 1, 1, 0.5, 0.5, 0.5])
 
 def _mandel_basis() -> np.ndarray:
     basis = np.zeros((6, 3, 3))
-    for a, (i, j) in enumerate(INDEX):
+    for a, (i, j) in enumerate(VOIGT_PAIRS):
         basis[a, i, j] = basis[a, j, i] = 1.0 if i == j else np.sqrt(0.5)
     return basis
 
