@@ -160,7 +160,7 @@ def test_missing_halves_are_refused(tmp_path):
         fit_law(SPRUCE)
     with pytest.raises(InputError, match="unknown point group"):
         fit_law(SPRUCE, point_group="mmmm")
-    with pytest.raises(InputError, match="lies askew"):
+    with pytest.raises(InputError, match="not those of the standard setting"):
         fit_law(SPRUCE, point_group=PointGroup("mmm").rotated(_turn()))
     with pytest.raises(InputError, match="no such file"):
         fit_law(tmp_path / "nothing.csv", point_group="mmm")

@@ -99,9 +99,9 @@ class NeoHooke(MaterialLaw):
         out = [energy + 0.5 * self.lam * log**2]
         if order >= 1:
             inverse = torch.linalg.inv(F)
-            turned = inverse.transpose(-1, -2)
+            transposed = inverse.transpose(-1, -2)
             log_ = log[:, None, None]
-            out.append(self.mu * (F - turned) + self.lam * log_ * turned)
+            out.append(self.mu * (F - transposed) + self.lam * log_ * transposed)
         if order >= 2:
             eye = torch.eye(3, dtype=F.dtype)
             a = self.mu * torch.einsum("ik,jl->ijkl", eye, eye)
@@ -153,17 +153,17 @@ class DecoupledNeoHooke(MaterialLaw):
         out = [energy + 0.25 * self.kappa * (j**2 - 1 - 2 * torch.log(j))]
         if order >= 1:
             inverse = torch.linalg.inv(F)
-            turned = inverse.transpose(-1, -2)
+            transposed = inverse.transpose(-1, -2)
             pressure = 0.5 * self.kappa * (j**2 - 1) - scale * first / 3
-            out.append(scale[:, None, None] * F + pressure[:, None, None] * turned)
+            out.append(scale[:, None, None] * F + pressure[:, None, None] * transposed)
         if order >= 2:
 
             def each(values: Tensor) -> Tensor:
                 return values[:, None, None, None, None]
 
             eye = torch.eye(3, dtype=F.dtype)
-            mixed = torch.einsum("nij,nkl->nijkl", F, turned)
-            both = torch.einsum("nij,nkl->nijkl", turned, turned)
+            mixed = torch.einsum("nij,nkl->nijkl", F, transposed)
+            both = torch.einsum("nij,nkl->nijkl", transposed, transposed)
             a = each(scale) * (
                 torch.einsum("ik,jl->ijkl", eye, eye)
                 - 2 / 3 * (mixed + mixed.permute(0, 3, 4, 1, 2))

@@ -128,7 +128,7 @@ class MaterialLaw:
         n = len(points)
         shapes = ((), (3, 3), (3, 3, 3, 3))[: order + 1]
         # Filled chunk by chunk: concatenating at the end would hold everything twice.
-        whole = tuple(torch.empty(n, *shape, dtype=torch.float64) for shape in shapes)
+        parts = tuple(torch.empty(n, *shape, dtype=torch.float64) for shape in shapes)
         bad = 0
         for start in range(0, n, self.chunk):
             part = points[start : start + self.chunk]
@@ -138,12 +138,12 @@ class MaterialLaw:
             bad += int((jacobian <= 0).sum())
             if bad == 0:
                 k = len(part)
-                for target, value in zip(whole, self.evaluate(part, order), strict=True):
+                for target, value in zip(parts, self.evaluate(part, order), strict=True):
                     # As matrices: their transposed copy, if it is one, is a fast one.
                     target[start : start + k].view(k, -1).copy_(value.reshape(k, -1))
         if bad:
             raise InputError(f"det F <= 0 at {bad} of {n} points: no material there")
-        return tuple(w[0] for w in whole) if f.ndim == 2 else whole
+        return tuple(value[0] for value in parts) if f.ndim == 2 else parts
 
     def outside(self, F: Any) -> Tensor:
         """Which points lie outside the strains that the law was trained on.
@@ -190,7 +190,7 @@ class MaterialLaw:
             InputError: the law's labels carried no relaxed ions.
         """
         raise InputError(
-            "this law knows no internal displacements: its labels carried no relaxed ions"
+            "this law has no internal displacements: its labels carried no relaxed ions"
         )
 
     def acoustic_tensor(self, F: Any, n: Any) -> Tensor:
@@ -212,8 +212,7 @@ class MaterialLaw:
         return acoustic_tensor(self.response(F, 2)[2], direction)
 
     def ellipticity(self, F: Any) -> tuple[Tensor, Tensor]:
-        """Least eigenvalue of the acoustic tensor over all directions; not positive: ellipticity is
-        lost.
+        """Least eigenvalue of the acoustic tensor over all directions: <= 0 if not elliptic.
 
         See `objstress.elasticity.smallest_acoustic`.
 

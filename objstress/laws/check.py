@@ -124,8 +124,8 @@ def rigid_spin(law: MaterialLaw, shear: float = 0.05, steps: int = 36) -> float:
     angles = np.linspace(0, 2 * np.pi, steps + 1)
     q = orthogonalized(Rotation.from_rotvec(np.outer(angles, [0, 0, 1])).as_matrix())
     p0 = _stress(law, f[None])
-    turned = q.transpose(0, 2, 1) @ _stress(law, q @ f)
-    return float(relative_error(law, turned - p0, np.repeat(p0, len(q), 0)).max())
+    back = q.transpose(0, 2, 1) @ _stress(law, q @ f)
+    return float(relative_error(law, back - p0, np.repeat(p0, len(q), 0)).max())
 
 
 def trained_radius(law: MaterialLaw, default: float = 0.08) -> float:

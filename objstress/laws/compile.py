@@ -72,11 +72,11 @@ def compile_polynomial(law: MaterialLaw, tolerance: float) -> PolynomialLaw:
     matrix = np.eye(6) / BALL**2 if domain is None else domain.numpy()
     floor = law.stress_floor()
     tested = _Samples(law, matrix, CHECKS, floor, seed=1)
-    own = _own_polynomial(law)
+    known = _own_polynomial(law)
     best = (np.inf, 0)
     for degree in DEGREES:
-        if own is not None and own.degree == degree:
-            polynomial = own
+        if known is not None and known.degree == degree:
+            polynomial = known
         else:
             polynomial = InvariantPolynomial(law.point_group, degree)
             fitted = _Samples(law, matrix, max(600, len(polynomial.degrees)), floor, seed=0)

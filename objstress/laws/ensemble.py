@@ -72,9 +72,9 @@ class EnsembleLaw(OfCrystal, StrainEnergyLaw):
         descriptions = []
         tensors: dict[str, Tensor] = {}
         for k, member in enumerate(self.members):
-            description, own = member.to_dict()
+            description, weights = member.to_dict()
             descriptions.append(description)
-            tensors |= {f"{k}.{name}": value for name, value in own.items()}
+            tensors |= {f"{k}.{name}": value for name, value in weights.items()}
         if self.domain is not None:
             tensors["domain"] = self.domain
         return {
@@ -89,8 +89,8 @@ class EnsembleLaw(OfCrystal, StrainEnergyLaw):
         members = []
         for k, one in enumerate(description["members"]):
             mark = f"{k}."
-            own = {n.removeprefix(mark): t for n, t in tensors.items() if n.startswith(mark)}
-            members.append(LearnedLaw.from_dict(one, own))
+            weights = {n.removeprefix(mark): t for n, t in tensors.items() if n.startswith(mark)}
+            members.append(LearnedLaw.from_dict(one, weights))
         domain = tensors["domain"].numpy() if "domain" in tensors else None
         return cls(members, description["calibration"], domain, description["metadata"])
 

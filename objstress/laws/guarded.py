@@ -13,7 +13,7 @@ from objstress.laws.base import LawAround, law_from_dict
 from objstress.laws.strain_energy import StrainEnergyLaw, tensor_from_mandel
 
 MARGIN = 0.25
-"""How much further than the trained strains the law itself is still asked, in units of them."""
+"""How much further than the trained strains the law itself is evaluated, in units of them."""
 
 
 class GuardedLaw(LawAround, StrainEnergyLaw):
@@ -45,7 +45,7 @@ class GuardedLaw(LawAround, StrainEnergyLaw):
         if domain is None or not isinstance(law, StrainEnergyLaw):
             raise InputError(
                 "only an energy of E with a trained domain can be guarded outside of it; guard a "
-                "law before it is turned or fused"
+                "law before it is rotated or fused"
             )
         self.law: StrainEnergyLaw = law
         self.point_group, self.domain = law.point_group, domain
@@ -110,8 +110,8 @@ class GuardedLaw(LawAround, StrainEnergyLaw):
             out.append(-3 * strength * (gap**2)[:, None] * v)
         if order >= 2:
             # d(C^-1) = -2 C^-1 dE C^-1
-            turned = torch.einsum("nij,ajk,nkl->nail", inverse, basis, inverse)
-            bend = 2 * torch.einsum("nail,bil->nab", turned, basis)
+            curvature = torch.einsum("nij,ajk,nkl->nail", inverse, basis, inverse)
+            bend = 2 * torch.einsum("nail,bil->nab", curvature, basis)
             out.append(
                 3 * strength * (gap**2)[:, None, None] * bend
                 + 6 * strength * gap[:, None, None] * v[:, :, None] * v[:, None]
@@ -169,7 +169,7 @@ def _slopes(law: StrainEnergyLaw, rays: Tensor) -> Tensor:
     slopes = []
     least = torch.linalg.eigvalsh(tensor_from_mandel(rays))[:, 0]
     for r in (1.02, 1.05, 1.1, 1.15, 1.2, 1.3, 1.5, 2.0, 3.0, 5.0):
-        there = rays[1 + 2 * r * least > 1e-3]
-        if len(there):
-            slopes.append((law.strain_energy(r * there, 1)[1] * there).sum(-1))
+        reached = rays[1 + 2 * r * least > 1e-3]
+        if len(reached):
+            slopes.append((law.strain_energy(r * reached, 1)[1] * reached).sum(-1))
     return torch.cat(slopes)

@@ -7,7 +7,7 @@ from pathlib import Path
 from objstress.errors import InputError
 from objstress.io.weights import read_tensors, rebuilding
 
-# Importing a kind of law enters it in the register that `law_from_dict` asks.
+# Importing a kind of law registers it for `law_from_dict`.
 from objstress.laws import analytic, ensemble, fused, guarded, learned, polynomial  # noqa: F401
 from objstress.laws.base import MaterialLaw, law_from_dict
 

@@ -87,15 +87,15 @@ class PolynomialLaw(OfCrystal, StrainEnergyLaw):
         basis = invariant_polynomials(self.point_group, order)
         terms = self.polynomial.terms()
         out: dict[str, float] = {}
-        found = np.zeros((0, len(basis)))
+        independent = np.zeros((0, len(basis)))
         for k, word in enumerate(words):
             # A constant is new if its row of the invariants is no combination of those before.
             row = basis[:, k]
-            rest = row - found.T @ (found @ row)
-            rest = rest - found.T @ (found @ rest)
+            rest = row - independent.T @ (independent @ row)
+            rest = rest - independent.T @ (independent @ rest)
             if np.linalg.norm(rest) <= 1e-6 * np.linalg.norm(basis):
                 continue
-            found = np.vstack([found, rest / np.linalg.norm(rest)])
+            independent = np.vstack([independent, rest / np.linalg.norm(rest)])
             # x_a = eta_a, but eta_a / sqrt 2 for shear; x^m has the derivative m! at zero.
             repeats = prod(factorial(word.count(a)) for a in set(word))
             shear = 0.5 ** (0.5 * sum(a >= 3 for a in word))

@@ -1,4 +1,4 @@
-"""The reference crystal of a law, read by pymatgen only when somebody asks for it."""
+"""The reference crystal of a law, read by pymatgen only when it is asked for."""
 
 from __future__ import annotations
 

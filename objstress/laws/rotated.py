@@ -1,4 +1,4 @@
-"""A law in the frame of a body whose crystal is turned."""
+"""A law in the frame of a sample in which the crystal is rotated."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ class RotatedLaw(MaterialLaw):
     def domain(self) -> Tensor | None:
         """Matrix M (6, 6) of the trained strains in the sample's frame; None without a domain."""
         domain = getattr(self.law, "domain", None)
-        turn = torch.tensor(mandel_rotations(self.Q.numpy()[None])[0])
-        return None if domain is None else turn @ domain @ turn.T
+        rotation = torch.tensor(mandel_rotations(self.Q.numpy()[None])[0])
+        return None if domain is None else rotation @ domain @ rotation.T
 
     def internal_displacements(self, F: Any) -> np.ndarray:
         """Displacements in the sample's frame: an ion at Q X lies at F Q (X + u_crystal) = F (Q X +

@@ -49,7 +49,7 @@ class NetworkSettings:
 
 
 class ConstitutiveNetwork(nn.Module):
-    r"""W(C) of a crystal, objective and G-invariant whatever the weights.
+    """Energy density W(C) of a crystal, objective and G-invariant whatever the weights.
 
     The graph is the *reference* crystal: edge vectors R are constants and so are their filters.
     The state enters by the deformed lengths sqrt(R . C R) in the radial functions (the envelope
@@ -60,6 +60,8 @@ class ConstitutiveNetwork(nn.Module):
         structure: the symmetrised reference cell (its primitive cell is the cheapest).
         group: what the filters are restricted to, in the structure's frame; O3 leaves the
             crystal's own symmetry, which the edges carry.
+        settings: its size; the default size if None.
+        dtype: of weights and strains; W is in GPa.
     """
 
     envelope: Tensor

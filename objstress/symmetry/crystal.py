@@ -25,6 +25,9 @@ SYMPREC = 1e-2
 def read_structure(source: Structure | Atoms | str | Path) -> Structure:
     """The periodic structure in a file (any format of pymatgen or ASE), or given as an object.
 
+    Args:
+        source: a path, a pymatgen Structure, or ASE Atoms.
+
     Raises:
         InputError: the file is missing, unreadable, empty, not periodic or partly occupied.
     """
@@ -81,10 +84,14 @@ def _spglib_cell(structure: Structure):
 
 
 def space_group_operations(structure: Structure, symprec: float = SYMPREC):
-    """Rotations W and translations w with f' = W f + w in fractional coordinates.
+    """Operations f' = W f + w of the space group in fractional coordinates, by spglib.
+
+    Args:
+        structure: in any cell.
+        symprec: distance in Angstrom under which sites are equivalent.
 
     Returns:
-        (n, 3, 3) integers and (n, 3) floats, by spglib.
+        W (n, 3, 3) integers and w (n, 3) floats.
 
     Raises:
         InputError: spglib finds no symmetry (overlapping atoms, most often).
@@ -109,9 +116,16 @@ def _dataset(structure: Structure, symprec: float):
 
 
 def cartesian_operations(structure: Structure, symprec: float = SYMPREC) -> np.ndarray:
-    """Point operations R = L^T W L^-T (rows of L are the lattice vectors), shape (n, 3, 3).
+    """Point operations R = L^T W L^-T in Cartesian coordinates (rows of L are the lattice vectors).
 
     They are exactly orthogonal only if the lattice is exactly symmetric: see `symmetrized`.
+
+    Args:
+        structure: in any cell.
+        symprec: distance in Angstrom under which sites are equivalent.
+
+    Returns:
+        Shape (n, 3, 3).
     """
     rotations, _ = space_group_operations(structure, symprec)
     distinct = np.unique(rotations, axis=0)
@@ -120,10 +134,17 @@ def cartesian_operations(structure: Structure, symprec: float = SYMPREC) -> np.n
 
 
 def conventional_axes(structure: Structure, symprec: float = SYMPREC) -> np.ndarray:
-    """Lattice vectors of spglib's conventional cell in the structure's own frame, rows, Angstrom.
+    """Lattice vectors of spglib's conventional cell, in the structure's own frame.
 
     International Tables' axes: c along the axis of highest order (hexagonal axes also where the
     lattice is rhombohedral), b along that of a monoclinic crystal.
+
+    Args:
+        structure: in any cell.
+        symprec: distance in Angstrom under which sites are equivalent.
+
+    Returns:
+        Rows are the vectors, (3, 3), Angstrom.
     """
     change = np.asarray(_dataset(structure, symprec).transformation_matrix)
     return np.linalg.inv(change).T @ structure.lattice.matrix
@@ -134,6 +155,13 @@ def symmetrized(structure: Structure, symprec: float = SYMPREC) -> Structure:
 
     The metric becomes the mean of W^T G W over the group and each site the mean of its images;
     the lattice is the stretched one nearest to the given one (no rotation).
+
+    Args:
+        structure: in any cell.
+        symprec: distance in Angstrom under which sites are equivalent.
+
+    Raises:
+        InputError: a symmetry that is ambiguous at that distance.
     """
     from pymatgen.core import Structure
 
@@ -170,9 +198,16 @@ def symmetrized(structure: Structure, symprec: float = SYMPREC) -> Structure:
 
 
 def primitive_cell(structure: Structure, symprec: float = SYMPREC) -> Structure:
-    """The primitive cell of `structure`, symmetrised, in the same Cartesian frame.
+    """The primitive cell of a structure, symmetrised, in the same Cartesian frame.
 
-    Cutting down comes first: a supercell has fewer operations than its crystal.
+    The cell is reduced first: a supercell has fewer operations than its crystal.
+
+    Args:
+        structure: in any cell.
+        symprec: distance in Angstrom under which sites are equivalent.
+
+    Raises:
+        InputError: spglib finds no primitive cell, or see `symmetrized`.
     """
     import spglib
     from pymatgen.core import Element, Structure

@@ -68,7 +68,7 @@ _ALIASES = {row[1].lower(): row[0] for row in _TABLE} | {
 
 
 class SymmetryGroup:
-    """A closed subgroup of O(3), known to the networks by the tensors that it leaves alone.
+    """A closed subgroup of O(3), known to the networks by the tensors that it leaves unchanged.
 
     Attributes:
         symbol: Hermann-Mauguin symbol, or "O(3)" or "SO(3)".
@@ -81,13 +81,23 @@ class SymmetryGroup:
     def structural_tensors(self, lmax: int) -> dict[Irrep, np.ndarray]:
         """Orthonormal bases of {t : D^(l,p)(g) t = t for all g} for every l <= lmax, p = +-1.
 
+        Args:
+            lmax: largest l.
+
         Returns:
             {(l, p): (k, 2l+1) float64}, in e3nn's basis; k = 0 where nothing is invariant.
         """
         raise NotImplementedError
 
     def projector(self, irrep: Irrep) -> np.ndarray:
-        """Reynolds operator, the mean of D^(l,p)(g) over the group, shape (2l+1, 2l+1)."""
+        """Reynolds operator, the mean of D^(l,p)(g) over the group.
+
+        Args:
+            irrep: (l, p).
+
+        Returns:
+            Projection matrix, shape (2l+1, 2l+1).
+        """
         raise NotImplementedError
 
     def __repr__(self) -> str:
@@ -164,7 +174,10 @@ class PointGroup(SymmetryGroup):
 
     @classmethod
     def from_operations(cls, operations: np.ndarray) -> PointGroup:
-        """The group of the given Cartesian operations (n, 3, 3), which must be closed.
+        """The group of Cartesian operations.
+
+        Args:
+            operations: (n, 3, 3), orthogonal matrices, closed under products.
 
         Raises:
             InputError: not orthogonal, not closed, or not one of the 32.
@@ -179,7 +192,7 @@ class PointGroup(SymmetryGroup):
             raise InputError("the operations do not form a group: a product is missing")
         symbol = _BY_KINDS.get(_kinds(polished))
         if symbol is None:
-            raise InputError(f"{len(polished)} operations that are no crystallographic group")
+            raise InputError(f"{len(polished)} operations that are not a crystallographic group")
         group = cls.__new__(cls)
         group._set(symbol, polished)
         return group
@@ -188,18 +201,32 @@ class PointGroup(SymmetryGroup):
     def from_structure(cls, structure: Structure | Atoms | str | Path) -> PointGroup:
         """The crystal's point group, in the structure's own Cartesian frame (spglib).
 
-        Any setting and cell will do, primitive, conventional or a supercell, turned or not: the
+        Any setting and cell will do, primitive, conventional or a supercell, rotated or not: the
         operations come from the exactly symmetrised primitive lattice.
+
+        Args:
+            structure: a file of any format of pymatgen or ASE, or an object of theirs.
+
+        Raises:
+            InputError: see `read_structure` and `primitive_cell`.
         """
         return cls.of_primitive_cell(primitive_cell(read_structure(structure)))
 
     @classmethod
     def of_primitive_cell(cls, cell: Structure) -> PointGroup:
-        """The same of a cell that `primitive_cell` has made, which is most of the work."""
+        """Point group of a cell that `primitive_cell` has made, which is most of the work.
+
+        Args:
+            cell: exactly symmetric.
+        """
         return cls.from_operations(cartesian_operations(cell))
 
     def rotated(self, q: np.ndarray) -> PointGroup:
-        """The same group after the crystal was turned by q: operations q g q^T."""
+        """The same group after the crystal was rotated by q: operations q g q^T.
+
+        Args:
+            q: rotation, shape (3, 3).
+        """
         q = np.asarray(q, dtype=np.float64)
         return type(self).from_operations(q @ self.operations @ q.T)
 
@@ -208,7 +235,7 @@ class PointGroup(SymmetryGroup):
 
     def structural_tensors(self, lmax: int) -> dict[Irrep, np.ndarray]:
         if not 0 <= lmax <= LMAX:
-            raise InputError(f"structural tensors are there for 0 <= lmax <= {LMAX}, not {lmax}")
+            raise InputError(f"structural tensors exist for 0 <= lmax <= {LMAX}, not {lmax}")
         return {
             (l, p): invariant_basis(self.projector((l, p)))
             for l in range(lmax + 1)
@@ -217,7 +244,14 @@ class PointGroup(SymmetryGroup):
 
 
 def symmetry_group(name: str | SymmetryGroup) -> SymmetryGroup:
-    """The group of a name: "O(3)", "SO(3)", or a point group's symbol in the standard setting."""
+    """The group of a name.
+
+    Args:
+        name: "O(3)", "SO(3)", a point group's symbol (in the standard setting), or a group.
+
+    Raises:
+        InputError: an unknown symbol.
+    """
     if isinstance(name, SymmetryGroup):
         return name
     return {"O(3)": O3, "SO(3)": SO3}.get(name) or PointGroup(name)
