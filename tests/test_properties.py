@@ -11,7 +11,6 @@ from ase.calculators.emt import EMT
 from pymatgen.core import Lattice, Structure
 from scipy.spatial.transform import Rotation
 
-from objstress.elasticity.acoustic import half_sphere
 from objstress.elasticity.averages import (
     born_stability,
     cauchy_pressures,
@@ -19,6 +18,7 @@ from objstress.elasticity.averages import (
     thermal_properties,
     zener_ratio,
 )
+from objstress.elasticity.directions import half_sphere
 from objstress.elasticity.frames import ieee_rotation, rotated_structure
 from objstress.elasticity.moduli import (
     cubic_stiffness,

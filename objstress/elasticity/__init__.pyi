@@ -1,5 +1,4 @@
 from .acoustic import acoustic_tensor as acoustic_tensor
-from .acoustic import half_sphere as half_sphere
 from .acoustic import smallest_acoustic as smallest_acoustic
 from .averages import Moduli as Moduli
 from .averages import PolycrystalAverages as PolycrystalAverages
@@ -17,6 +16,7 @@ from .bounds import isotropic_moduli as isotropic_moduli
 from .bounds import reuss_average as reuss_average
 from .bounds import rotated_stiffness as rotated_stiffness
 from .bounds import voigt_average as voigt_average
+from .directions import half_sphere as half_sphere
 from .frames import ieee_rotation as ieee_rotation
 from .frames import rotated_structure as rotated_structure
 from .moduli import ModulusExtremes as ModulusExtremes

@@ -6,6 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from objstress.elasticity.directions import half_sphere
+
 DIRECTIONS = 200
 """Directions of the coarse search over the half sphere, about 10 degrees apart."""
 REFINEMENTS = 4
@@ -60,22 +62,6 @@ def smallest_acoustic(tangent: Tensor) -> tuple[Tensor, Tensor]:
         values.append(best)
         directions.append(n)
     return torch.cat(values), torch.cat(directions)
-
-
-def half_sphere(count: int) -> np.ndarray:
-    """Well-spread unit vectors with z >= 0 (Fibonacci's spiral).
-
-    Args:
-        count: number of vectors.
-
-    Returns:
-        Shape (count, 3).
-    """
-    k = np.arange(count) + 0.5
-    z = 1 - k / count
-    phi = np.pi * (1 + np.sqrt(5)) * k
-    r = np.sqrt(1 - z**2)
-    return np.stack([r * np.cos(phi), r * np.sin(phi), z], axis=1)
 
 
 def _cap(n: Tensor, width: float) -> Tensor:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from pymatgen.analysis.elasticity import ElasticTensor
-from pymatgen.core import Structure
 
 from objstress.symmetry.voigt import from_mandel, voigt_to_mandel
+
+if TYPE_CHECKING:
+    from pymatgen.core import Structure
 
 
 @dataclass(frozen=True)
@@ -110,6 +111,8 @@ def polycrystal_averages(stiffness: np.ndarray) -> PolycrystalAverages:
     Args:
         stiffness: C of a stable crystal, 6 x 6 Voigt, GPa, any frame.
     """
+    from pymatgen.analysis.elasticity import ElasticTensor
+
     tensor = ElasticTensor.from_voigt(np.asarray(stiffness, dtype=np.float64))
     voigt, reuss, hill = (
         Moduli.of(float(k), float(g))
@@ -195,6 +198,8 @@ def thermal_properties(stiffness: np.ndarray, structure: Structure) -> ThermalPr
         stiffness: of a stable crystal, 6 x 6 Voigt, GPa.
         structure: the crystal, for density and number of atoms.
     """
+    from pymatgen.analysis.elasticity import ElasticTensor
+
     tensor = ElasticTensor.from_voigt(np.asarray(stiffness, dtype=np.float64))
     density = float(structure.density)
     k, g = float(tensor.k_vrh), float(tensor.g_vrh)

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.optimize import minimize_scalar
 
 from objstress.elasticity.orientations import check_rotations
 from objstress.errors import InputError
@@ -162,6 +161,8 @@ def _best_reference(c: np.ndarray, sign: int) -> tuple[float, float]:
     For each G0 the best K0 is the one at which sign (C - C0) becomes singular (Schur's
     complement), and G0 itself ends where its deviatoric block does.
     """
+    from scipy.optimize import minimize_scalar
+
     j = np.concatenate([np.ones(3), np.zeros(3)]) / np.sqrt(3)
     basis = np.linalg.eigh(_DEVIATORIC)[1][:, 1:]
     block, coupling = basis.T @ c @ basis, basis.T @ c @ j

@@ -1,12 +1,16 @@
-"""The standard frame of a crystal's tensors, and the crystal turned into it."""
+"""The standard frame of a crystal's tensors, and the crystal rotated into it."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-from pymatgen.core import Lattice, Structure
 
 from objstress.symmetry.crystal import conventional_axes
 from objstress.symmetry.point_group import PointGroup
+
+if TYPE_CHECKING:
+    from pymatgen.core import Structure
 
 
 def ieee_rotation(structure: Structure) -> np.ndarray:
@@ -54,5 +58,7 @@ def rotated_structure(structure: Structure, q: np.ndarray) -> Structure:
         structure: in any frame.
         q: rotation, shape (3, 3).
     """
+    from pymatgen.core import Lattice, Structure
+
     lattice = Lattice(structure.lattice.matrix @ np.asarray(q).T)
     return Structure(lattice, [site.specie for site in structure], structure.frac_coords)

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.optimize import minimize
 
-from objstress.elasticity.acoustic import half_sphere
+from objstress.elasticity.directions import half_sphere
 from objstress.symmetry.voigt import compliance_tensor, to_mandel, voigt_to_mandel
 
 GRID = 2000
@@ -146,6 +145,8 @@ def modulus_extremes(stiffness: np.ndarray) -> dict[str, ModulusExtremes]:
 
 def _least(value: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
     """Where a function on the sphere is least."""
+    from scipy.optimize import minimize
+
     # The axes are where symmetry puts most extremes: exactly.
     grid = np.concatenate([np.eye(3), half_sphere(GRID)])
     order = np.argsort(value(grid))[:3]

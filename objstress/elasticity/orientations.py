@@ -168,8 +168,6 @@ def orientation(direction: Any, axis: Any = (1, 0, 0)) -> np.ndarray:
     Raises:
         InputError: a direction of length zero.
     """
-    from scipy.spatial.transform import Rotation
-
     u, v = (np.asarray(w, dtype=float) for w in (direction, axis))
     if not (np.linalg.norm(u) > 0 and np.linalg.norm(v) > 0):
         raise InputError("a direction of length zero gives no orientation")

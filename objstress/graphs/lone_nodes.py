@@ -34,7 +34,7 @@ def lone_node(lattice: str) -> Structure:
     elif lattice == "cubic-111":
         x = np.array([1, -1, 0]) / np.sqrt(2)
         z = np.array([1, 1, 1]) / np.sqrt(3)
-        # Columns of Q^T are x, z x x, z: Q takes the cube's axes to the turned frame.
+        # Columns of Q^T are x, z x x, z: Q takes the cube's axes to the rotated frame.
         matrix = np.stack([x, np.cross(z, x), z]).T
     else:
         raise InputError(f"lattice {lattice!r}: give one of {', '.join(LATTICES)}")

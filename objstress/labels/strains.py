@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.stats import qmc
 
-from objstress.elasticity.strain import strain_directions
+from objstress.elasticity.directions import strain_directions
 from objstress.errors import InputError, check_seed
 from objstress.symmetry.point_group import PointGroup
 from objstress.symmetry.voigt import from_mandel, mandel_rotations

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from scipy.stats import qmc
 
-from objstress.elasticity.strain import right_stretch, strain_directions
+from objstress.elasticity.directions import strain_directions
+from objstress.elasticity.strain import right_stretch
 from objstress.errors import InputError
 from objstress.laws.base import MaterialLaw
 from objstress.laws.fused import FusedLaw
@@ -118,6 +118,8 @@ class _Samples:
     """A law's stresses at quasi-random strains of an ellipsoid, weighted for relative errors."""
 
     def __init__(self, law: MaterialLaw, matrix: np.ndarray, count: int, floor: float, seed: int):
+        from scipy.stats import qmc
+
         try:
             ellipsoid = np.linalg.inv(np.linalg.cholesky(matrix)).T
         except np.linalg.LinAlgError:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -12,11 +12,13 @@ from torch import Tensor
 from objstress.errors import InputError
 from objstress.laws.base import as_deformation
 from objstress.laws.learned import LearnedLaw
-from objstress.laws.reference import OfCrystal
 from objstress.laws.strain_energy import StrainEnergyLaw, outside_domain
 
+if TYPE_CHECKING:
+    from pymatgen.core import Structure
 
-class EnsembleLaw(OfCrystal, StrainEnergyLaw):
+
+class EnsembleLaw(StrainEnergyLaw):
     r"""Several laws of one crystal: their mean, and an error bar on its stress from their spread.
 
     .. math:: W = \langle W_m \rangle, \qquad
@@ -47,10 +49,15 @@ class EnsembleLaw(OfCrystal, StrainEnergyLaw):
         if len(members) < 2:
             raise InputError("an ensemble needs at least two laws")
         self.members, self.calibration = list(members), calibration
-        self._structure, self.point_group = members[0].structure_dict(), members[0].point_group
+        self.point_group = self.members[0].point_group
         self.domain = None if domain is None else torch.as_tensor(domain)
         self.chunk = min(m.chunk for m in self.members)
         self.metadata = metadata or {}
+
+    @property
+    def structure(self) -> Structure:
+        """The reference crystal of the members."""
+        return self.members[0].structure
 
     def strain_energy(self, x: Tensor, order: int) -> tuple[Tensor, ...]:
         parts = [m.strain_energy(x, order) for m in self.members]

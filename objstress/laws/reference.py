@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -11,19 +12,19 @@ if TYPE_CHECKING:
 class OfCrystal:
     """A law that refers to a crystal, kept as a dictionary until `structure` is asked for.
 
-    Loading pymatgen takes as long as many an evaluation, and no stress needs it.
+    No stress needs the crystal, and importing pymatgen takes longer than most evaluations.
     """
 
     _structure: Structure | dict[str, Any] | None
 
-    @property
+    @cached_property
     def structure(self) -> Any:
         """The reference crystal (a pymatgen Structure), or None for laws without atoms."""
-        if isinstance(self._structure, dict):
-            from pymatgen.core import Structure
+        if not isinstance(self._structure, dict):
+            return self._structure
+        from pymatgen.core import Structure
 
-            self._structure = Structure.from_dict(self._structure)
-        return self._structure
+        return Structure.from_dict(self._structure)
 
     def structure_dict(self) -> dict[str, Any] | None:
         """The reference crystal as pymatgen's dictionary, for files; None without atoms."""
