@@ -105,7 +105,8 @@ def test_an_own_kind_of_law_registers_itself_and_loads(tmp_path):
         law = Spring(3.0)
         law.save(tmp_path / "spring.law")
         again = load_law(tmp_path / "spring.law")
-        assert isinstance(again, Spring) and again.k == law.k
+        assert isinstance(again, Spring)
+        assert again.k == law.k
         assert torch.equal(again.stress(1.1 * np.eye(3)), law.stress(1.1 * np.eye(3)))
         # A law around it finds it by its kind, too.
         FusedLaw(law).save(tmp_path / "fused.law")

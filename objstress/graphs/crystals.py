@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import torch
-from pymatgen.core import Structure
 from torch_geometric.data import Data
 from vesin import NeighborList
 
 from objstress.errors import InputError
+
+if TYPE_CHECKING:
+    from pymatgen.core import Structure
 
 
 def crystal_graph(structure: Structure, cutoff: float) -> Data:

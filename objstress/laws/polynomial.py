@@ -15,6 +15,7 @@ from objstress.laws.reference import OfCrystal
 from objstress.laws.strain_energy import StrainEnergyLaw, outside_domain
 from objstress.models.polynomial import InvariantPolynomial, invariant_polynomials
 from objstress.symmetry.point_group import PointGroup, SymmetryGroup, symmetry_group
+from objstress.symmetry.voigt import SHEAR
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
@@ -98,7 +99,7 @@ class PolynomialLaw(OfCrystal, StrainEnergyLaw):
             independent = np.vstack([independent, rest / np.linalg.norm(rest)])
             # x_a = eta_a, but eta_a / sqrt 2 for shear; x^m has the derivative m! at zero.
             repeats = prod(factorial(word.count(a)) for a in set(word))
-            shear = 0.5 ** (0.5 * sum(a >= 3 for a in word))
+            shear = float(np.prod(SHEAR[list(word)]))
             name = "C" + "".join(str(a + 1) for a in word)
             out[name] = float(terms.get(word, 0.0) * repeats * shear)
         return out

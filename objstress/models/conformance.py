@@ -9,10 +9,10 @@ groups apart.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from pymatgen.core import Structure
 
 from objstress.graphs.crystals import crystal_graph, shell_cutoff
 from objstress.graphs.lone_nodes import host_lattices
@@ -25,6 +25,9 @@ from objstress.symmetry.irreps import Irrep, representation
 from objstress.symmetry.point_group import PointGroup
 from objstress.symmetry.supergroups import contains, minimal_supergroups
 from objstress.symmetry.voigt import mandel_rotations
+
+if TYPE_CHECKING:
+    from pymatgen.core import Structure
 
 IRREPS: list[Irrep] = [(l, p) for l in range(3) for p in (1, -1)]
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from pymatgen.core import Structure
 from torch import Tensor, nn
 
 from objstress.graphs.crystals import crystal_graph, shell_cutoff
@@ -18,6 +18,9 @@ from objstress.nn.readout import EnergyReadout
 from objstress.symmetry.irreps import Irrep, couples, symmetric_basis
 from objstress.symmetry.point_group import SymmetryGroup
 from objstress.symmetry.voigt import MANDEL
+
+if TYPE_CHECKING:
+    from pymatgen.core import Structure
 
 
 @dataclass(frozen=True)

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from pymatgen.core import Structure
-from pymatgen.io.ase import AseAtomsAdaptor
 from torch import Tensor
 from torch_geometric.data import Batch, Data
 
@@ -22,6 +20,9 @@ from objstress.models.crystal_tensor import UNITS, CrystalTensorNetwork, Crystal
 from objstress.symmetry.crystal import primitive_cell
 from objstress.symmetry.point_group import PointGroup
 from objstress.symmetry.tensor_forms import TensorForm
+
+if TYPE_CHECKING:
+    from pymatgen.core import Structure
 
 DESCRIPTORS = len(NAMES) + 1
 """Of `crystal_descriptors`."""
@@ -193,5 +194,7 @@ def species_graph(cell: Structure, cutoff: float, dtype: torch.dtype) -> Data:
         cutoff: Angstrom.
         dtype: of positions and cell.
     """
+    from pymatgen.io.ase import AseAtomsAdaptor
+
     atoms = AseAtomsAdaptor.get_atoms(cell, msonable=False)
     return atom_graph(atoms, range(1, LAST + 1), cutoff, dtype)
