@@ -1,4 +1,4 @@
-"""What every law promises, measured. Used by `check_law`, the tests and the demo's report."""
+"""Measurements of what every law promises, for `check_law`, tests and reports."""
 
 from __future__ import annotations
 

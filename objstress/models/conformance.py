@@ -112,7 +112,7 @@ class Exactness:
     Relative violations, by networks of random weights.
 
     Attributes:
-        kept: largest violation by the group's members operations, convolution and energy.
+        kept: largest violation by the group's own operations, convolution and energy.
         convolution: least violation by an extra operation of a minimal supergroup.
         energy: least, over the supergroups of another Laue class, of their largest violation.
         unseen: largest violation of the energy by supergroups of the same Laue class, which add

@@ -36,12 +36,8 @@ def read_structure(source: Structure | Atoms | str | Path) -> Structure:
         if not path.is_file():
             raise InputError(f"{path}: no such structure file")
         structure = _parse(path)
-    elif hasattr(source, "lattice"):
-        structure = source
     else:
-        from pymatgen.io.ase import AseAtomsAdaptor
-
-        structure = AseAtomsAdaptor.get_structure(source)
+        structure = _converted(source)
     if len(structure) == 0:
         raise InputError(f"{source}: the structure holds no atoms")
     if not structure.is_ordered:
@@ -49,6 +45,16 @@ def read_structure(source: Structure | Atoms | str | Path) -> Structure:
     if not np.isfinite(structure.lattice.matrix).all() or structure.volume < 1e-3:
         raise InputError(f"{source}: the cell has no volume")
     return structure
+
+
+def _converted(source: Structure | Atoms) -> Structure:
+    from pymatgen.core import Structure
+
+    if isinstance(source, Structure):
+        return source
+    from pymatgen.io.ase import AseAtomsAdaptor
+
+    return AseAtomsAdaptor.get_structure(source)
 
 
 def _parse(path: Path) -> Structure:

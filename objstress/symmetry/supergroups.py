@@ -1,4 +1,4 @@
-"""The next larger crystallographic groups above a group, in its members frame."""
+"""The next larger crystallographic groups above a group, in its own frame."""
 
 from __future__ import annotations
 
