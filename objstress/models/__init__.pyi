@@ -1,4 +1,3 @@
-from .atom_network import AtomNetwork as AtomNetwork
 from .atom_network import AtomNetworkSettings as AtomNetworkSettings
 from .conformance import Exactness as Exactness
 from .conformance import exactness as exactness
