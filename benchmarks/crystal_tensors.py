@@ -22,7 +22,7 @@ import torch
 from pymatgen.core import Structure
 from sklearn.ensemble import GradientBoostingRegressor
 
-from objstress.elasticity.averages import averages
+from objstress.elasticity.averages import polycrystal_averages
 from objstress.graphs.elements import element_descriptors
 from objstress.io.files import write_json
 from objstress.models.crystal_tensor import CrystalTensorSettings
@@ -42,7 +42,7 @@ PREDICTORS = ("tensor network", "gradient boosting", "mean")
 
 def moduli(voigt: np.ndarray) -> tuple[float, float]:
     """Hill's K and G, GPa."""
-    hill = averages(voigt).hill
+    hill = polycrystal_averages(voigt).hill
     return hill.bulk, hill.shear
 
 

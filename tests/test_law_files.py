@@ -9,6 +9,10 @@ from safetensors.torch import save_file
 
 from objstress import InputError, load_law
 from objstress.laws.analytic import NeoHooke
+from objstress.laws.base import KINDS
+from objstress.laws.fused import FusedLaw
+from objstress.laws.strain_energy import StrainEnergyLaw
+from objstress.symmetry.point_group import O3
 
 
 def test_what_is_no_law_is_refused_in_one_line(tmp_path, quick_law):
@@ -72,3 +76,42 @@ def test_outside_is_one_of_three_words(tmp_path):
     NeoHooke(1.0, 1.0).save(tmp_path / "a.law")
     with pytest.raises(InputError, match="warn"):
         load_law(tmp_path / "a.law", outside="panic")
+
+
+def test_an_own_kind_of_law_registers_itself_and_loads(tmp_path):
+    """An extension needs no more than a class with a kind."""
+
+    class Spring(StrainEnergyLaw):
+        """W = 1/2 k |E|^2."""
+
+        kind = "test-spring"
+        point_group = O3
+
+        def __init__(self, k: float):
+            self.k = torch.tensor(k, dtype=torch.float64)
+
+        def strain_energy(self, x, order):
+            hessian = self.k * torch.eye(6, dtype=x.dtype).expand(len(x), 6, 6)
+            return (0.5 * self.k * (x * x).sum(-1), self.k * x, hessian)[: order + 1]
+
+        def to_dict(self):
+            return {"kind": self.kind}, {"k": self.k}
+
+        @classmethod
+        def from_dict(cls, description, tensors):
+            return cls(float(tensors["k"]))
+
+    try:
+        law = Spring(3.0)
+        law.save(tmp_path / "spring.law")
+        again = load_law(tmp_path / "spring.law")
+        assert isinstance(again, Spring)
+        assert again.k == law.k
+        assert torch.equal(again.stress(1.1 * np.eye(3)), law.stress(1.1 * np.eye(3)))
+        # A law around it finds it by its kind, too.
+        FusedLaw(law).save(tmp_path / "fused.law")
+        assert isinstance(load_law(tmp_path / "fused.law").law, Spring)
+    finally:
+        KINDS.pop(Spring.kind)
+    with pytest.raises(InputError, match="damaged law file"):
+        load_law(tmp_path / "spring.law")

@@ -186,7 +186,7 @@ def test_a_million_points_stay_under_two_gigabytes():
 import resource
 import numpy as np
 import torch
-from objstress.graphs.lone_node import lone_node
+from objstress.graphs.lone_nodes import lone_node
 from objstress.laws.learned import LearnedLaw
 from objstress.models.polynomial import InvariantPolynomial
 from objstress.symmetry.point_group import PointGroup

@@ -11,19 +11,19 @@ from ase.calculators.emt import EMT
 from pymatgen.core import Lattice, Structure
 from scipy.spatial.transform import Rotation
 
-from objstress.elasticity.acoustic import half_sphere
 from objstress.elasticity.averages import (
-    averages,
     born_stability,
     cauchy_pressures,
-    thermal,
+    polycrystal_averages,
+    thermal_properties,
     zener_ratio,
 )
+from objstress.elasticity.directions import half_sphere
 from objstress.elasticity.frames import ieee_rotation, rotated_structure
 from objstress.elasticity.moduli import (
     cubic_stiffness,
-    extremes,
     linear_compressibility,
+    modulus_extremes,
     poissons_ratio,
     shear_modulus,
     youngs_modulus,
@@ -70,7 +70,7 @@ class TestClosedForms:
         j = s11 - s12 - s44 / 2
         for n, q in (((1, 0, 0), 0), ((1, 1, 0), 1 / 4), ((1, 1, 1), 1 / 3)):
             assert youngs_modulus(c, n) == pytest.approx(1 / (s11 - 2 * j * q), rel=1e-12)
-        found = extremes(c)["young"]
+        found = modulus_extremes(c)["young"]
         assert found.least == pytest.approx(1 / s11, rel=1e-9)
         assert found.largest == pytest.approx(1 / (s11 - 2 * j / 3), rel=1e-9)
 
@@ -94,7 +94,7 @@ class TestClosedForms:
 
     def test_averages_of_cubic_crystals(self):
         c11, c12, c44, _ = CUBIC["Cu"]
-        found = averages(cubic_stiffness(c11, c12, c44))
+        found = polycrystal_averages(cubic_stiffness(c11, c12, c44))
         bulk_modulus = (c11 + 2 * c12) / 3
         voigt = (c11 - c12 + 3 * c44) / 5
         reuss = 5 * (c11 - c12) * c44 / (4 * c44 + 3 * (c11 - c12))
@@ -111,7 +111,7 @@ class TestClosedForms:
 
     def test_debye_temperature_of_silicon(self):
         structure = Structure.from_file(SILICON)
-        silicon = thermal(cubic_stiffness(*CUBIC["Si"][:3]), structure)
+        silicon = thermal_properties(cubic_stiffness(*CUBIC["Si"][:3]), structure)
         # 645 K by heat capacity at 0 K (Kittel); the elastic one is 640 to 650 K.
         assert silicon.debye_temperature == pytest.approx(645, rel=0.02)
         v = silicon.mean * 1e3
@@ -135,7 +135,7 @@ class TestDirections:
     def test_nothing_lies_beyond_the_extremes(self, seed):
         c, rng = triclinic(seed), np.random.default_rng(seed)
         n, m = rng.normal(size=(2, 20000, 3))
-        found = extremes(c)
+        found = modulus_extremes(c)
         samples = {
             "young": youngs_modulus(c, n),
             "compressibility": linear_compressibility(c, n),
@@ -155,7 +155,7 @@ class TestDirections:
             assert function(c, e.largest_n, e.largest_m) == pytest.approx(e.largest)
 
     def test_an_isotropic_body_has_no_direction(self):
-        found = extremes(cubic_stiffness(200.0, 100.0, 50.0))
+        found = modulus_extremes(cubic_stiffness(200.0, 100.0, 50.0))
         for e in found.values():
             assert e.least == pytest.approx(e.largest, rel=1e-10)
 

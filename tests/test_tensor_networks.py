@@ -16,8 +16,8 @@ from objstress.graphs.elements import LAST, NAMES, element_descriptors
 from objstress.models.crystal_tensor import CrystalTensorNetwork, CrystalTensorSettings
 from objstress.models.tensor_ensemble import (
     TensorEnsemble,
-    crystal_graph,
     load_tensors,
+    species_graph,
 )
 from objstress.properties.crystal import crystal_properties
 from objstress.properties.eos import equation_of_state
@@ -62,7 +62,7 @@ def network(kind, dtype=torch.float64, seed=0):
 
 
 def answer(model, *structures):
-    graphs = [crystal_graph(s, model.settings.cutoff, model.dtype) for s in structures]
+    graphs = [species_graph(s, model.settings.cutoff, model.dtype) for s in structures]
     with torch.no_grad():
         return model.tensors(model(Batch.from_data_list(graphs))[0]).double().numpy()
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from objstress.io.files import write_whole
 from objstress.labels.strains import sample_strains
-from objstress.symmetry.voigt import INDEX, from_mandel, to_mandel, voigt_to_mandel
+from objstress.symmetry.voigt import VOIGT_PAIRS, from_mandel, to_mandel, voigt_to_mandel
 
 HERE = Path(__file__).parent
 E_L = 11.9
@@ -40,10 +40,10 @@ def pairs(count: int = 60, max_strain: float = 0.005, noise: float = 0.005) -> s
         "# Sitka spruce, 12 % moisture: Green-Lagrange strain and second Piola-Kirchhoff stress",
         "# (GPa), 1 along the grain, 2 radial, 3 tangential. Constants: Wood Handbook (2021),",
         "# tables 5-1 to 5-3; 0.5 % of random error, see make_pairs.py.",
-        ",".join([f"{kind}{i + 1}{j + 1}" for kind in "ES" for i, j in INDEX]),
+        ",".join([f"{kind}{i + 1}{j + 1}" for kind in "ES" for i, j in VOIGT_PAIRS]),
     ]
     for e, s in zip(strains, stresses, strict=True):
-        lines.append(",".join(f"{t[i, j]:.9g}" for t in (e, s) for i, j in INDEX))
+        lines.append(",".join(f"{t[i, j]:.9g}" for t in (e, s) for i, j in VOIGT_PAIRS))
     return "\n".join(lines) + "\n"
 
 

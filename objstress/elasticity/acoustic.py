@@ -6,6 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from objstress.elasticity.directions import half_sphere
+
 DIRECTIONS = 200
 """Directions of the coarse search over the half sphere, about 10 degrees apart."""
 REFINEMENTS = 4
@@ -13,23 +15,25 @@ REFINEMENTS = 4
 
 
 def acoustic_tensor(tangent: Tensor, n: Tensor) -> Tensor:
-    r"""Q_ik(n) = A_iJkL n_J n_L, GPa.
+    """Acoustic tensor of a direction.
+
+    .. math:: Q_{ik}(n) = A_{iJkL} n_J n_L
 
     Ogden, Non-Linear Elastic Deformations (1984), section 6.4.
 
     Args:
-        tangent: A, (..., 3, 3, 3, 3).
+        tangent: A, (..., 3, 3, 3, 3), GPa.
         n: directions in the reference body, (..., 3), any length but zero.
 
     Returns:
-        (..., 3, 3), symmetric.
+        (..., 3, 3), symmetric, GPa.
     """
     n = n / n.norm(dim=-1, keepdim=True)
     return torch.einsum("...ijkl,...j,...l->...ik", tangent, n, n)
 
 
 def smallest_acoustic(tangent: Tensor) -> tuple[Tensor, Tensor]:
-    """The least eigenvalue of Q(n) over all directions n, and that n.
+    """Least eigenvalue of the acoustic tensor over all directions, and its direction.
 
     Positive: strongly elliptic, waves of every direction and polarisation run. Zero or less: a
     discontinuity surface of normal n may form.
@@ -58,15 +62,6 @@ def smallest_acoustic(tangent: Tensor) -> tuple[Tensor, Tensor]:
         values.append(best)
         directions.append(n)
     return torch.cat(values), torch.cat(directions)
-
-
-def half_sphere(count: int) -> np.ndarray:
-    """Well-spread unit vectors with z >= 0 (Fibonacci's spiral), (count, 3)."""
-    k = np.arange(count) + 0.5
-    z = 1 - k / count
-    phi = np.pi * (1 + np.sqrt(5)) * k
-    r = np.sqrt(1 - z**2)
-    return np.stack([r * np.cos(phi), r * np.sin(phi), z], axis=1)
 
 
 def _cap(n: Tensor, width: float) -> Tensor:

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from pymatgen.analysis.elasticity import ElasticTensor
-from pymatgen.core import Structure
 
 from objstress.symmetry.voigt import from_mandel, voigt_to_mandel
+
+if TYPE_CHECKING:
+    from pymatgen.core import Structure
 
 
 @dataclass(frozen=True)
 class Moduli:
-    """Isotropic moduli of one average: bulk, shear and Young's modulus in GPa, Poisson's ratio."""
+    """Isotropic moduli of one average.
+
+    Attributes:
+        bulk: K, GPa.
+        shear: G, GPa.
+        young: Young's modulus E, GPa.
+        poisson: Poisson's ratio.
+    """
 
     bulk: float
     shear: float
@@ -23,7 +31,14 @@ class Moduli:
 
     @classmethod
     def of(cls, bulk: float, shear: float) -> Moduli:
-        """E = 9 K G / (3 K + G), nu = (3 K - 2 G) / (6 K + 2 G)."""
+        r"""Moduli of a bulk and a shear modulus.
+
+        .. math:: E = 9 K G / (3 K + G), \qquad \nu = (3 K - 2 G) / (6 K + 2 G)
+
+        Args:
+            bulk: K, GPa.
+            shear: G, GPa.
+        """
         return cls(
             bulk,
             shear,
@@ -40,7 +55,7 @@ class Stability:
         stable: whether all eigenvalues of C are positive.
         eigenvalues: of C in Mandel form, GPa, rising.
         softest_strain: that of the least one, unit length, 3 x 3: along it an unstable crystal
-            falls.
+            fails.
     """
 
     stable: bool
@@ -49,7 +64,13 @@ class Stability:
 
 
 def born_stability(stiffness: np.ndarray) -> Stability:
-    """Eigenvalues of C, 6 x 6 Voigt, GPa. Mouhat and Coudert, Phys. Rev. B 90, 224104 (2014)."""
+    """Mechanical stability of a crystal by the eigenvalues of C.
+
+    Mouhat and Coudert, Phys. Rev. B 90, 224104 (2014).
+
+    Args:
+        stiffness: 6 x 6 Voigt, GPa.
+    """
     values, vectors = np.linalg.eigh(voigt_to_mandel(np.asarray(stiffness)))
     softest = from_mandel(vectors[:, 0])
     # One sign for all: that of the largest component.
@@ -58,11 +79,13 @@ def born_stability(stiffness: np.ndarray) -> Stability:
 
 
 @dataclass(frozen=True)
-class Averages:
-    r"""A polycrystal without texture, by the elastic constants of its grains.
+class PolycrystalAverages:
+    """A polycrystal without texture, by the elastic constants of its grains.
 
     Attributes:
-        voigt, reuss, hill: equal strain, equal stress, and the mean of both.
+        voigt: moduli at equal strain, GPa.
+        reuss: moduli at equal stress, GPa.
+        hill: the mean of both, GPa.
         universal_anisotropy: 5 G_V / G_R + K_V / K_R - 6 (Ranganathan and Ostoja-Starzewski, Phys.
             Rev. Lett. 101, 055504 (2008)); 0 if isotropic.
         pugh_ratio: K / G (Hill); above 1.75 metals tend to be ductile (Pugh, Phil. Mag. 45, 823
@@ -82,8 +105,14 @@ class Averages:
     hardness_GPa: dict[str, float]
 
 
-def averages(stiffness: np.ndarray) -> Averages:
-    """Averages of a stable crystal's C, 6 x 6 Voigt, GPa (any frame)."""
+def polycrystal_averages(stiffness: np.ndarray) -> PolycrystalAverages:
+    """Averages of a polycrystal without texture, and what follows from them.
+
+    Args:
+        stiffness: C of a stable crystal, 6 x 6 Voigt, GPa, any frame.
+    """
+    from pymatgen.analysis.elasticity import ElasticTensor
+
     tensor = ElasticTensor.from_voigt(np.asarray(stiffness, dtype=np.float64))
     voigt, reuss, hill = (
         Moduli.of(float(k), float(g))
@@ -100,21 +129,35 @@ def averages(stiffness: np.ndarray) -> Averages:
         "Tian": 0.92 * (g / k) ** 1.137 * g**0.708,
         "Miao": (1 - 2 * hill.poisson) * hill.young / (6 * (1 + hill.poisson)),
     }
-    return Averages(voigt, reuss, hill, float(tensor.universal_anisotropy), k / g, hardness)
+    return PolycrystalAverages(
+        voigt, reuss, hill, float(tensor.universal_anisotropy), k / g, hardness
+    )
 
 
 def zener_ratio(stiffness: np.ndarray) -> float:
-    """2 C44 / (C11 - C12) of a cubic crystal, cube axes along x, y, z; 1 if isotropic.
+    """Zener's ratio 2 C44 / (C11 - C12) of a cubic crystal; 1 if isotropic.
 
     Zener, Elasticity and Anelasticity of Metals (1948).
+
+    Args:
+        stiffness: 6 x 6 Voigt, GPa, cube axes along x, y, z.
     """
     c = np.asarray(stiffness)
     return float(2 * c[3, 3] / (c[0, 0] - c[0, 1]))
 
 
 def cauchy_pressures(stiffness: np.ndarray) -> dict[str, float]:
-    """C12 - C66, C13 - C55, C23 - C44, GPa: 0 where forces are central and every atom is a centre
-    of symmetry, negative where bonds resist bending. In the frame of C."""
+    """Cauchy pressures C12 - C66, C13 - C55 and C23 - C44.
+
+    Zero where forces are central and every atom is a centre of symmetry, negative where bonds
+    resist bending.
+
+    Args:
+        stiffness: 6 x 6 Voigt, GPa.
+
+    Returns:
+        {"C12 - C66": value, ...} in GPa, in the frame of C.
+    """
     c = np.asarray(stiffness)
     return {
         "C12 - C66": float(c[0, 1] - c[5, 5]),
@@ -124,13 +167,15 @@ def cauchy_pressures(stiffness: np.ndarray) -> dict[str, float]:
 
 
 @dataclass(frozen=True)
-class Thermal:
+class ThermalProperties:
     """Sound, heat capacity and heat conduction of a polycrystal, from C and the density.
 
     Attributes:
         density: g/cm^3.
-        longitudinal, transverse, mean: sound speeds by Hill's moduli, km/s;
-            3 / v_m^3 = 1 / v_l^3 + 2 / v_t^3 (Anderson, J. Phys. Chem. Solids 24, 909 (1963)).
+        longitudinal: sound speed by Hill's moduli, km/s.
+        transverse: sound speed by Hill's moduli, km/s.
+        mean: sound speed v_m, km/s, 3 / v_m^3 = 1 / v_l^3 + 2 / v_t^3 (Anderson, J. Phys. Chem.
+            Solids 24, 909 (1963)).
         debye_temperature: (h / k_B) (3 N / 4 pi V)^(1/3) v_m, K.
         clarke_limit: least thermal conductivity, W/(m K), Clarke (Surf. Coat. Technol. 163, 67
             (2003)).
@@ -146,14 +191,21 @@ class Thermal:
     cahill_limit: float
 
 
-def thermal(stiffness: np.ndarray, structure: Structure) -> Thermal:
-    """Of a stable crystal; stiffness 6 x 6 Voigt, GPa."""
+def thermal_properties(stiffness: np.ndarray, structure: Structure) -> ThermalProperties:
+    """Sound speeds, Debye temperature and least heat conduction of a polycrystal.
+
+    Args:
+        stiffness: of a stable crystal, 6 x 6 Voigt, GPa.
+        structure: the crystal, for density and number of atoms.
+    """
+    from pymatgen.analysis.elasticity import ElasticTensor
+
     tensor = ElasticTensor.from_voigt(np.asarray(stiffness, dtype=np.float64))
     density = float(structure.density)
     k, g = float(tensor.k_vrh), float(tensor.g_vrh)
     longitudinal, transverse = np.sqrt((k + 4 * g / 3) / density), np.sqrt(g / density)
     mean = (3 / (1 / longitudinal**3 + 2 / transverse**3)) ** (1 / 3)
-    return Thermal(
+    return ThermalProperties(
         density,
         float(longitudinal),
         float(transverse),
@@ -164,8 +216,12 @@ def thermal(stiffness: np.ndarray, structure: Structure) -> Thermal:
     )
 
 
-def to_dict(record: Any) -> dict[str, Any]:
-    """A record as plain numbers and lists."""
+def plain_record(record: Any) -> dict[str, Any]:
+    """A result's dataclass as plain numbers and lists.
+
+    Args:
+        record: a dataclass; arrays of it become lists.
+    """
     return {
         key: value.tolist() if isinstance(value, np.ndarray) else value
         for key, value in asdict(record).items()

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.optimize import minimize_scalar
 
 from objstress.elasticity.orientations import check_rotations
 from objstress.errors import InputError
@@ -18,34 +17,63 @@ _DEVIATORIC = np.eye(6) - _HYDROSTATIC
 
 
 def isotropic_moduli(stiffness: Any) -> tuple[float, float]:
-    """Bulk and shear modulus of the isotropic part: K = J : C / 3, G = (I - J) : C / 10, GPa.
+    r"""Bulk and shear modulus of the isotropic part of a stiffness.
+
+    .. math:: K = J : C / 3, \qquad G = (I - J) : C / 10
 
     Args:
         stiffness: 6 x 6 Voigt, GPa.
+
+    Returns:
+        K and G in GPa.
     """
     return _parts(voigt_to_mandel(np.asarray(stiffness, dtype=np.float64)))
 
 
 def rotated_stiffness(stiffness: Any, orientations: Any) -> np.ndarray:
-    """C of grains turned by Q (g, 3, 3), crystal frame to sample frame; (g, 6, 6) Voigt, GPa."""
+    """Stiffness of grains rotated by Q, crystal frame to sample frame.
+
+    Args:
+        stiffness: of the crystal, 6 x 6 Voigt, GPa.
+        orientations: Q, (g, 3, 3).
+
+    Returns:
+        (g, 6, 6) Voigt, GPa, in the sample's frame.
+    """
     m = mandel_rotations(check_rotations(orientations))
     c = voigt_to_mandel(np.asarray(stiffness, dtype=np.float64))
     return np.array([mandel_to_voigt(r @ c @ r.T) for r in m])
 
 
 def voigt_average(stiffness: Any, orientations: Any, weights: Any = None) -> np.ndarray:
-    """sum_g w_g C_g: the upper bound of equal strain, 6 x 6 Voigt, GPa.
+    r"""Upper bound of equal strain, the mean stiffness of grains.
+
+    .. math:: C_V = \sum_g w_g C_g
 
     Args:
         stiffness: of the crystal, 6 x 6 Voigt, GPa.
-        orientations: (g, 3, 3).
+        orientations: (g, 3, 3), crystal frame to sample frame.
         weights: volume fractions (g,); equal ones by default.
+
+    Returns:
+        6 x 6 Voigt, GPa.
     """
     return np.einsum("g,gab->ab", *_weighted(stiffness, orientations, weights))
 
 
 def reuss_average(stiffness: Any, orientations: Any, weights: Any = None) -> np.ndarray:
-    """(sum_g w_g C_g^-1)^-1: the lower bound of equal stress, 6 x 6 Voigt, GPa."""
+    r"""Lower bound of equal stress, the inverse of the mean compliance of grains.
+
+    .. math:: C_R = \Bigl( \sum_g w_g C_g^{-1} \Bigr)^{-1}
+
+    Args:
+        stiffness: of the crystal, 6 x 6 Voigt, GPa.
+        orientations: (g, 3, 3), crystal frame to sample frame.
+        weights: volume fractions (g,); equal ones by default.
+
+    Returns:
+        6 x 6 Voigt, GPa.
+    """
     w, c = _weighted(stiffness, orientations, weights)
     return np.linalg.inv(np.einsum("g,gab->ab", w, np.linalg.inv(c)))
 
@@ -68,7 +96,10 @@ class IsotropicBounds:
 def isotropic_bounds(stiffness: Any) -> IsotropicBounds:
     r"""Hashin-Shtrikman bounds of K and G of a random polycrystal, any crystal symmetry.
 
-        C_HS(C0) = <(C + C*)^-1>^-1 - C*,   3K* = 4 G0,   2G* = G0 (9 K0 + 8 G0) / (3 (K0 + 2 G0))
+    .. math::
+
+        C_\mathrm{HS}(C_0) &= \langle (C + C^*)^{-1} \rangle^{-1} - C^* \\
+        3 K^* &= 4 G_0, \qquad 2 G^* = G_0 (9 K_0 + 8 G_0) / (3 (K_0 + 2 G_0))
 
     is a lower bound for every isotropic C0 with C - C0 >= 0 and an upper one with C - C0 <= 0;
     the best C0 is searched. < > averages over all rotations. For cubic crystals these are the
@@ -88,10 +119,10 @@ def isotropic_bounds(stiffness: Any) -> IsotropicBounds:
         raise InputError("the stiffness must be a positive definite 6 x 6 Voigt matrix in GPa")
     k_voigt, g_voigt = _parts(c)
     k_reuss, g_reuss = _of_compliance(np.linalg.inv(c))
-    found = {sign: _best_reference(c, sign) for sign in (1, -1)}
+    bounds = {sign: _best_reference(c, sign) for sign in (1, -1)}
     return IsotropicBounds(
-        bulk=(found[1][0], found[-1][0]),
-        shear=(found[1][1], found[-1][1]),
+        bulk=(bounds[1][0], bounds[-1][0]),
+        shear=(bounds[1][1], bounds[-1][1]),
         bulk_voigt_reuss=(k_reuss, k_voigt),
         shear_voigt_reuss=(g_reuss, g_voigt),
     )
@@ -130,6 +161,8 @@ def _best_reference(c: np.ndarray, sign: int) -> tuple[float, float]:
     For each G0 the best K0 is the one at which sign (C - C0) becomes singular (Schur's
     complement), and G0 itself ends where its deviatoric block does.
     """
+    from scipy.optimize import minimize_scalar
+
     j = np.concatenate([np.ones(3), np.zeros(3)]) / np.sqrt(3)
     basis = np.linalg.eigh(_DEVIATORIC)[1][:, 1:]
     block, coupling = basis.T @ c @ basis, basis.T @ c @ j
@@ -153,6 +186,6 @@ def _best_reference(c: np.ndarray, sign: int) -> tuple[float, float]:
         scores = [score(g, which) for g in grid]
         k = int(np.argmin(scores))
         span = (grid[max(k - 1, 0)], grid[min(k + 1, len(grid) - 1)])
-        found = minimize_scalar(score, bounds=span, args=(which,), method="bounded")
-        best.append(-sign * float(min(found.fun, scores[k])))
+        optimum = minimize_scalar(score, bounds=span, args=(which,), method="bounded")
+        best.append(-sign * float(min(optimum.fun, scores[k])))
     return best[0], best[1]

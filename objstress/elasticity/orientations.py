@@ -17,8 +17,11 @@ from objstress.errors import InputError
 def check_rotations(orientations: Any) -> np.ndarray:
     """The orientations as float64 (g, 3, 3).
 
+    Args:
+        orientations: rotation matrices, (g, 3, 3).
+
     Raises:
-        InputError: another shape, or a matrix that is no rotation (the first is named).
+        InputError: another shape, or a matrix that is not a rotation (the first is named).
     """
     q = np.asarray(orientations, dtype=np.float64)
     if q.ndim != 3 or q.shape[1:] != (3, 3) or not len(q):
@@ -34,17 +37,21 @@ def check_rotations(orientations: Any) -> np.ndarray:
 
 
 def from_bunge(angles: Any, degrees: bool = True) -> np.ndarray:
-    """Q = Rz(phi1) Rx(Phi) Rz(phi2) of Bunge's Euler angles.
+    """Orientations Q = Rz(phi1) Rx(Phi) Rz(phi2) of Bunge's Euler angles.
 
-    Bunge's g turns the sample's axes into the crystal's and takes sample components to crystal
+    Bunge's g rotates the sample's axes into the crystal's and takes sample components to crystal
     components; Q is its transpose. Bunge, Texture Analysis in Materials Science (1982), section
     2.1.2.
 
     Args:
         angles: (phi1, Phi, phi2), shape (g, 3).
+        degrees: whether the angles are in degrees; radians otherwise.
 
     Returns:
-        (g, 3, 3).
+        Q, crystal frame to sample frame, (g, 3, 3).
+
+    Raises:
+        InputError: angles of another shape, or not finite.
     """
     a = np.atleast_2d(np.asarray(angles, dtype=np.float64))
     if a.shape[1:] != (3,) or not np.isfinite(a).all():
@@ -53,16 +60,33 @@ def from_bunge(angles: Any, degrees: bool = True) -> np.ndarray:
 
 
 def to_bunge(orientations: Any, degrees: bool = True) -> np.ndarray:
-    """(phi1, Phi, phi2) of orientations (g, 3, 3), the inverse of `from_bunge`, (g, 3)."""
+    """Bunge's Euler angles (phi1, Phi, phi2) of orientations, the inverse of `from_bunge`.
+
+    Args:
+        orientations: Q, (g, 3, 3).
+        degrees: whether the angles are in degrees; radians otherwise.
+
+    Returns:
+        Shape (g, 3).
+
+    Raises:
+        InputError: see `check_rotations`.
+    """
     rotations = Rotation.from_matrix(check_rotations(orientations))
     return rotations.as_euler("ZXZ", degrees=degrees, suppress_warnings=True)
 
 
 def read_orientations(path: str | Path) -> np.ndarray:
-    """Q of a file with phi1, Phi, phi2 in degrees on each line (an ODF's sample), (g, 3, 3).
+    """Read orientations from a file with phi1, Phi, phi2 in degrees on each line (an ODF's sample).
 
-    Columns beyond the third are left out; lines that begin with # are comments, commas or blanks
-    part the numbers.
+    Columns beyond the third are left out; lines that begin with # are comments; commas or blanks
+    separate the numbers.
+
+    Args:
+        path: of the file.
+
+    Returns:
+        Q, crystal frame to sample frame, (g, 3, 3).
 
     Raises:
         InputError: no such file, or a line that does not begin with three numbers.
@@ -87,24 +111,40 @@ def read_orientations(path: str | Path) -> np.ndarray:
 
 
 def random_orientations(grains: int, seed: int = 0) -> np.ndarray:
-    """Q drawn uniformly from SO(3), (grains, 3, 3)."""
+    """Orientations drawn uniformly from SO(3).
+
+    Args:
+        grains: number of orientations.
+        seed: of the random numbers.
+
+    Returns:
+        Rotations Q, (grains, 3, 3).
+
+    Raises:
+        InputError: fewer than one grain.
+    """
     if grains < 1:
         raise InputError(f"{grains} grains: give at least one")
     return Rotation.random(grains, rng=np.random.default_rng(seed)).as_matrix()
 
 
 def textured_orientations(grains: int, component: Any, spread: float, seed: int = 0) -> np.ndarray:
-    """Q scattered around a texture component: turned by random axes and normal angles.
+    """Orientations scattered around a texture component: random axes, normal angles.
 
     The rotation vector from the component is normal with standard deviation `spread` along each
     axis, in the sample's frame.
 
     Args:
+        grains: number of orientations.
         component: the ideal orientation, (3, 3), such as `from_bunge([[35, 45, 0]])[0]` (brass).
         spread: degrees.
+        seed: of the random numbers.
 
     Returns:
-        (grains, 3, 3).
+        Rotations Q, (grains, 3, 3).
+
+    Raises:
+        InputError: fewer than one grain, a negative spread, or a component that is not a rotation.
     """
     ideal = check_rotations(np.asarray(component, dtype=np.float64)[None])[0]
     if grains < 1 or not spread >= 0:
@@ -116,7 +156,7 @@ def textured_orientations(grains: int, component: Any, spread: float, seed: int 
 def orientation(direction: Any, axis: Any = (1, 0, 0)) -> np.ndarray:
     """A rotation Q that takes the crystal direction [u v w] (Cartesian) to a sample axis.
 
-    The turn about that axis is fixed by the smallest rotation angle.
+    The rotation about that axis is fixed by the smallest rotation angle.
 
     Args:
         direction: three numbers in the crystal's Cartesian frame, such as (1, 1, 0).
@@ -124,9 +164,10 @@ def orientation(direction: Any, axis: Any = (1, 0, 0)) -> np.ndarray:
 
     Returns:
         (3, 3) rotation matrix.
-    """
-    from scipy.spatial.transform import Rotation
 
+    Raises:
+        InputError: a direction of length zero.
+    """
     u, v = (np.asarray(w, dtype=float) for w in (direction, axis))
     if not (np.linalg.norm(u) > 0 and np.linalg.norm(v) > 0):
         raise InputError("a direction of length zero gives no orientation")
@@ -142,15 +183,23 @@ def orientation(direction: Any, axis: Any = (1, 0, 0)) -> np.ndarray:
 
 
 def random_rotations(n: int, rng: np.random.Generator) -> np.ndarray:
-    """Uniform rotations (n, 3, 3), orthogonal to the last digit.
+    """Uniform rotations, orthogonal to the last digit.
 
     Rounding in Q^T Q acts like a strain of 1e-16; the floor of the relative error magnifies it
-    a thousand times, so quaternion matrices are polished in extended precision.
+    a thousand times, so quaternion matrices are refined in extended precision.
+
+    Args:
+        n: number of rotations.
+        rng: source of the random numbers.
+
+    Returns:
+        Shape (n, 3, 3).
     """
-    return _polished(Rotation.random(n, rng=rng).as_matrix().reshape(n, 3, 3))
+    return orthogonalized(Rotation.random(n, rng=rng).as_matrix().reshape(n, 3, 3))
 
 
-def _polished(rotations: np.ndarray) -> np.ndarray:
+def orthogonalized(rotations: np.ndarray) -> np.ndarray:
+    """Rotations made orthogonal to the last digit, (n, 3, 3), by Newton's iteration."""
     q = rotations.astype(np.longdouble)
     for _ in range(2):
         q = 1.5 * q - 0.5 * q @ q.transpose(0, 2, 1) @ q

@@ -28,14 +28,17 @@ class SoundWaves:
 
     @property
     def longitudinal(self) -> np.ndarray:
-        """|e . n| of each wave: 1 if purely longitudinal, 0 if purely transverse."""
+        """Longitudinal part |e . n| of each wave, (..., 3): 1 longitudinal, 0 transverse."""
         return np.abs(np.einsum("...wi,...i->...w", self.polarization, self.directions))
 
 
 def sound_waves(stiffness: np.ndarray, density: float, directions: np.ndarray) -> SoundWaves:
-    r"""Christoffel's equation, (C_ijkl n_j n_l - rho v^2 delta_ik) e_k = 0, and
+    r"""Sound waves of a crystal along given directions, by Christoffel's equation.
 
-        v_g,j = C_ijkl e_i e_k n_l / (rho v),     v_g . n = v.
+    .. math::
+
+        (C_{ijkl} n_j n_l - \rho v^2 \delta_{ik}) e_k &= 0 \\
+        v_{g,j} = C_{ijkl} e_i e_k n_l / (\rho v), &\qquad v_g \cdot n = v
 
     Musgrave, Crystal Acoustics (1970), chapters 3 and 7.
 
@@ -45,8 +48,8 @@ def sound_waves(stiffness: np.ndarray, density: float, directions: np.ndarray) -
         directions: (..., 3), any length.
 
     Raises:
-        InputError: no density, or a crystal in which some wave does not run (C n n is not
-            positive).
+        InputError: a density that is not positive, or a crystal in which some wave does not run
+            (C n n is not positive).
     """
     if not density > 0:
         raise InputError(f"density = {density}: give g/cm^3")

@@ -27,14 +27,17 @@ def atom_graph(
     dtype: torch.dtype = torch.float64,
     skin: float = 0.0,
 ) -> Data:
-    """All ordered pairs (i <- j + shift) closer than `cutoff + skin`, sorted by the receiver i.
+    """Graph of all ordered pairs (i <- j + shift) closer than a cutoff, sorted by the receiver i.
 
     Args:
         atoms: periodic along all, some or none of its axes; `info["charge"]` is the total charge
             in e (0 if missing).
         elements: atomic numbers that a model knows; `species` are places in this list.
-        cutoff, skin: Angstrom. Pairs beyond the cutoff add nothing to any output; a skin lets one
-            list serve while no atom moves by more than half of it.
+        cutoff: Angstrom.
+        dtype: of positions and cell.
+        skin: Angstrom, added to the cutoff. Pairs beyond the cutoff add nothing to any output; a
+            skin
+            lets one list serve while no atom moves by more than half of it.
 
     Returns:
         Data with pos (n, 3) Angstrom; cell (1, 3, 3), rows are lattice vectors; species (n,);
@@ -74,21 +77,24 @@ def atom_graph(
 
 
 def total_charge(atoms: Atoms) -> float:
-    """`info["charge"]` in e, 0 if missing.
+    """Total charge of a structure, `info["charge"]` in e, 0 if missing.
+
+    Args:
+        atoms: any structure.
 
     Raises:
         InputError: it is not one finite number.
     """
-    given = atoms.info.get("charge", 0.0)
-    if isinstance(given, np.ndarray) and given.ndim == 0:
-        given = given.item()
-    if not isinstance(given, Real) or isinstance(given, bool) or not math.isfinite(given):
-        shown = textwrap.shorten(repr(given), 60, placeholder=" ...")
+    charge = atoms.info.get("charge", 0.0)
+    if isinstance(charge, np.ndarray) and charge.ndim == 0:
+        charge = charge.item()
+    if not isinstance(charge, Real) or isinstance(charge, bool) or not math.isfinite(charge):
+        shown = textwrap.shorten(repr(charge), 60, placeholder=" ...")
         raise InputError(
             f'info["charge"] = {shown}: give the total charge in e, one finite number, or leave it '
             "out"
         )
-    return float(given)
+    return float(charge)
 
 
 def _full_cell(atoms: Atoms) -> np.ndarray:

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import torch
-from pymatgen.core import Structure
 from torch_geometric.data import Data
 from vesin import NeighborList
 
 from objstress.errors import InputError
 
+if TYPE_CHECKING:
+    from pymatgen.core import Structure
+
 
 def crystal_graph(structure: Structure, cutoff: float) -> Data:
-    """All ordered pairs (i <- j + shift) closer than `cutoff`, images of an atom itself included.
+    """Graph of all ordered pairs (i <- j + shift) closer than a cutoff, an atom's images included.
 
     Right for cells of any size, also smaller than the cutoff. Batch with
     `torch_geometric.data.Batch.from_data_list`.
+
+    Args:
+        structure: a periodic structure.
+        cutoff: Angstrom.
 
     Returns:
         Data with z (n,) atomic numbers; pos (n, 3) Angstrom; cell (1, 3, 3), rows are lattice
@@ -45,11 +53,18 @@ def crystal_graph(structure: Structure, cutoff: float) -> Data:
 
 
 def shell_cutoff(structure: Structure, neighbours: int = 12) -> float:
-    """A cutoff (Angstrom) that gives every atom at least `neighbours`, between two shells.
+    """Cutoff that gives every atom a number of neighbours and lies between two shells.
 
     It lies in the first gap of 0.2 Angstrom (or a twelfth of the distance reached) beyond the
     atom worst off; a crystal of many distances has none near, and gets the widest gap within a
     quarter of that distance, so that rounding never puts a shell in or out.
+
+    Args:
+        structure: a periodic structure.
+        neighbours: least number of neighbours of an atom.
+
+    Returns:
+        Angstrom.
     """
     radius = 3.0
     while True:

@@ -1,4 +1,4 @@
-"""What is known of the elements, for networks that meet more of them than they have data for."""
+"""Properties of the elements, for networks that meet more of them than they have data for."""
 
 from __future__ import annotations
 
@@ -59,6 +59,13 @@ def element_descriptors() -> np.ndarray:
 
 
 def crystal_descriptors(structure: Structure) -> np.ndarray:
-    """Mean `element_descriptors` of the atoms and ln of the volume an atom (Angstrom^3), (17,)."""
+    """Mean `element_descriptors` of the atoms and the logarithm of the volume of an atom.
+
+    Args:
+        structure: a crystal of elements up to plutonium.
+
+    Returns:
+        Shape (17,), the last one ln of Angstrom^3.
+    """
     table = element_descriptors()[[site.specie.Z - 1 for site in structure]]
     return np.append(table.mean(axis=0), np.log(structure.volume / len(structure)))

@@ -21,6 +21,9 @@ def lone_node(lattice: str) -> Structure:
         lattice: "cubic" (simple cubic, edges along x, y, z), "hexagonal" (a = 1 along x,
             c = 1.1 along z), "hexagonal-y" (the same with c along y) or "cubic-111" (simple
             cubic, [111] along z and a two-fold [1-10] along x, for trigonal materials).
+
+    Raises:
+        InputError: an unknown lattice.
     """
     if lattice == "cubic":
         matrix = np.eye(3)
@@ -31,7 +34,7 @@ def lone_node(lattice: str) -> Structure:
     elif lattice == "cubic-111":
         x = np.array([1, -1, 0]) / np.sqrt(2)
         z = np.array([1, 1, 1]) / np.sqrt(3)
-        # Columns of Q^T are x, z x x, z: Q takes the cube's axes to the turned frame.
+        # Columns of Q^T are x, z x x, z: Q takes the cube's axes to the rotated frame.
         matrix = np.stack([x, np.cross(z, x), z]).T
     else:
         raise InputError(f"lattice {lattice!r}: give one of {', '.join(LATTICES)}")
@@ -46,7 +49,10 @@ def host_lattices() -> dict[str, tuple[Structure, PointGroup]]:
 
 
 def host_of(group: PointGroup) -> Structure:
-    """A lone-node lattice more symmetric than (or as symmetric as) the group.
+    """A lone-node lattice more symmetric than (or as symmetric as) a group.
+
+    Args:
+        group: in standard setting.
 
     Raises:
         InputError: the group's axes are not those of any of the lattices.
@@ -55,6 +61,6 @@ def host_of(group: PointGroup) -> Structure:
         if contains(host, group):
             return structure
     raise InputError(
-        f"point group {group.symbol} lies askew: without atoms its axes must be those of the "
-        "standard setting (see PointGroup)"
+        f"the axes of point group {group.symbol} are not those of the standard setting, which a "
+        "material without atoms needs (see PointGroup)"
     )

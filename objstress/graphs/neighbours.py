@@ -12,6 +12,9 @@ class NeighbourTable:
 
     A sum over the neighbours of every atom is then one matrix product.
 
+    Args:
+        graph: of `atom_graph`, or a batch of them; edges sorted by receiver.
+
     Attributes:
         sender: (n, s) node indices; padding names node 0.
         shift: (n, s, 3) in lattice vectors.
@@ -37,9 +40,19 @@ class NeighbourTable:
         self.mask = self.mask.view(n, longest)
 
     def vectors(self, pos: Tensor, cell: Tensor, batch: Tensor, padding: float) -> Tensor:
-        """r_j + shift @ cell - r_i, (n, s, 3) Angstrom; vectors of length `padding` on padding."""
-        found = pos[self.sender] - pos[:, None]
+        """Edge vectors r_j + shift @ cell - r_i.
+
+        Args:
+            pos: (n, 3) Angstrom.
+            cell: (structures, 3, 3) Angstrom, rows are lattice vectors.
+            batch: (n,), which structure an atom belongs to.
+            padding: Angstrom, the length of vectors on padding.
+
+        Returns:
+            (n, s, 3) Angstrom.
+        """
+        vectors = pos[self.sender] - pos[:, None]
         if cell.any():
-            found = found + torch.einsum("nsi,nij->nsj", self.shift, cell[batch])
-        away = found.new_tensor([padding, 0.0, 0.0])
-        return torch.where(self.mask[..., None], found, away)
+            vectors = vectors + torch.einsum("nsi,nij->nsj", self.shift, cell[batch])
+        away = vectors.new_tensor([padding, 0.0, 0.0])
+        return torch.where(self.mask[..., None], vectors, away)

@@ -16,15 +16,18 @@ PRODUCT = 20
 
 
 class EdgePairs(torch.nn.Module):
-    """The reference edges of a graph in rows of one sender each, as many rows for every receiver.
+    """Reference edges of a graph in rows of one sender each, as many rows for every receiver.
 
     A row holds at most m edges; a pair of atoms with more has several. m is what makes the work,
     rows x (m + `PRODUCT`), least: all edges of a pair in a small cell, few in a large one, where
     most pairs have a single edge and longer rows would be padding.
 
+    Args:
+        graph: of `crystal_graph`.
+
     Attributes:
         sender: (p,) node indices; rows [i p / nodes, (i + 1) p / nodes) are those of receiver i.
-        vectors: (p, m, 3) reference edge vectors; padding repeats an edge of the graph.
+        vectors: (p, m, 3) reference edge vectors, Angstrom; padding repeats an edge of the graph.
         mask: (p, m) 1 for edges, 0 for padding.
         nodes: number of nodes.
     """

@@ -20,20 +20,22 @@ class VerletList:
 
     A structure goes from positions r, cell h (rows) to r', h'. With F the stretch h -> h' and
     u = r' - r F what the atoms moved besides, a pair beyond the list has
-        |d'| = |d F + u_j - u_i| >= s_min(F) (cutoff + skin) - 2 max |u|
+
+    .. math:: |d'| = |d F + u_j - u_i| \ge s_\mathrm{min}(F) (r_c + \mathrm{skin}) - 2 \max |u|
+
     and the list holds while that is not below the cutoff; for a fixed cell: while no atom moved
     further than skin / 2. Of the list, a graph gets the pairs closer than the cutoff, sorted by
     receiver, sender and shift: it depends on positions and cells alone, not on when the list was
     made, so that runs with and without skin, interrupted or not, are the same to the last bit.
 
     Args:
-        structures: at their beginning; elements, masses, charges and periodic axes stay.
+        structures: the initial ones; elements, masses, charges and periodic axes stay.
         elements, cutoff, dtype: see `atom_graph`.
         skin: Angstrom.
         device: of the graphs.
 
     Attributes:
-        builds: how many lists were made, counting each structure.
+        builds: number of lists made, counting each structure.
 
     Raises:
         InputError: see `atom_graph`; a negative skin.
@@ -54,8 +56,8 @@ class VerletList:
         self.elements, self.cutoff, self.skin = tuple(elements), float(cutoff), float(skin)
         self.dtype, self.device = dtype, torch.device(device)
         self._structures = [atoms.copy() for atoms in structures]
-        for atoms, given in zip(self._structures, structures, strict=True):
-            atoms.info = {k: v for k, v in given.info.items() if k == "charge"}
+        for atoms, original in zip(self._structures, structures, strict=True):
+            atoms.info = {k: v for k, v in original.info.items() if k == "charge"}
             atoms.set_constraint()
         sizes = torch.tensor([len(atoms) for atoms in structures])
         self._first = torch.cat([sizes.new_zeros(1), sizes.cumsum(0)])
@@ -65,8 +67,8 @@ class VerletList:
         pos = torch.tensor(np.concatenate([atoms.positions for atoms in structures]))
         cell = torch.tensor(np.array([atoms.cell.array for atoms in structures]))
         self._pos, self._cell = pos.to(self.device), self._masked(cell)
-        found = [self._build(k, self._pos, self._cell) for k in range(len(structures))]
-        graphs, self._lists = [graph for graph, _ in found], [pairs for _, pairs in found]
+        made = [self._build(k, self._pos, self._cell) for k in range(len(structures))]
+        graphs, self._lists = [graph for graph, _ in made], [pairs for _, pairs in made]
         self._template = Batch.from_data_list(graphs).to(self.device)
         self._template.charge = self._template.charge.to(dtype)
         self._template.masses = self._template.masses.to(dtype)
@@ -112,13 +114,13 @@ class VerletList:
 
     def _vectors(self, pos: Tensor, cell: Tensor) -> Tensor:
         sender, receiver = self._edges
-        found = pos[sender] - pos[receiver]
+        vectors = pos[sender] - pos[receiver]
         if self._periodic.any():
-            found = found + torch.einsum("ei,eij->ej", self._shift, cell[self._batch[receiver]])
-        return found
+            vectors = vectors + torch.einsum("ei,eij->ej", self._shift, cell[self._batch[receiver]])
+        return vectors
 
     def _refresh(self, pos: Tensor, cell: Tensor) -> None:
-        """Make anew the lists that may lack a pair."""
+        """Rebuild the lists that may lack a pair."""
         stretch = torch.eye(3, dtype=pos.dtype, device=pos.device).expand(len(cell), 3, 3)
         least = pos.new_ones(len(cell))
         if not torch.equal(cell, self._cell):
@@ -172,7 +174,7 @@ class VerletList:
 
 
 def lasting(atoms: Atoms) -> tuple[bytes, bytes, bytes, float]:
-    """What stays while atoms move."""
+    """What stays while atoms move: elements, periodic axes, masses, total charge."""
     return (
         atoms.numbers.tobytes(),
         atoms.pbc.tobytes(),

@@ -13,10 +13,10 @@ from objstress.errors import InputError
 from objstress.graphs.lone_nodes import host_of
 from objstress.labels.strain_labels import Labels
 from objstress.symmetry.point_group import PointGroup
-from objstress.symmetry.voigt import INDEX
+from objstress.symmetry.voigt import VOIGT_PAIRS
 
 FULL = [f"{i}{j}" for i in range(1, 4) for j in range(1, 4)]
-SYMMETRIC = [f"{i + 1}{j + 1}" for i, j in INDEX]
+SYMMETRIC = [f"{i + 1}{j + 1}" for i, j in VOIGT_PAIRS]
 """11 22 33 23 13 12: tensor components, not engineering shears."""
 
 

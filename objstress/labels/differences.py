@@ -7,7 +7,7 @@ import torch
 
 from objstress.errors import InputError
 from objstress.labels.strain_labels import Labels
-from objstress.laws.strain_energy import _third_derivatives
+from objstress.laws.strain_energy import third_derivatives
 from objstress.models.polynomial import InvariantPolynomial
 from objstress.symmetry.point_group import PointGroup
 from objstress.symmetry.voigt import from_mandel, mandel_to_voigt, to_mandel
@@ -87,7 +87,7 @@ def third_order_differences(labels: Labels, group: PointGroup) -> np.ndarray:
         design.append(2 * cubics.design(torch.tensor(d[None]))[0])
     solution, *_ = np.linalg.lstsq(np.concatenate(design), np.concatenate(target), rcond=None)
     cubics.set_coefficients(solution)
-    return _third_derivatives(lambda y: cubics(y, 2)[2], 1.0)
+    return third_derivatives(lambda y: cubics(y, 2)[2], 1.0)
 
 
 def _strain_and_stress(labels: Labels) -> tuple[np.ndarray, np.ndarray]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.stats import qmc
 
-from objstress.elasticity.strain import directions
+from objstress.elasticity.directions import strain_directions
 from objstress.errors import InputError, check_seed
 from objstress.symmetry.point_group import PointGroup
 from objstress.symmetry.voigt import from_mandel, mandel_rotations
@@ -42,13 +42,13 @@ def sample_strains(
     while len(points) < samples:
         points = qmc.Sobol(7, scramble=True, rng=seed).random_base2(power)
         if group is not None:
-            points = points[fundamental(directions(points), group)]
+            points = points[fundamental(strain_directions(points), group)]
         power += 1
     points = points[:samples]
     small = min(SMALL_STRAIN, max_strain)
     low, high = np.full(samples, small), np.full(samples, max_strain)
     low[::5], high[::5] = 0.1 * small, small
-    return from_mandel(directions(points) * (low + (high - low) * points[:, 6])[:, None])
+    return from_mandel(strain_directions(points) * (low + (high - low) * points[:, 6])[:, None])
 
 
 def fundamental(x: np.ndarray, group: PointGroup) -> np.ndarray:

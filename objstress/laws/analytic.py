@@ -16,7 +16,9 @@ from objstress.symmetry.voigt import mandel_rotations, mandel_to_voigt, voigt_to
 
 
 class SaintVenantKirchhoff(StrainEnergyLaw):
-    r"""W = 1/2 E : C : E, any anisotropy.
+    r"""Saint Venant and Kirchhoff's law of any anisotropy: a quadratic energy of E.
+
+    .. math:: W = \tfrac12 E : C : E, \qquad S = C : E
 
     Args:
         stiffness: C, 6 x 6 Voigt in GPa (order xx yy zz yz xz xy), symmetric, positive definite.
@@ -66,15 +68,21 @@ class SaintVenantKirchhoff(StrainEnergyLaw):
 
 
 class NeoHooke(MaterialLaw):
-    r"""W = mu/2 (tr F^T F - 3) - mu ln J + lambda/2 (ln J)^2, compressible and isotropic.
+    r"""Compressible neo-Hookean law, isotropic.
 
-        P = mu (F - F^-T) + lambda ln J F^-T
+    .. math::
+
+        W &= \tfrac{\mu}{2} (\mathrm{tr}\, F^T F - 3) - \mu \ln J + \tfrac{\lambda}{2} (\ln J)^2 \\
+        P &= \mu (F - F^{-T}) + \lambda \ln J \, F^{-T}
 
     Bonet and Wood, Nonlinear Continuum Mechanics for Finite Element Analysis, eq. (6.27).
 
     Args:
         mu: shear modulus, GPa, positive.
         lam: Lame's first constant, GPa, with lam + 2/3 mu > 0.
+
+    Raises:
+        InputError: a shear or bulk modulus that is not positive.
     """
 
     kind = "neo-hooke"
@@ -85,15 +93,15 @@ class NeoHooke(MaterialLaw):
             raise InputError(f"mu = {mu}, lambda = {lam} GPa: shear and bulk modulus must be > 0")
         self.mu, self.lam = float(mu), float(lam)
 
-    def _evaluate(self, F: Tensor, order: int) -> tuple[Tensor, ...]:
+    def evaluate(self, F: Tensor, order: int) -> tuple[Tensor, ...]:
         log = torch.log(torch.linalg.det(F))
         energy = 0.5 * self.mu * ((F * F).sum((-1, -2)) - 3) - self.mu * log
         out = [energy + 0.5 * self.lam * log**2]
         if order >= 1:
             inverse = torch.linalg.inv(F)
-            turned = inverse.transpose(-1, -2)
+            transposed = inverse.transpose(-1, -2)
             log_ = log[:, None, None]
-            out.append(self.mu * (F - turned) + self.lam * log_ * turned)
+            out.append(self.mu * (F - transposed) + self.lam * log_ * transposed)
         if order >= 2:
             eye = torch.eye(3, dtype=F.dtype)
             a = self.mu * torch.einsum("ik,jl->ijkl", eye, eye)
@@ -111,15 +119,22 @@ class NeoHooke(MaterialLaw):
 
 
 class DecoupledNeoHooke(MaterialLaw):
-    r"""W = mu/2 (J^(-2/3) tr F^T F - 3) + kappa/4 (J^2 - 1 - 2 ln J), shape and volume apart.
+    r"""Neo-Hookean law with shape and volume decoupled, isotropic.
 
-        P = mu J^(-2/3) (F - I1/3 F^-T) + kappa/2 (J^2 - 1) F^-T,   I1 = tr F^T F
+    .. math::
+
+        W &= \tfrac{\mu}{2} (J^{-2/3} I_1 - 3) + \tfrac{\kappa}{4} (J^2 - 1 - 2 \ln J),
+        \qquad I_1 = \mathrm{tr}\, F^T F \\
+        P &= \mu J^{-2/3} (F - \tfrac{I_1}{3} F^{-T}) + \tfrac{\kappa}{2} (J^2 - 1) F^{-T}
 
     Simo, Taylor and Pister, Comput. Methods Appl. Mech. Engrg. 51 (1985) 177.
 
     Args:
         mu: shear modulus, GPa, positive.
         kappa: bulk modulus, GPa, positive.
+
+    Raises:
+        InputError: a modulus that is not positive.
     """
 
     kind = "decoupled-neo-hooke"
@@ -130,7 +145,7 @@ class DecoupledNeoHooke(MaterialLaw):
             raise InputError(f"mu = {mu}, kappa = {kappa} GPa: both must be > 0")
         self.mu, self.kappa = float(mu), float(kappa)
 
-    def _evaluate(self, F: Tensor, order: int) -> tuple[Tensor, ...]:
+    def evaluate(self, F: Tensor, order: int) -> tuple[Tensor, ...]:
         j = torch.linalg.det(F)
         first = (F * F).sum((-1, -2))
         scale = self.mu * j ** (-2 / 3)
@@ -138,17 +153,17 @@ class DecoupledNeoHooke(MaterialLaw):
         out = [energy + 0.25 * self.kappa * (j**2 - 1 - 2 * torch.log(j))]
         if order >= 1:
             inverse = torch.linalg.inv(F)
-            turned = inverse.transpose(-1, -2)
+            transposed = inverse.transpose(-1, -2)
             pressure = 0.5 * self.kappa * (j**2 - 1) - scale * first / 3
-            out.append(scale[:, None, None] * F + pressure[:, None, None] * turned)
+            out.append(scale[:, None, None] * F + pressure[:, None, None] * transposed)
         if order >= 2:
 
             def each(values: Tensor) -> Tensor:
                 return values[:, None, None, None, None]
 
             eye = torch.eye(3, dtype=F.dtype)
-            mixed = torch.einsum("nij,nkl->nijkl", F, turned)
-            both = torch.einsum("nij,nkl->nijkl", turned, turned)
+            mixed = torch.einsum("nij,nkl->nijkl", F, transposed)
+            both = torch.einsum("nij,nkl->nijkl", transposed, transposed)
             a = each(scale) * (
                 torch.einsum("ik,jl->ijkl", eye, eye)
                 - 2 / 3 * (mixed + mixed.permute(0, 3, 4, 1, 2))

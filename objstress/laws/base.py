@@ -21,18 +21,25 @@ KINDS: dict[str, type[MaterialLaw]] = {}
 
 
 class MaterialLaw:
-    r"""W(F), P_iJ = dW/dF_iJ, A_iJkL = dP_iJ/dF_kL of a hyperelastic crystal.
+    r"""A hyperelastic material law: energy density, stress and tangent of a deformation gradient.
 
-    F has shape (n, 3, 3) (or (3, 3) for one point) in the crystal's frame; float64 tensors come
-    back, energy density and stress in GPa. Points are evaluated in chunks of `chunk`, so that
-    memory does not grow with n beyond the answer itself. A law is never changed by evaluating it.
+    .. math:: W(F), \qquad P_{iJ} = \partial W / \partial F_{iJ}, \qquad
+        A_{iJkL} = \partial P_{iJ} / \partial F_{kL}
+
+    F has shape (n, 3, 3), or (3, 3) for one point, in the crystal's frame. Results are float64
+    tensors in GPa. Points are evaluated in chunks of `chunk`, so that memory does not grow with n
+    beyond the result itself. Evaluating a law never changes it.
+
+    A law of your own gives `evaluate` and `point_group`; with a `kind`, `to_dict` and `from_dict`
+    it can also be saved and loaded.
 
     Attributes:
         point_group: the symmetry group of the material.
+        chunk: number of points evaluated at a time.
         outside_action: what `energy`, `stress` and `tangent` do at strains outside the trained
             domain: "warn" (with the count), "error" or "ignore".
         kind: what a file calls this kind of law; a class that gives one is registered under it in
-            `KINDS`, and `from_dict` makes a law of it from a file.
+            `KINDS`, and its `from_dict` makes a law from a file.
     """
 
     point_group: SymmetryGroup
@@ -46,35 +53,82 @@ class MaterialLaw:
             KINDS[cls.kind] = cls
 
     def energy(self, F: Any) -> Tensor:
-        """Energy density W per reference volume, GPa, shape (n,)."""
+        """Energy density W per reference volume.
+
+        Args:
+            F: deformation gradients, (n, 3, 3) or (3, 3).
+
+        Returns:
+            W in GPa, shape (n,).
+
+        Raises:
+            InputError: see `response`; with `outside_action` "error" also points outside the
+                domain.
+        """
         return self._public(F, 0)[0]
 
     def stress(self, F: Any) -> Tensor:
-        """First Piola-Kirchhoff stress P = dW/dF, GPa, shape (n, 3, 3)."""
+        """First Piola-Kirchhoff stress P = dW/dF.
+
+        Args:
+            F: deformation gradients, (n, 3, 3) or (3, 3).
+
+        Returns:
+            P in GPa, shape (n, 3, 3).
+
+        Raises:
+            InputError: see `response`; with `outside_action` "error" also points outside the
+                domain.
+        """
         return self._public(F, 1)[1]
 
     def tangent(self, F: Any) -> Tensor:
-        """A = dP/dF, GPa, shape (n, 3, 3, 3, 3), index order iJkL."""
+        """Tangent A = dP/dF.
+
+        Args:
+            F: deformation gradients, (n, 3, 3) or (3, 3).
+
+        Returns:
+            A in GPa, shape (n, 3, 3, 3, 3), index order iJkL.
+
+        Raises:
+            InputError: see `response`; with `outside_action` "error" also points outside the
+                domain.
+        """
         return self._public(F, 2)[2]
 
     def cauchy_stress(self, F: Any) -> Tensor:
-        """sigma = P F^T / J, GPa, shape (n, 3, 3), positive in tension."""
+        """Cauchy stress sigma = P F^T / J, positive in tension.
+
+        Args:
+            F: deformation gradients, (n, 3, 3) or (3, 3).
+
+        Returns:
+            sigma in GPa, shape (n, 3, 3).
+        """
         f = as_deformation(F)
         sigma = self.stress(f) @ f.transpose(-1, -2)
         return sigma / torch.linalg.det(f)[..., None, None]
 
     def response(self, F: Any, order: int) -> tuple[Tensor, ...]:
-        """(W,), (W, P) or (W, P, A) for order 0, 1, 2; no warning about the domain.
+        """Energy, stress and tangent together, without a warning about the trained domain.
+
+        Args:
+            F: deformation gradients, (n, 3, 3) or (3, 3).
+            order: 0, 1 or 2, the order of the last derivative.
+
+        Returns:
+            (W,), (W, P) or (W, P, A) in GPa, shapes (n,), (n, 3, 3) and (n, 3, 3, 3, 3).
 
         Raises:
-            InputError: F of a wrong shape, not finite, or with det F <= 0 (the count is named).
+            InputError: F has another shape, is not finite, or has det F <= 0 (the count is named).
         """
         f = as_deformation(F)
         points = f.reshape(-1, 3, 3)
         n = len(points)
         shapes = ((), (3, 3), (3, 3, 3, 3))[: order + 1]
         # Filled chunk by chunk: concatenating at the end would hold everything twice.
-        whole = tuple(torch.empty(n, *shape, dtype=torch.float64) for shape in shapes)
+        parts = tuple(torch.empty(n, *shape, dtype=torch.float64) for shape in shapes)
         bad = 0
         for start in range(0, n, self.chunk):
             part = points[start : start + self.chunk]
@@ -84,15 +138,22 @@ class MaterialLaw:
             bad += int((jacobian <= 0).sum())
             if bad == 0:
                 k = len(part)
-                for target, value in zip(whole, self._evaluate(part, order), strict=True):
+                for target, value in zip(parts, self.evaluate(part, order), strict=True):
                     # As matrices: their transposed copy, if it is one, is a fast one.
                     target[start : start + k].view(k, -1).copy_(value.reshape(k, -1))
         if bad:
             raise InputError(f"det F <= 0 at {bad} of {n} points: no material there")
-        return tuple(w[0] for w in whole) if f.ndim == 2 else whole
+        return tuple(value[0] for value in parts) if f.ndim == 2 else parts
 
     def outside(self, F: Any) -> Tensor:
-        """Which points lie outside the strains that the law was trained on, bool (n,)."""
+        """Which points lie outside the strains that the law was trained on.
+
+        Args:
+            F: deformation gradients, (n, 3, 3) or (3, 3).
+
+        Returns:
+            Boolean tensor, shape (n,).
+        """
         return torch.zeros(as_deformation(F).reshape(-1, 3, 3).shape[0], dtype=torch.bool)
 
     def stiffness(self) -> np.ndarray:
@@ -106,30 +167,60 @@ class MaterialLaw:
         return 1e-3 * float(np.abs(self.stiffness()).max())
 
     def stress_error(self, F: Any) -> Tensor | None:
-        """Error bar of |P|, GPa, shape (n,); None for laws without one, see `fit_law_ensemble`."""
+        """Error bar of |P| where the law has one, as those of `fit_law_ensemble` do.
+
+        Args:
+            F: deformation gradients, (n, 3, 3) or (3, 3).
+
+        Returns:
+            GPa, shape (n,), or None for laws without error bars.
+        """
         return None
 
     def internal_displacements(self, F: Any) -> np.ndarray:
-        """u (n, atoms, 3) in Angstrom: an ion at X in the reference cell lies at F (X + u).
+        """Displacements u of the ions: an ion at X in the reference cell lies at F (X + u).
+
+        Args:
+            F: deformation gradients, (n, 3, 3) or (3, 3).
+
+        Returns:
+            u in Angstrom, shape (n, atoms, 3), in the reference frame.
 
         Raises:
-            InputError: a law whose labels carried no relaxed ions.
+            InputError: the law's labels carried no relaxed ions.
         """
         raise InputError(
-            "this law knows no internal displacements: its labels carried no relaxed ions"
+            "this law has no internal displacements: its labels carried no relaxed ions"
         )
 
     def acoustic_tensor(self, F: Any, n: Any) -> Tensor:
-        """Q_ik(n) = A_iJkL n_J n_L, GPa, (..., 3, 3), n a direction of the reference body."""
+        """Acoustic tensor Q_ik(n) = A_iJkL n_J n_L.
+
+        Args:
+            F: deformation gradients, (n, 3, 3) or (3, 3).
+            n: directions of the reference body, (3,) or (n, 3), any length but zero.
+
+        Returns:
+            Q in GPa, shape (..., 3, 3).
+
+        Raises:
+            InputError: a direction of length zero.
+        """
         direction = torch.as_tensor(n, dtype=torch.float64)
         if not (direction.norm(dim=-1) > 0).all():
             raise InputError("a direction of length zero has no acoustic tensor")
         return acoustic_tensor(self.response(F, 2)[2], direction)
 
     def ellipticity(self, F: Any) -> tuple[Tensor, Tensor]:
-        """Least eigenvalue of Q(n) over all n (GPa, shape (n,)) and that n; <= 0: ellipticity lost.
+        """Least eigenvalue of the acoustic tensor over all directions: <= 0 if not elliptic.
 
-        See `laws.ellipticity.smallest_acoustic`.
+        See `objstress.elasticity.smallest_acoustic`.
+
+        Args:
+            F: deformation gradients, (n, 3, 3) or (3, 3).
+
+        Returns:
+            The eigenvalue in GPa, shape (n,), and the direction of the reference body, (n, 3).
         """
         f = as_deformation(F)
         values, directions = smallest_acoustic(self.response(f.reshape(-1, 3, 3), 2)[2])
@@ -138,21 +229,44 @@ class MaterialLaw:
     def save(self, path: str | Path) -> None:
         """Write the law to one file (safetensors with JSON inside), whole or not at all.
 
+        Args:
+            path: of the file; `load_law` reads it.
+
         Raises:
-            InputError: the file cannot be written, or the law is not to be saved (a rotated one).
+            InputError: the file cannot be written, or the law cannot be saved (a rotated one).
         """
         write_tensors(path, *self.to_dict())
 
     def to_dict(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
-        """JSON description and tensors from which `from_dict` makes the law again."""
+        """Description and tensors from which `from_dict` makes the law again.
+
+        Returns:
+            A JSON-able dictionary with the law's `kind`, and {name: tensor} of any shape, such as
+                (k,)
+            coefficients in GPa.
+        """
         raise NotImplementedError
 
     @classmethod
     def from_dict(cls, description: dict[str, Any], tensors: dict[str, Tensor]) -> MaterialLaw:
-        """The law that `to_dict` described."""
+        """The law that `to_dict` described.
+
+        Args:
+            description: the JSON-able part.
+            tensors: {name: tensor}, such as (k,) coefficients in GPa.
+        """
         raise NotImplementedError
 
-    def _evaluate(self, F: Tensor, order: int) -> tuple[Tensor, ...]:
+    def evaluate(self, F: Tensor, order: int) -> tuple[Tensor, ...]:
+        """The law itself at one chunk of points; what an own kind of law implements.
+
+        Args:
+            F: deformation gradients, (n, 3, 3), float64, finite, det F > 0.
+            order: 0, 1 or 2, the order of the last derivative.
+
+        Returns:
+            (W,), (W, P) or (W, P, A) in GPa, shapes (n,), (n, 3, 3) and (n, 3, 3, 3, 3).
+        """
         raise NotImplementedError
 
     def _public(self, F: Any, order: int) -> tuple[Tensor, ...]:
@@ -169,7 +283,7 @@ class MaterialLaw:
 
 
 class LawAround(MaterialLaw):
-    """A law around another one of the same crystal and frame: what is known of it is that one's."""
+    """A law around another one of the same crystal and frame, whose facts it passes on."""
 
     law: Any
 
@@ -195,6 +309,14 @@ def _determinant(f: Tensor) -> Tensor:
 
 
 def as_deformation(F: Any) -> Tensor:
+    """F as a float64 tensor without gradient.
+
+    Args:
+        F: (n, 3, 3) or (3, 3).
+
+    Raises:
+        InputError: F has another shape.
+    """
     f = torch.as_tensor(F, dtype=torch.float64)
     if f.shape[-2:] != (3, 3) or f.ndim not in (2, 3):
         raise InputError(f"F has shape {tuple(f.shape)}; give (n, 3, 3) or (3, 3)")
@@ -202,5 +324,10 @@ def as_deformation(F: Any) -> Tensor:
 
 
 def law_from_dict(description: dict[str, Any], tensors: dict[str, Tensor]) -> MaterialLaw:
-    """The law that `to_dict` described; a law around another one asks for that one here."""
+    """The law that `to_dict` described; a law around another one makes the inner law by it.
+
+    Args:
+        description: the JSON-able part; its "kind" names the class in `KINDS`.
+        tensors: {name: tensor}, such as (k,) coefficients in GPa.
+    """
     return KINDS[description["kind"]].from_dict(description, tensors)

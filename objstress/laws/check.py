@@ -1,4 +1,4 @@
-"""What every law promises, measured. Used by `check_law`, the tests and the demo's report."""
+"""Measurements of what every law promises, for `check_law`, tests and reports."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from objstress.elasticity.orientations import _polished, random_rotations
+from objstress.elasticity.orientations import orthogonalized, random_rotations
 from objstress.elasticity.strain import right_stretch
 from objstress.laws.base import MaterialLaw
 from objstress.reports import Claim
@@ -16,7 +16,16 @@ from objstress.symmetry.voigt import from_mandel
 
 
 def random_deformations(n: int, size: float, rng: np.random.Generator) -> np.ndarray:
-    """F = R U with R uniform and |E| uniform in (0, size], shape (n, 3, 3)."""
+    """Random deformation gradients F = R U, R and the size of the strain uniform.
+
+    Args:
+        n: number of deformations.
+        size: largest |E|, the Frobenius norm of the strain.
+        rng: source of the random numbers.
+
+    Returns:
+        F, shape (n, 3, 3).
+    """
     mandel = rng.normal(size=(n, 6))
     mandel *= (size * (1 - rng.random(n)) / np.linalg.norm(mandel, axis=1))[:, None]
     return random_rotations(n, rng) @ right_stretch(from_mandel(mandel))
@@ -113,14 +122,19 @@ def rigid_spin(law: MaterialLaw, shear: float = 0.05, steps: int = 36) -> float:
     f = np.eye(3)
     f[0, 1] = shear
     angles = np.linspace(0, 2 * np.pi, steps + 1)
-    q = _polished(Rotation.from_rotvec(np.outer(angles, [0, 0, 1])).as_matrix())
+    q = orthogonalized(Rotation.from_rotvec(np.outer(angles, [0, 0, 1])).as_matrix())
     p0 = _stress(law, f[None])
-    turned = q.transpose(0, 2, 1) @ _stress(law, q @ f)
-    return float(relative_error(law, turned - p0, np.repeat(p0, len(q), 0)).max())
+    back = q.transpose(0, 2, 1) @ _stress(law, q @ f)
+    return float(relative_error(law, back - p0, np.repeat(p0, len(q), 0)).max())
 
 
 def trained_radius(law: MaterialLaw, default: float = 0.08) -> float:
-    """|E| of the largest ball inside the trained domain; `default` for laws without one."""
+    """Norm |E| of the largest ball of strains inside the trained domain.
+
+    Args:
+        law: any law.
+        default: strain that is returned for laws without a domain.
+    """
     domain = getattr(law, "domain", None)
     if domain is None:
         return default
@@ -128,7 +142,19 @@ def trained_radius(law: MaterialLaw, default: float = 0.08) -> float:
 
 
 def check_law(law: MaterialLaw, samples: int = 1000, seed: int = 0) -> list[Claim]:
-    """All promises of one law as claims, at random deformations inside its trained domain."""
+    """All promises of a law, measured at random deformations inside its trained domain.
+
+    Objectivity, material symmetry, W(I) = 0 and P(I) = 0, stress and tangent against differences,
+    major symmetry, no work around closed loops, rigid spin.
+
+    Args:
+        law: any law, in any frame.
+        samples: number of deformations of the test of objectivity; the others take a part of them.
+        seed: of the random numbers.
+
+    Returns:
+        One claim for each promise, with its value and its limit.
+    """
     rng = np.random.default_rng(seed)
     f = random_deformations(samples, trained_radius(law), rng)
     few = f[: max(1, samples // 20)]

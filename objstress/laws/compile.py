@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from scipy.stats import qmc
 
-from objstress.elasticity.strain import directions, right_stretch
+from objstress.elasticity.directions import strain_directions
+from objstress.elasticity.strain import right_stretch
 from objstress.errors import InputError
 from objstress.laws.base import MaterialLaw
 from objstress.laws.fused import FusedLaw
@@ -24,7 +24,7 @@ CHECKS = 4000
 
 
 def compile_law(law: MaterialLaw, tolerance: float = 1e-3, kind: str = "polynomial") -> MaterialLaw:
-    """A faster law of the same symmetry, domain and interface.
+    """Make a faster law of the same symmetry, domain and interface.
 
     Args:
         law: any law; a guarded one is compiled inside and guarded again; of an ensemble the mean
@@ -33,8 +33,11 @@ def compile_law(law: MaterialLaw, tolerance: float = 1e-3, kind: str = "polynomi
         kind: "polynomial" fits one G-invariant polynomial of E, see `compile_polynomial`; "torch"
             fuses the law as it is into one program, see `FusedLaw`.
 
+    Returns:
+        A `PolynomialLaw`, a `FusedLaw`, or a `GuardedLaw` around a polynomial one.
+
     Raises:
-        InputError: a tolerance that cannot be met (the best is named), an unknown kind.
+        InputError: a tolerance that cannot be met (the best is named), or an unknown kind.
     """
     if kind == "polynomial":
         if isinstance(law, GuardedLaw):
@@ -48,12 +51,13 @@ def compile_law(law: MaterialLaw, tolerance: float = 1e-3, kind: str = "polynomi
 
 
 def compile_polynomial(law: MaterialLaw, tolerance: float) -> PolynomialLaw:
-    r"""The invariant polynomial of least degree that follows a law to a tolerance.
+    r"""Fit the invariant polynomial of least degree that follows a law to a tolerance.
 
-        min sum |P - P_law|^2 / max(|P_law|, floor)^2   over c in W = sum c_k phi_k
+    .. math:: \min_c \sum_n |P - P_\mathrm{law}|^2 / \max(|P_\mathrm{law}|, \mathrm{floor})^2,
+        \qquad W = \sum_k c_k \phi_k
 
     at quasi-random strains in the trained domain x M x <= 1 (|E| <= 0.08 without one); the
-    tolerance is held by the *largest* relative error at fresh strains.
+    *largest* relative error at fresh strains keeps the tolerance.
 
     Args:
         law: W a function of E, under a point group, O(3) or SO(3).
@@ -68,11 +72,11 @@ def compile_polynomial(law: MaterialLaw, tolerance: float) -> PolynomialLaw:
     matrix = np.eye(6) / BALL**2 if domain is None else domain.numpy()
     floor = law.stress_floor()
     tested = _Samples(law, matrix, CHECKS, floor, seed=1)
-    own = _own_polynomial(law)
+    known = _own_polynomial(law)
     best = (np.inf, 0)
     for degree in DEGREES:
-        if own is not None and own.degree == degree:
-            polynomial = own
+        if known is not None and known.degree == degree:
+            polynomial = known
         else:
             polynomial = InvariantPolynomial(law.point_group, degree)
             fitted = _Samples(law, matrix, max(600, len(polynomial.degrees)), floor, seed=0)
@@ -114,6 +118,8 @@ class _Samples:
     """A law's stresses at quasi-random strains of an ellipsoid, weighted for relative errors."""
 
     def __init__(self, law: MaterialLaw, matrix: np.ndarray, count: int, floor: float, seed: int):
+        from scipy.stats import qmc
+
         try:
             ellipsoid = np.linalg.inv(np.linalg.cholesky(matrix)).T
         except np.linalg.LinAlgError:
@@ -122,7 +128,7 @@ class _Samples:
         # Radii crowd at the boundary, where polynomials go astray first; a quarter lies on it.
         radius = np.sin(0.5 * np.pi * points[:count, 6])
         radius[::4] = 1.0
-        x = (radius[:, None] * directions(points[:count])) @ ellipsoid.T
+        x = (radius[:, None] * strain_directions(points[:count])) @ ellipsoid.T
         strain = from_mandel(x)
         if np.linalg.eigvalsh(strain).min() <= -0.5:
             raise InputError("the law's trained domain reaches strains at which J = 0")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -14,20 +14,27 @@ from objstress.laws.base import as_deformation
 from objstress.laws.learned import LearnedLaw
 from objstress.laws.strain_energy import StrainEnergyLaw, outside_domain
 
+if TYPE_CHECKING:
+    from pymatgen.core import Structure
+
 
 class EnsembleLaw(StrainEnergyLaw):
-    r"""W = mean of W_m over the members, with the error bar
+    r"""Several laws of one crystal: their mean, and an error bar on its stress from their spread.
 
-        e(F) = c sqrt(mean_m |P_m(F) - P(F)|^2)    (GPa)
+    .. math:: W = \langle W_m \rangle, \qquad
+        e(F) = c \sqrt{\langle |P_m(F) - P(F)|^2 \rangle}
 
-    on its stress. c is measured once, on labels that part of the members did not see: it makes
-    the relative mean squares of |P_label - mean of those members' P| and of e alike.
+    c is measured once, on labels that part of the members did not see: it makes the relative mean
+    squares of |P_label - mean of those members' P| and of e alike.
 
     Args:
         members: laws of one crystal against one reference.
-        calibration: c.
+        calibration: c, a pure factor.
         domain: (6, 6) matrix M; strains with x M x <= 1 (Mandel) are inside the trained domain.
         metadata: JSON-able facts about the fit.
+
+    Raises:
+        InputError: fewer than two members.
     """
 
     kind = "ensemble"
@@ -42,11 +49,15 @@ class EnsembleLaw(StrainEnergyLaw):
         if len(members) < 2:
             raise InputError("an ensemble needs at least two laws")
         self.members, self.calibration = list(members), calibration
-        first = self.members[0]
-        self.structure, self.point_group = first.structure, first.point_group
+        self.point_group = self.members[0].point_group
         self.domain = None if domain is None else torch.as_tensor(domain)
         self.chunk = min(m.chunk for m in self.members)
         self.metadata = metadata or {}
+
+    @property
+    def structure(self) -> Structure:
+        """The reference crystal of the members."""
+        return self.members[0].structure
 
     def strain_energy(self, x: Tensor, order: int) -> tuple[Tensor, ...]:
         parts = [m.strain_energy(x, order) for m in self.members]
@@ -62,15 +73,15 @@ class EnsembleLaw(StrainEnergyLaw):
         f = as_deformation(F)
         points = f.reshape(-1, 3, 3)
         stresses = torch.stack([m.response(points, 1)[1] for m in self.members])
-        return self.calibration * _spread(stresses).reshape(f.shape[:-2])
+        return self.calibration * stress_spread(stresses).reshape(f.shape[:-2])
 
     def to_dict(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
         descriptions = []
         tensors: dict[str, Tensor] = {}
         for k, member in enumerate(self.members):
-            description, own = member.to_dict()
+            description, weights = member.to_dict()
             descriptions.append(description)
-            tensors |= {f"{k}.{name}": value for name, value in own.items()}
+            tensors |= {f"{k}.{name}": value for name, value in weights.items()}
         if self.domain is not None:
             tensors["domain"] = self.domain
         return {
@@ -85,12 +96,12 @@ class EnsembleLaw(StrainEnergyLaw):
         members = []
         for k, one in enumerate(description["members"]):
             mark = f"{k}."
-            own = {n.removeprefix(mark): t for n, t in tensors.items() if n.startswith(mark)}
-            members.append(LearnedLaw.from_dict(one, own))
+            weights = {n.removeprefix(mark): t for n, t in tensors.items() if n.startswith(mark)}
+            members.append(LearnedLaw.from_dict(one, weights))
         domain = tensors["domain"].numpy() if "domain" in tensors else None
         return cls(members, description["calibration"], domain, description["metadata"])
 
 
-def _spread(stresses: Tensor) -> Tensor:
+def stress_spread(stresses: Tensor) -> Tensor:
     gap = stresses - stresses.mean(0)
     return gap.pow(2).sum((-1, -2)).mean(0).sqrt()

@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.fx.experimental.proxy_tensor import make_fx
 
 from objstress.laws.base import LawAround, MaterialLaw, law_from_dict
 
@@ -17,15 +16,18 @@ Program = Callable[[Tensor], tuple[Tensor, ...]]
 
 
 class FusedLaw(LawAround):
-    """The same numbers as `law`, from one program for each order of derivatives.
+    """A law as it is, energy, stress and tangent fused into one compiled program for each order.
 
-    The evaluation is traced once at `chunk` points, derivatives included, and compiled by
-    inductor where a C++ compiler is found; without one the law is evaluated as it is. The first
-    evaluation waits for the compiler: seconds for a polynomial, minutes for the tangent of a
-    network, which runs a quarter faster then, so this pays in long runs only. Points that do not
-    fill a chunk, a single one say, are always evaluated as they are.
+    The evaluation is traced once at `chunk` points, derivatives included, and compiled by inductor
+    where a C++ compiler is found; without one the law is evaluated as it is. The first evaluation
+    waits for the compiler: seconds for a polynomial, minutes for the tangent of a network, which
+    then runs a quarter faster, so this pays in long runs only. Points that do not fill a chunk,
+    such as a single one, are always evaluated as they are.
 
-    Its file holds the law; it is compiled again where it is used. CPU only, as all laws are.
+    Its file holds the law, which is compiled again where it is used. CPU only, as all laws are.
+
+    Args:
+        law: any law but a guarded one.
     """
 
     kind = "torch"
@@ -37,7 +39,7 @@ class FusedLaw(LawAround):
 
     @property
     def domain(self) -> Tensor | None:
-        """The trained domain x M x <= 1 of the law, (6, 6)."""
+        """Matrix M (6, 6) of the law's trained domain of strains, x M x <= 1; None without one."""
         return getattr(self.law, "domain", None)
 
     def to_dict(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -48,12 +50,12 @@ class FusedLaw(LawAround):
     def from_dict(cls, description: dict[str, Any], tensors: dict[str, Tensor]) -> FusedLaw:
         return cls(law_from_dict(description["law"], tensors))
 
-    def _evaluate(self, F: Tensor, order: int) -> tuple[Tensor, ...]:
+    def evaluate(self, F: Tensor, order: int) -> tuple[Tensor, ...]:
         if len(F) < self.chunk or not compiler_found():
-            return self.law._evaluate(F, order)
+            return self.law.evaluate(F, order)
         key = (self.chunk, order)
         if key not in self._programs:
-            self._programs[key] = fuse(lambda f: self.law._evaluate(f, order), F)
+            self._programs[key] = fuse(lambda f: self.law.evaluate(f, order), F)
         return self._programs[key](F.contiguous())
 
 
@@ -64,6 +66,9 @@ def compiler_found() -> bool:
 
 def fuse(function: Program, example: Tensor) -> Program:
     """Trace a function at inputs of one shape, autograd inside it, and compile the trace."""
+    # What traces takes a second to import, and few laws are fused.
+    from torch.fx.experimental.proxy_tensor import make_fx
+
     example = example.contiguous()
     # Twice: functionalize, which inductor needs of writes into slices, knows no autograd; the
     # first trace has none left.

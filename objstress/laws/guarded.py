@@ -13,22 +13,26 @@ from objstress.laws.base import LawAround, law_from_dict
 from objstress.laws.strain_energy import StrainEnergyLaw, tensor_from_mandel
 
 MARGIN = 0.25
-"""How much further than the trained strains the law itself is still asked, in units of them."""
+"""How much further than the trained strains the law itself is evaluated, in units of them."""
 
 
 class GuardedLaw(LawAround, StrainEnergyLaw):
-    r"""W_guard(E) = W(s(q) E) + k <q - 1>^3 + k_J <ln(J_0 / J)>^3,   q = E : M : E.
+    r"""A law that stays safe far away: unchanged inside its trained strains, growing outside.
 
-    M is the trained ellipsoid (q <= 1 inside), <a> = max(a, 0). s is one inside and takes
-    sqrt(q) s to at most 1 + `MARGIN` outside, twice continuously differentiable, so W is never
-    asked far from what it learned; the two penalties vanish inside with their first two
-    derivatives (J_0 is below every J of the ellipsoid), and carry the growth outside: W rises
-    along every ray from F = I and goes to infinity with |E| and as J -> 0.
+    .. math:: W_\mathrm{guard}(E) = W(s(q) E) + k \langle q - 1 \rangle^3
+        + k_J \langle \ln (J_0 / J) \rangle^3, \qquad q = E : M : E
+
+    M is the trained ellipsoid (q <= 1 inside), <a> = max(a, 0). s is one inside and takes sqrt(q) s
+    to at most 1 + `MARGIN` outside, twice continuously differentiable, so that W is never evaluated
+    far from what it learned. The two penalties vanish inside with their first two derivatives (J_0
+    is below every J of the ellipsoid) and carry the growth outside: W rises along every ray from F
+    = I and goes to infinity with |E| and as J -> 0.
 
     M is invariant under G, so the symmetry is the law's own.
 
     Args:
         law: a learned or compiled law with a trained domain.
+        strength: (k, k_J) in GPa; None measures the least that make W grow along every ray.
 
     Raises:
         InputError: a law without a trained domain, or that is no energy of E.
@@ -41,7 +45,7 @@ class GuardedLaw(LawAround, StrainEnergyLaw):
         if domain is None or not isinstance(law, StrainEnergyLaw):
             raise InputError(
                 "only an energy of E with a trained domain can be guarded outside of it; guard a "
-                "law before it is turned or fused"
+                "law before it is rotated or fused"
             )
         self.law: StrainEnergyLaw = law
         self.point_group, self.domain = law.point_group, domain
@@ -106,8 +110,8 @@ class GuardedLaw(LawAround, StrainEnergyLaw):
             out.append(-3 * strength * (gap**2)[:, None] * v)
         if order >= 2:
             # d(C^-1) = -2 C^-1 dE C^-1
-            turned = torch.einsum("nij,ajk,nkl->nail", inverse, basis, inverse)
-            bend = 2 * torch.einsum("nail,bil->nab", turned, basis)
+            curvature = torch.einsum("nij,ajk,nkl->nail", inverse, basis, inverse)
+            bend = 2 * torch.einsum("nail,bil->nab", curvature, basis)
             out.append(
                 3 * strength * (gap**2)[:, None, None] * bend
                 + 6 * strength * gap[:, None, None] * v[:, :, None] * v[:, None]
@@ -165,7 +169,7 @@ def _slopes(law: StrainEnergyLaw, rays: Tensor) -> Tensor:
     slopes = []
     least = torch.linalg.eigvalsh(tensor_from_mandel(rays))[:, 0]
     for r in (1.02, 1.05, 1.1, 1.15, 1.2, 1.3, 1.5, 2.0, 3.0, 5.0):
-        there = rays[1 + 2 * r * least > 1e-3]
-        if len(there):
-            slopes.append((law.strain_energy(r * there, 1)[1] * there).sum(-1))
+        reached = rays[1 + 2 * r * least > 1e-3]
+        if len(reached):
+            slopes.append((law.strain_energy(r * reached, 1)[1] * reached).sum(-1))
     return torch.cat(slopes)

@@ -2,34 +2,41 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from pymatgen.core import Structure
 from torch import Tensor
 
 from objstress.laws.base import as_deformation
+from objstress.laws.reference import OfCrystal
 from objstress.laws.strain_energy import StrainEnergyLaw, mandel_strain, outside_domain
-from objstress.models.constitutive import ConstitutiveNetwork, NetworkSettings
 from objstress.models.displacements import InternalDisplacements
 from objstress.models.polynomial import InvariantPolynomial
 from objstress.symmetry.point_group import PointGroup, SymmetryGroup, symmetry_group
 
+if TYPE_CHECKING:
+    from pymatgen.core import Structure
 
-class LearnedLaw(StrainEnergyLaw):
-    r"""W = W_poly(E) + W_net(E) - W_net(0) - S_net(0) : E.
+    from objstress.models.constitutive import ConstitutiveNetwork
+
+
+class LearnedLaw(OfCrystal, StrainEnergyLaw):
+    r"""A fitted law: a polynomial of E by least squares plus a network for what is left.
+
+    .. math:: W = W_\mathrm{poly}(E) + W_\mathrm{net}(E) - W_\mathrm{net}(0) - S_\mathrm{net}(0) : E
 
     W_poly starts at second order, so W(I) = 0 and P(I) = 0 hold whatever was learned.
 
     Args:
-        structure: the stress-free reference crystal, symmetrised, primitive; a lone node for a
-            material without listed atoms.
+        structure: the stress-free reference crystal, symmetrised, primitive, or its dictionary; a
+            lone node for a material without listed atoms.
         point_group: its point group, in the structure's frame.
-        polynomial, network: either may be None.
+        polynomial: energy density in GPa; may be None.
+        network: energy density in GPa; may be None.
         domain: (6, 6) matrix M; strains with x M x <= 1 (Mandel) are inside the trained domain.
         metadata: JSON-able facts about the fit (ions, calculator, errors).
-        displacements: how the ions leave the homogeneous deformation, where labels said so.
+        displacements: how the ions leave the homogeneous deformation, where labels carried them.
     """
 
     kind = "learned"
@@ -37,7 +44,7 @@ class LearnedLaw(StrainEnergyLaw):
 
     def __init__(
         self,
-        structure: Structure,
+        structure: Structure | dict[str, Any],
         point_group: PointGroup,
         polynomial: InvariantPolynomial | None = None,
         network: ConstitutiveNetwork | None = None,
@@ -46,7 +53,7 @@ class LearnedLaw(StrainEnergyLaw):
         displacements: InternalDisplacements | None = None,
     ):
         self.displacements = displacements
-        self.structure, self.point_group = structure, point_group
+        self._structure, self.point_group = structure, point_group
         self.polynomial, self.network = polynomial, network
         self.domain = None if domain is None else torch.as_tensor(domain)
         self.metadata = metadata or {}
@@ -83,16 +90,16 @@ class LearnedLaw(StrainEnergyLaw):
 
     def parts(self) -> dict[str, StrainEnergyLaw]:
         """The polynomial and the network as laws of their own, for reports."""
-        common = (self.structure, self.point_group)
+        crystal = (self.structure, self.point_group)
         return {
-            "polynomial": LearnedLaw(*common, polynomial=self.polynomial),
-            "network": LearnedLaw(*common, network=self.network),
+            "polynomial": LearnedLaw(*crystal, polynomial=self.polynomial),
+            "network": LearnedLaw(*crystal, network=self.network),
         }
 
     def to_dict(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
         description: dict[str, Any] = {
             "kind": self.kind,
-            "structure": self.structure.as_dict(),
+            "structure": self.structure_dict(),
             "metadata": self.metadata,
         }
         tensors = {"operations": torch.tensor(self.point_group.operations)}
@@ -113,13 +120,19 @@ class LearnedLaw(StrainEnergyLaw):
 
     @classmethod
     def from_dict(cls, description: dict[str, Any], tensors: dict[str, Tensor]) -> LearnedLaw:
-        structure = Structure.from_dict(description["structure"])
+        structure = description["structure"]
         group = PointGroup.from_operations(tensors["operations"].numpy())
-        polynomial = network = None
+        polynomial = network = displacements = None
         if "degree" in description:
             polynomial = InvariantPolynomial(group, description["degree"])
             polynomial.set_coefficients(tensors["polynomial.coefficients"].numpy())
         if "network" in description:
+            # Here alone, because networks take seconds to import.
+            from pymatgen.core import Structure
+
+            from objstress.models.constitutive import ConstitutiveNetwork, NetworkSettings
+
+            structure = Structure.from_dict(structure)
             name = description["filter_group"]
             filters: SymmetryGroup = group if name == group.symbol else symmetry_group(name)
             settings = NetworkSettings(**description["network"])
@@ -128,12 +141,10 @@ class LearnedLaw(StrainEnergyLaw):
             network.load_state_dict(
                 {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
             )
-        domain = tensors["domain"].numpy() if "domain" in tensors else None
-        displacements = None
         if "displacements" in tensors:
             coefficients = tensors["displacements"].numpy()
-            degree = description["displacements"]
-            displacements = InternalDisplacements(structure, degree, coefficients)
+            displacements = InternalDisplacements(description["displacements"], coefficients)
+        domain = tensors["domain"].numpy() if "domain" in tensors else None
         metadata = description["metadata"]
         return cls(structure, group, polynomial, network, domain, metadata, displacements)
 

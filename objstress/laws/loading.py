@@ -7,20 +7,24 @@ from pathlib import Path
 from objstress.errors import InputError
 from objstress.io.weights import read_tensors, rebuilding
 
-# Importing a kind of law enters it in the register that `law_from_dict` asks.
+# Importing a kind of law registers it for `law_from_dict`.
 from objstress.laws import analytic, ensemble, fused, guarded, learned, polynomial  # noqa: F401
 from objstress.laws.base import MaterialLaw, law_from_dict
 
 
 def load_law(path: str | Path, outside: str = "warn") -> MaterialLaw:
-    """The law in a file.
+    """Load the law in a file.
 
     Args:
-        path: written by `law.save`.
-        outside: "warn", "error" or "ignore" at strains outside the trained domain.
+        path: a file that `law.save` wrote.
+        outside: what the law does at strains outside its trained domain: "warn", "error" or
+            "ignore".
+
+    Returns:
+        A law of the class that is registered for the file's kind.
 
     Raises:
-        InputError: no such file, damaged, not a law, or of a newer format.
+        InputError: the file is missing, damaged, not a law, or of a newer format.
     """
     if outside not in ("warn", "error", "ignore"):
         raise InputError(f"outside = {outside!r}: give 'warn', 'error' or 'ignore'")

@@ -4,31 +4,37 @@ from __future__ import annotations
 
 from itertools import combinations_with_replacement
 from math import factorial, prod
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from pymatgen.core import Structure
 from torch import Tensor
 
 from objstress.errors import InputError
+from objstress.laws.reference import OfCrystal
 from objstress.laws.strain_energy import StrainEnergyLaw, outside_domain
 from objstress.models.polynomial import InvariantPolynomial, invariant_polynomials
 from objstress.symmetry.point_group import PointGroup, SymmetryGroup, symmetry_group
+from objstress.symmetry.voigt import SHEAR
+
+if TYPE_CHECKING:
+    from pymatgen.core import Structure
 
 
-class PolynomialLaw(StrainEnergyLaw):
-    r"""W(E) = sum_k c_k phi_k(E), phi_k the G-invariant polynomials of degree 2 to `degree`.
+class PolynomialLaw(OfCrystal, StrainEnergyLaw):
+    r"""An energy that is one G-invariant polynomial of the strain.
 
-    Its symmetry is exactly the group's; its coefficients are the elastic constants of second,
-    third and higher order.
+    .. math:: W(E) = \sum_k c_k \phi_k(E)
+
+    with the invariants phi_k of degree 2 to `degree`. Its symmetry is exactly the group's; its
+    coefficients are the elastic constants of second, third and higher order.
 
     Args:
-        polynomial: with its coefficients set.
+        polynomial: with its coefficients set, GPa.
         point_group: its group.
         domain: (6, 6) matrix M; strains with x M x <= 1 (Mandel) are inside the trained domain.
-        metadata: JSON-able facts; `compile` adds "compiled".
-        structure: the reference crystal, if there are atoms.
+        metadata: JSON-able facts; `compile_law` adds "compiled".
+        structure: the reference crystal or its dictionary, if there are atoms.
     """
 
     kind = "polynomial"
@@ -40,12 +46,12 @@ class PolynomialLaw(StrainEnergyLaw):
         point_group: SymmetryGroup,
         domain: np.ndarray | None = None,
         metadata: dict[str, Any] | None = None,
-        structure: Structure | None = None,
+        structure: Structure | dict[str, Any] | None = None,
     ):
         self.polynomial, self.point_group = polynomial, point_group
         self.domain = None if domain is None else torch.as_tensor(domain)
         self.metadata = metadata or {}
-        self.structure = structure
+        self._structure = structure
 
     @property
     def degree(self) -> int:
@@ -59,18 +65,19 @@ class PolynomialLaw(StrainEnergyLaw):
         return outside_domain(F, self.domain)
 
     def elastic_constants(self, order: int) -> dict[str, float]:
-        r"""C_ab... = d^order W / d eta_a d eta_b ... at F = I, GPa, the independent ones.
+        r"""Independent elastic constants of one order at F = I, Brugger's definition.
 
-        eta_1..6 = E_11, E_22, E_33, 2 E_23, 2 E_13, 2 E_12. Independent ones are taken greedily in
-        lexicographic order: C11, C12, C44 and C111, C112, C123, C144, C155, C456 for m-3m.
+        .. math:: C_{ab\ldots} = \partial^n W / \partial \eta_a \partial \eta_b \ldots, \qquad
+            \eta_{1 \ldots 6} = E_{11}, E_{22}, E_{33}, 2 E_{23}, 2 E_{13}, 2 E_{12}
 
-        Brugger, Phys. Rev. 133 (1964) A1611.
+        Independent ones are taken greedily in lexicographic order: C11, C12, C44 and C111, C112,
+        C123, C144, C155, C456 for m-3m. Brugger, Phys. Rev. 133 (1964) A1611.
 
         Args:
             order: 2 (C_ab), 3 (C_abc), ... up to `degree`.
 
         Returns:
-            {"C11": value, ...}.
+            {"C11": value, ...} in GPa.
 
         Raises:
             InputError: an order that the polynomial does not have.
@@ -81,18 +88,18 @@ class PolynomialLaw(StrainEnergyLaw):
         basis = invariant_polynomials(self.point_group, order)
         terms = self.polynomial.terms()
         out: dict[str, float] = {}
-        found = np.zeros((0, len(basis)))
+        independent = np.zeros((0, len(basis)))
         for k, word in enumerate(words):
             # A constant is new if its row of the invariants is no combination of those before.
             row = basis[:, k]
-            rest = row - found.T @ (found @ row)
-            rest = rest - found.T @ (found @ rest)
+            rest = row - independent.T @ (independent @ row)
+            rest = rest - independent.T @ (independent @ rest)
             if np.linalg.norm(rest) <= 1e-6 * np.linalg.norm(basis):
                 continue
-            found = np.vstack([found, rest / np.linalg.norm(rest)])
+            independent = np.vstack([independent, rest / np.linalg.norm(rest)])
             # x_a = eta_a, but eta_a / sqrt 2 for shear; x^m has the derivative m! at zero.
             repeats = prod(factorial(word.count(a)) for a in set(word))
-            shear = 0.5 ** (0.5 * sum(a >= 3 for a in word))
+            shear = float(np.prod(SHEAR[list(word)]))
             name = "C" + "".join(str(a + 1) for a in word)
             out[name] = float(terms.get(word, 0.0) * repeats * shear)
         return out
@@ -111,7 +118,7 @@ class PolynomialLaw(StrainEnergyLaw):
             "group": self.point_group.symbol,
             "degree": self.degree,
             "metadata": self.metadata,
-            "structure": None if self.structure is None else self.structure.as_dict(),
+            "structure": self.structure_dict(),
         }
         tensors = {"coefficients": self.polynomial.coefficients}
         if isinstance(self.point_group, PointGroup):
@@ -129,11 +136,10 @@ class PolynomialLaw(StrainEnergyLaw):
             group = symmetry_group(description["group"])
         polynomial = InvariantPolynomial(group, description["degree"])
         polynomial.set_coefficients(tensors["coefficients"].numpy())
-        structure = description["structure"]
         return cls(
             polynomial,
             group,
             tensors["domain"].numpy() if "domain" in tensors else None,
             description["metadata"],
-            None if structure is None else Structure.from_dict(structure),
+            description["structure"],
         )

@@ -1,4 +1,4 @@
-"""A law in the frame of a body whose crystal is turned."""
+"""A law in the frame of a sample in which the crystal is rotated."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ from objstress.symmetry.voigt import mandel_rotations
 
 
 class RotatedLaw(MaterialLaw):
-    r"""W_Q(F) = W(F Q),  P_Q = P(F Q) Q^T,  A_Q,iJkL = A_iMkN(F Q) Q_JM Q_LN.
+    r"""A law in the frame of a sample in which the crystal is rotated by Q.
+
+    .. math:: W_Q(F) = W(F Q), \qquad P_Q = P(F Q) Q^T, \qquad
+        A_{Q,iJkL} = A_{iMkN}(F Q) Q_{JM} Q_{LN}
 
     Args:
         law: in the crystal's frame.
@@ -23,7 +26,7 @@ class RotatedLaw(MaterialLaw):
             the sample.
 
     Raises:
-        InputError: Q is no rotation.
+        InputError: Q is not a rotation.
     """
 
     def __init__(self, law: MaterialLaw, Q: Any):
@@ -41,13 +44,15 @@ class RotatedLaw(MaterialLaw):
 
     @property
     def domain(self) -> Tensor | None:
-        """The trained domain x M x <= 1 of strains in the sample's frame, (6, 6)."""
+        """Matrix M (6, 6) of the trained strains in the sample's frame; None without a domain."""
         domain = getattr(self.law, "domain", None)
-        turn = torch.tensor(mandel_rotations(self.Q.numpy()[None])[0])
-        return None if domain is None else turn @ domain @ turn.T
+        rotation = torch.tensor(mandel_rotations(self.Q.numpy()[None])[0])
+        return None if domain is None else rotation @ domain @ rotation.T
 
     def internal_displacements(self, F: Any) -> np.ndarray:
-        """u in the sample's frame: an ion at Q X lies at F Q (X + u_crystal) = F (Q X + u)."""
+        """Displacements in the sample's frame: an ion at Q X lies at F Q (X + u_crystal) = F (Q X +
+        u).
+        """
         return self.law.internal_displacements(as_deformation(F) @ self.Q) @ self.Q.numpy().T
 
     def stress_error(self, F: Any) -> Tensor | None:
@@ -56,8 +61,8 @@ class RotatedLaw(MaterialLaw):
     def to_dict(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
         raise InputError("save the law in the crystal's frame; the orientation belongs to the body")
 
-    def _evaluate(self, F: Tensor, order: int) -> tuple[Tensor, ...]:
-        parts = self.law._evaluate(F @ self.Q, order)
+    def evaluate(self, F: Tensor, order: int) -> tuple[Tensor, ...]:
+        parts = self.law.evaluate(F @ self.Q, order)
         out = [parts[0]]
         if order >= 1:
             out.append(parts[1] @ self.Q.T)

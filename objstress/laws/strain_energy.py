@@ -10,23 +10,26 @@ import torch
 from torch import Tensor
 
 from objstress.laws.base import MaterialLaw, as_deformation
-from objstress.symmetry.voigt import INDEX, MANDEL, SHEAR, VOIGT_INDEX
+from objstress.symmetry.voigt import MANDEL, SHEAR, VOIGT_INDEX, VOIGT_PAIRS
 
 _SHEAR = torch.tensor(SHEAR)[:, None]
 
 
 class StrainEnergyLaw(MaterialLaw):
-    r"""A law given by W(E): objective by construction.
+    r"""A law given by an energy of the Green-Lagrange strain, objective by construction.
 
-    S = dW/dE,   P = F S,   A_iJkL = delta_ik S_JL + F_iM (dS_MJ/dE_NL) F_kN
+    .. math:: S = \partial W / \partial E, \qquad P = F S, \qquad
+        A_{iJkL} = \delta_{ik} S_{JL} + F_{iM} (\partial S_{MJ} / \partial E_{NL}) F_{kN}
+
+    An own kind of law gives `strain_energy` and `point_group`.
     """
 
-    def _evaluate(self, F: Tensor, order: int) -> tuple[Tensor, ...]:
+    def evaluate(self, F: Tensor, order: int) -> tuple[Tensor, ...]:
         # Components first, points last: every product runs along contiguous rows, which for
         # matrices as small as these is several times faster than batched matrix products.
         n = len(F)
         f = F.permute(1, 2, 0).contiguous()
-        parts = self.strain_energy(_mandel_strain(f).T, order)
+        parts = self.strain_energy(_mandel_rows(f).T, order)
         out = [parts[0]]
         if order >= 1:
             second = (parts[1].T * _SHEAR)[VOIGT_INDEX.ravel()].view(3, 3, n)
@@ -48,7 +51,15 @@ class StrainEnergyLaw(MaterialLaw):
         return tuple(out[:1]) + tuple(t.view(-1, n).T.view(n, *t.shape[:-1]) for t in out[1:])
 
     def strain_energy(self, x: Tensor, order: int) -> tuple[Tensor, ...]:
-        """W (n,), dW/dx (n, 6), d2W/dx2 (n, 6, 6) up to `order` at Mandel strains x (n, 6)."""
+        """Energy density and its derivatives with respect to Mandel strain.
+
+        Args:
+            x: Mandel strains, (n, 6).
+            order: 0, 1 or 2.
+
+        Returns:
+            W (n,), dW/dx (n, 6), d2W/dx2 (n, 6, 6) up to `order`, GPa.
+        """
         raise NotImplementedError
 
 
@@ -60,9 +71,9 @@ def outside_domain(F: Any, domain: Tensor | None) -> Tensor:
     return ((x @ domain) * x).sum(-1) > 1 + 1e-9
 
 
-def _mandel_strain(f: Tensor) -> Tensor:
+def _mandel_rows(f: Tensor) -> Tensor:
     """E of F (3, 3, n) in Mandel form, (6, n)."""
-    c = torch.stack([(f[:, i] * f[:, j]).sum(0) for i, j in INDEX])
+    c = torch.stack([(f[:, i] * f[:, j]).sum(0) for i, j in VOIGT_PAIRS])
     c[:3] -= 1.0
     return c / (2 * _SHEAR)
 
@@ -76,26 +87,43 @@ def _sum_products(left: Sequence[Tensor], right: Sequence[Tensor], out: Tensor) 
 
 
 def third_order_stiffness(law: StrainEnergyLaw, step: float = 1e-3) -> np.ndarray:
-    """C_abc = d^3 W / d eta_a d eta_b d eta_c at F = I, GPa, (6, 6, 6), eta_4 = 2 E_23.
+    r"""Third-order elastic constants of a law at F = I.
+
+    .. math:: C_{abc} = \partial^3 W / \partial \eta_a \partial \eta_b \partial \eta_c, \qquad
+        \eta_4 = 2 E_{23}
 
     Central differences of the law's own second derivatives, extrapolated from h and h / 2.
+
+    Args:
+        law: an energy of E.
+        step: h, in strain.
+
+    Returns:
+        (6, 6, 6) in Voigt's order, GPa.
     """
 
     def second(y: torch.Tensor) -> torch.Tensor:
         return law.strain_energy(y, 2)[2]
 
-    coarse, fine = (_third_derivatives(second, h) for h in (step, step / 2))
+    coarse, fine = (third_derivatives(second, h) for h in (step, step / 2))
     return (4 * fine - coarse) / 3
 
 
-def _third_derivatives(second, step: float) -> np.ndarray:
+def third_derivatives(second, step: float) -> np.ndarray:
     axes = step * torch.eye(6, dtype=torch.float64)
     third = ((second(axes) - second(-axes)) / (2 * step)).numpy()
     return third * SHEAR[:, None, None] * SHEAR[:, None] * SHEAR
 
 
 def mandel_strain(F: Tensor) -> Tensor:
-    """E = (F^T F - I) / 2 in Mandel form, (n, 3, 3) to (n, 6), differentiable."""
+    """Green-Lagrange strain E = (F^T F - I) / 2 in Mandel form, differentiable.
+
+    Args:
+        F: deformation gradients, (n, 3, 3).
+
+    Returns:
+        Dimensionless, (n, 6).
+    """
     strain = 0.5 * (F.transpose(-1, -2) @ F - torch.eye(3, dtype=F.dtype))
     return torch.einsum("aij,nij->na", torch.tensor(MANDEL, dtype=F.dtype), strain)
 

@@ -62,13 +62,15 @@ class AtomNetworkSettings:
     neighbours: float = 20.0
 
     def check(self, lowest: int, needed_by: str) -> None:
-        """
+        """Refuse numbers that make no network.
+
         Args:
-            lowest: largest l that is read out, and
-            needed_by: by what.
+            lowest: largest l that is read out.
+            needed_by: what reads it out, for messages.
 
         Raises:
-            InputError: a number that makes no network.
+            InputError: a size that is not positive, or harmonics that do not reach what is read
+                out.
         """
         for name in ("channels", "layers", "correlation", "bessel", "radial", "readout"):
             if getattr(self, name) < 1:
@@ -89,13 +91,15 @@ class AtomNetworkSettings:
 
 
 class AtomNetwork(nn.Module):
-    r"""x_i, a polynomial in messages of i's neighbourhood, layer by layer.
+    r"""Equivariant features of atoms: polynomials in messages of the neighbourhood, layer by layer.
 
-        A_i = sum_j R(r_ij) Y(r_ij) (x) x_j        (`SpeciesMessage`, `Message`)
-        x_i = W [A_i, A_i (x) A_i, A_i (x) A_i (x) A_i, ...] + skip of the layer before
+    .. math::
 
-    Features are zero for an atom without neighbours. Equivariant under the group of the settings,
-    exactly, whatever the weights.
+        A_i &= \sum_j R(r_{ij}) Y(r_{ij}) \otimes x_j \\
+        x_i' &= W [A_i, A_i \otimes A_i, A_i \otimes A_i \otimes A_i, \ldots] + W' x_i
+
+    (`SpeciesMessage`, `Message`, `ChannelProduct`). Features are zero for an atom without
+    neighbours. Equivariant under the group of the settings, exactly, whatever the weights.
 
     Batatia et al., MACE, arXiv:2206.07697, for the many-body messages; Darby et al.,
     arXiv:2210.01705, for the products within a channel.

@@ -9,10 +9,10 @@ groups apart.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from pymatgen.core import Structure
 
 from objstress.graphs.crystals import crystal_graph, shell_cutoff
 from objstress.graphs.lone_nodes import host_lattices
@@ -25,6 +25,9 @@ from objstress.symmetry.irreps import Irrep, representation
 from objstress.symmetry.point_group import PointGroup
 from objstress.symmetry.supergroups import contains, minimal_supergroups
 from objstress.symmetry.voigt import mandel_rotations
+
+if TYPE_CHECKING:
+    from pymatgen.core import Structure
 
 IRREPS: list[Irrep] = [(l, p) for l in range(3) for p in (1, -1)]
 
@@ -62,17 +65,17 @@ def convolution_violation(
     """|conv(D(g) x) - D(g) conv(x)| / |conv(x)| for each operation, random weights and x, (n,)."""
     apply = random_convolution(group, structure)
     generator = torch.Generator().manual_seed(1)
-    # The operations are the batch: x turned by each of them, and the answers turned back.
+    # The operations are the batch: x rotated by each of them, and the results rotated back.
     n = len(operations)
     x = {
         o: torch.randn(1, 1, 3, 2 * o[0] + 1, dtype=torch.float64, generator=generator)
         for o in IRREPS
     }
-    turned = apply({o: _act(o, operations, v) for o, v in x.items()})
+    rotated = apply({o: _act(o, operations, v) for o, v in x.items()})
     plain = apply(x)
     gap = torch.zeros(n, dtype=torch.float64)
     for o, value in plain.items():
-        gap += (turned[o] - _act(o, operations, value)).pow(2).sum((0, 2, 3))
+        gap += (rotated[o] - _act(o, operations, value)).pow(2).sum((0, 2, 3))
     total = sum(v.pow(2).sum() for v in plain.values())
     return (gap / total).sqrt().numpy()
 
@@ -93,18 +96,20 @@ def energy_violation(group: PointGroup, structure: Structure, operations: np.nda
     generator = torch.Generator().manual_seed(2)
     x = 0.1 * torch.randn(8, 6, dtype=torch.float64, generator=generator)
     m = torch.tensor(mandel_rotations(operations))
-    turned = torch.einsum("gab,nb->gna", m, x)
-    rows = torch.cat([torch.zeros_like(x[:1]), x, turned.reshape(-1, 6)]).requires_grad_()
+    rotated = torch.einsum("gab,nb->gna", m, x)
+    rows = torch.cat([torch.zeros_like(x[:1]), x, rotated.reshape(-1, 6)]).requires_grad_()
     (s,) = torch.autograd.grad(network(rows).sum(), rows)
     s = s[1:] - s[0]
-    plain, found = s[: len(x)], s[len(x) :].reshape(turned.shape)
-    gap = (found - torch.einsum("gab,nb->gna", m, plain)).norm(dim=2) / plain.norm(dim=1)
+    plain, measured = s[: len(x)], s[len(x) :].reshape(rotated.shape)
+    gap = (measured - torch.einsum("gab,nb->gna", m, plain)).norm(dim=2) / plain.norm(dim=1)
     return gap.max(dim=1).values.numpy()
 
 
 @dataclass(frozen=True)
 class Exactness:
-    """How well a group is kept, and how clearly everything beyond it is broken.
+    """How exactly a group is kept, and how clearly everything beyond it is broken.
+
+    Relative violations, by networks of random weights.
 
     Attributes:
         kept: largest violation by the group's own operations, convolution and energy.
@@ -112,7 +117,7 @@ class Exactness:
         energy: least, over the supergroups of another Laue class, of their largest violation.
         unseen: largest violation of the energy by supergroups of the same Laue class, which add
             nothing but the inversion.
-        supergroups: how many minimal supergroups were tried.
+        supergroups: number of minimal supergroups tried.
     """
 
     kept: float
@@ -123,17 +128,21 @@ class Exactness:
 
 
 def exactness(group: PointGroup) -> Exactness:
-    """Measure one group in standard setting on every lone-node lattice that contains it."""
+    """Measure how exactly networks have the symmetry of a group, on all lattices above it.
+
+    Args:
+        group: in standard setting.
+    """
     kept, convolution, energy, unseen, count = 0.0, np.inf, np.inf, 0.0, 0
     for structure, host in host_lattices().values():
         if not contains(host, group):
             continue
         layer = convolution_violation(group, structure, host.operations)
         network = energy_violation(group, structure, host.operations)
-        own = _members(host, group)
-        kept = max(kept, layer[own].max(), network[own].max())
+        members = _members(host, group)
+        kept = max(kept, layer[members].max(), network[members].max())
         for larger in minimal_supergroups(group, [host]):
-            extra = _members(host, larger) & ~own
+            extra = _members(host, larger) & ~members
             convolution = min(convolution, layer[extra].min())
             if larger.laue != group.laue:
                 energy = min(energy, network[extra].max())

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from pymatgen.core import Structure
 from torch import Tensor, nn
 
 from objstress.graphs.crystals import crystal_graph, shell_cutoff
@@ -18,6 +18,9 @@ from objstress.nn.readout import EnergyReadout
 from objstress.symmetry.irreps import Irrep, couples, symmetric_basis
 from objstress.symmetry.point_group import SymmetryGroup
 from objstress.symmetry.voigt import MANDEL
+
+if TYPE_CHECKING:
+    from pymatgen.core import Structure
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,7 @@ class NetworkSettings:
 
 
 class ConstitutiveNetwork(nn.Module):
-    r"""W(C) of a crystal, objective and G-invariant whatever the weights.
+    """Energy density W(C) of a crystal, objective and G-invariant whatever the weights.
 
     The graph is the *reference* crystal: edge vectors R are constants and so are their filters.
     The state enters by the deformed lengths sqrt(R . C R) in the radial functions (the envelope
@@ -60,6 +63,8 @@ class ConstitutiveNetwork(nn.Module):
         structure: the symmetrised reference cell (its primitive cell is the cheapest).
         group: what the filters are restricted to, in the structure's frame; O3 leaves the
             crystal's own symmetry, which the edges carry.
+        settings: its size; the default size if None.
+        dtype: of weights and strains; W is in GPa.
     """
 
     envelope: Tensor

@@ -30,7 +30,12 @@ class CrystalTensorSettings(AtomNetworkSettings):
     Attributes:
         kind: "elastic", "dielectric", "piezoelectric" or "born charges".
         kinds: learned kinds of atoms, of which every element is a mixture; see `AtomNetwork`.
-        cutoff, channels, ...: see `AtomNetworkSettings`.
+        group, cutoff, channels, layers, hidden_lmax, edge_lmax, later_lmax: as in
+            `AtomNetworkSettings`; the cutoff in Angstrom.
+        correlation, bessel, radial, readout, neighbours: as in `AtomNetworkSettings`.
+
+    Raises:
+        InputError: a number that makes no network, an unknown kind, or a group other than O(3).
     """
 
     kind: str = "elastic"
@@ -51,24 +56,29 @@ class CrystalTensorSettings(AtomNetworkSettings):
 
 
 class CrystalTensorNetwork(AtomNetwork):
-    r"""T = sum_m B_m x_m,   x the mean over the atoms of what is read out of their features.
+    r"""From a crystal straight to one of its property tensors.
 
-        elastic, dielectric:  T = exp(sum_m B_m x_m)
+    .. math:: T = \sum_m B_m x_m \qquad \text{or} \qquad T = \exp \Bigl( \sum_m B_m x_m \Bigr)
 
-    The exponential (of the 6 x 6 Mandel or 3 x 3 matrix) makes T positive definite and lets the
-    network learn ratios; it keeps the symmetry, since B_m x_m turns with the crystal (Arsigny et
-    al., Magn. Reson. Med. 56, 411 (2006), for the log-Euclidean metric). Born charges are given
-    atom by atom, less their mean: a common shift of all atoms makes no dipole.
+    x is the mean over the atoms of what is read out of their features. Elastic and dielectric
+    tensors take the exponential (of the 6 x 6 Mandel or 3 x 3 matrix): it makes T positive definite
+    and lets the network learn ratios, and it keeps the symmetry, since B_m x_m rotates with the
+    crystal (Arsigny et al., Magn. Reson. Med. 56, 411 (2006), for the log-Euclidean metric). Born
+    charges are given atom by atom, less their mean: a common shift of all atoms makes no dipole.
 
     Equivariant under O(3), and a mean over the whole cell: T has at least the symmetry of the
     crystal whatever the weights; a centrosymmetric crystal's piezoelectric tensor is zero.
-    What an element is known by are mixtures of learned kinds, softmax(MLP(`element_descriptors`)),
-    so that elements without data borrow from those that are like them.
+    An element is known by a mixture of learned kinds, softmax(MLP(`element_descriptors`)), so that
+    elements without data borrow from those that are like them.
+
+    Args:
+        settings: kind of tensor and size of the network.
+        dtype: of the weights.
 
     Attributes:
-        shift: (width,) of x, set by the training: the mean of its scalars.
+        shift: (width,) of x, set by the fit: the mean of its scalars.
         scale: of x about the shift.
-        metadata: facts of the training.
+        metadata: facts of the fit.
     """
 
     settings: CrystalTensorSettings
@@ -107,6 +117,7 @@ class CrystalTensorNetwork(AtomNetwork):
 
     @property
     def dtype(self) -> torch.dtype:
+        """Floating-point type of the weights."""
         return self.shift.dtype
 
     def forward(self, graph: Data) -> tuple[Tensor, Tensor]:
@@ -144,14 +155,27 @@ class CrystalTensorNetwork(AtomNetwork):
         return mean(x) + self.shift, mean(scalars)
 
     def tensors(self, x: Tensor) -> Tensor:
-        """Components x (n, width) to tensors (n, 3, ..., 3) in the unit of their kind."""
-        whole = torch.einsum("nm,m...->n...", x, self.basis)
+        """Tensors of components, the inverse of `components`.
+
+        Args:
+            x: (n, width), in the basis of `tensor_irreps`.
+
+        Returns:
+            (n, 3, ..., 3) in the unit of their kind: GPa, C/m^2, e, or dimensionless (dielectric).
+        """
+        tensors = torch.einsum("nm,m...->n...", x, self.basis)
         if self.settings.kind in POSITIVE:
-            whole = self._from_matrix(torch.linalg.matrix_exp(self._matrix(whole)))
-        return whole
+            tensors = self._from_matrix(torch.linalg.matrix_exp(self._matrix(tensors)))
+        return tensors
 
     def components(self, tensors: Tensor) -> Tensor:
-        """The x of tensors (n, 3, ..., 3), the inverse of `tensors`.
+        """Components x of tensors, the inverse of `tensors`.
+
+        Args:
+            tensors: (n, 3, ..., 3) in the unit of their kind: GPa, C/m^2, e, or dimensionless.
+
+        Returns:
+            (n, width), in the basis of `tensor_irreps`.
 
         Raises:
             InputError: a tensor that should be positive definite and is not.

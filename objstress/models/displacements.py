@@ -3,35 +3,38 @@
 from __future__ import annotations
 
 from functools import cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from pymatgen.core import Structure
 
 from objstress.models.polynomial import monomials, multinomial
 from objstress.symmetry.crystal import space_group_operations
 from objstress.symmetry.voigt import mandel_rotations
+
+if TYPE_CHECKING:
+    from pymatgen.core import Structure
 
 RIDGE = 1e-10
 """Relative to the largest eigenvalue of the normal equations."""
 
 
 class InternalDisplacements:
-    r"""u_k(E), polynomials of E with u_(g k)(g E g^T) = g u_k(E) for every g of the space group.
+    r"""Displacements of the ions of a strained crystal, symmetric polynomials of E.
 
-    An ion at X_k in the reference cell lies at x_k = F (X_k + u_k) in the deformed one; u sums
-    to zero over the cell, since a common shift means nothing. u(0) is not forced to vanish: it
-    is what the ions of the reference cell, whose edges alone were found from stresses, still move.
+    .. math:: u_{g(k)}(g E g^T) = g\, u_k(E) \quad \text{for every g of the space group}
+
+    An ion at X_k in the reference cell lies at x_k = F (X_k + u_k) in the deformed one; u sums to
+    zero over the cell, since a common shift means nothing. u(0) need not vanish: it is the distance
+    that the ions of the reference cell, whose edges alone were found from stresses, still move.
 
     Args:
-        structure: the reference cell, symmetrised.
         degree: of the polynomials.
-        coefficients: (number of monomials of degree 0 to `degree`, 3 x atoms), Angstrom.
+        coefficients: (monomials of degree 0 and more, 3 x atoms), Angstrom.
     """
 
-    def __init__(self, structure: Structure, degree: int, coefficients: np.ndarray):
-        self.structure, self.degree = structure, degree
-        self.coefficients = coefficients
+    def __init__(self, degree: int, coefficients: np.ndarray):
+        self.degree, self.coefficients = degree, coefficients
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """u (n, atoms, 3) in Angstrom, reference frame, at Mandel strains x (n, 6)."""
@@ -41,22 +44,24 @@ class InternalDisplacements:
     def fit(
         cls, structure: Structure, x: np.ndarray, moves: np.ndarray, degree: int = 3
     ) -> InternalDisplacements:
-        """Least squares over labels and all their images under the space group.
+        """Fit the polynomials to labels by least squares, over all images under the space group.
 
         Args:
-            x: Mandel strains (n, 6).
+            structure: the reference cell, symmetrised.
+            x: Mandel strains of the labels, (n, 6).
             moves: u of each label, (n, atoms, 3), Angstrom.
+            degree: of the polynomials.
         """
         rotations, permutations = site_operations(structure)
         mandel = mandel_rotations(rotations)
         normal: np.ndarray | float = 0.0
         right: np.ndarray | float = 0.0
         for m, g, p in zip(mandel, rotations, permutations, strict=True):
-            turned = np.empty_like(moves)
-            turned[:, p] = moves @ g.T
+            images = np.empty_like(moves)
+            images[:, p] = moves @ g.T
             a = _features(x @ m.T, degree)
             normal = normal + a.T @ a
-            right = right + a.T @ turned.reshape(len(x), -1)
+            right = right + a.T @ images.reshape(len(x), -1)
         scale = np.sqrt(np.diag(normal)).clip(min=1e-300)
         # Columns of one degree share a scale, or the ridge would prefer some directions to others.
         for block in _degrees(degree):
@@ -64,7 +69,7 @@ class InternalDisplacements:
         matrix = normal / scale[:, None] / scale[None, :]
         matrix += RIDGE * np.linalg.eigvalsh(matrix).max() * np.eye(len(matrix))
         solution = np.linalg.solve(matrix, right / scale[:, None]) / scale[:, None]
-        return cls(structure, degree, solution)
+        return cls(degree, solution)
 
 
 def _degrees(degree: int) -> list[slice]:
@@ -73,7 +78,7 @@ def _degrees(degree: int) -> list[slice]:
 
 
 def _features(x: np.ndarray, degree: int) -> np.ndarray:
-    # All monomials, in the scaling in which turning E is orthogonal.
+    # All monomials, in the scaling in which rotating E is orthogonal.
     values = monomials(degree).values(torch.tensor(x.T), degree)
     return np.concatenate([v.numpy() for v in values]).T * _norms(degree)
 
@@ -85,7 +90,14 @@ def _norms(degree: int) -> np.ndarray:
 
 
 def site_operations(structure: Structure) -> tuple[np.ndarray, np.ndarray]:
-    """Cartesian rotations g (n, 3, 3) and permutations p (n, atoms): g takes site k to p[k]."""
+    """Operations of the space group on the sites of a cell.
+
+    Args:
+        structure: exactly symmetric, see `symmetrized`.
+
+    Returns:
+        Cartesian rotations g (n, 3, 3) and permutations p (n, atoms): g takes site k to p[k].
+    """
     rotations, translations = space_group_operations(structure, 1e-3)
     columns = structure.lattice.matrix.T
     cartesian = columns @ rotations @ np.linalg.inv(columns)

@@ -74,13 +74,17 @@ def monomials(degree: int) -> _Monomials:
 
 
 def invariant_polynomials(group: SymmetryGroup, degree: int) -> np.ndarray:
-    """A basis of the G-invariant homogeneous polynomials of E's six Mandel components.
+    """Basis of the G-invariant homogeneous polynomials of E's six Mandel components.
 
     A point group: the Reynolds operator on the symmetric power of Mandel's six-space, built
     degree by degree from x_i x^b -> sum_j M_ij x_j (M x)^b; in the scaling where that
     representation is orthogonal its range is found without loss of digits. O(3) and SO(3): the
     products of tr E, tr E^2 and tr E^3, which generate all isotropic polynomials of a symmetric
     tensor.
+
+    Args:
+        group: a point group in the frame of E, or O(3) or SO(3).
+        degree: of the polynomials.
 
     Returns:
         Coefficients of the monomials of that degree, shape (k, number of monomials).
@@ -94,7 +98,7 @@ def invariant_polynomials(group: SymmetryGroup, degree: int) -> np.ndarray:
 def _invariants(operations: bytes, degree: int) -> np.ndarray:
     mono = monomials(degree)
     rotations = mandel_rotations(np.frombuffer(operations).reshape(-1, 3, 3))
-    # E is even: g and -g turn it alike, half of the operations of a Laue class will do.
+    # E is even: g and -g rotate it alike, half of the operations of a Laue class will do.
     rotations = rotations[np.unique(np.round(rotations, 8), axis=0, return_index=True)[1]]
     projector = np.zeros((len(mono.words[degree]),) * 2)
     for rotation in rotations:  # one at a time: at degree 8 a single matrix takes 13 MB
@@ -150,18 +154,22 @@ def _multiply(p: np.ndarray, q: np.ndarray) -> np.ndarray:
 
 
 def multinomial(counts: np.ndarray) -> float:
-    """d! / (a_1! ... a_6!): the squared norm of x^a in the scaling where turning is orthogonal."""
+    """d! / (a_1! ... a_6!): the squared norm of x^a where rotations are orthogonal."""
     return factorial(int(counts.sum())) / prod(factorial(int(c)) for c in counts)
 
 
 class InvariantPolynomial(nn.Module):
-    """W(E) = sum_k c_k phi_k(E), phi_k G-invariant, of degree 2 (or `lowest`) to `degree`.
+    r"""Energy density that is a G-invariant polynomial of the strain.
+
+    .. math:: W(E) = \sum_k c_k \phi_k(E)
+
+    with the invariants phi_k of degree `lowest` to `degree`.
 
     Args:
         group: the crystal's point group in the frame of E, or O(3) or SO(3).
         degree: highest degree in E.
         lowest: 2, or 1 to admit a residual stress (used to find the stress-free reference).
-        dtype: of the coefficients.
+        dtype: of the coefficients, which are in GPa, shape (k,).
     """
 
     coefficients: Tensor
@@ -188,12 +196,23 @@ class InvariantPolynomial(nn.Module):
         self._tables: tuple[Tensor, Tensor] | None = None
 
     def set_coefficients(self, values: np.ndarray) -> None:
-        """Coefficients in GPa, one for each invariant."""
+        """Set the coefficients.
+
+        Args:
+            values: one for each invariant, GPa, shape (k,).
+        """
         self.coefficients.copy_(torch.as_tensor(values))
         self._tables = None
 
     def design(self, x: Tensor) -> np.ndarray:
-        """d phi_k / d x_a at Mandel strains x (n, 6), shape (n, 6, k)."""
+        """Derivatives d phi_k / d x_a of the invariants, the design matrix of stresses.
+
+        Args:
+            x: Mandel strains, (n, 6).
+
+        Returns:
+            Shape (n, 6, k).
+        """
         values = torch.cat(self._mono.values(x.T, self.degree - 1)).T.numpy()
         table = self._mono.gradient(self._basis, self.degree)
         return np.einsum("nm,mka->nak", values, table, optimize=True)

@@ -46,7 +46,12 @@ class PotentialSettings(AtomNetworkSettings):
         elements: atomic numbers.
         heads: what is read out, of "energy", "dipole", "polarizability" and "pseudoscalar" (which
             changes sign in a mirror under O(3), and tells left from right under SO(3)).
-        group, cutoff, channels, ...: see `AtomNetworkSettings`.
+        group, cutoff, channels, layers, hidden_lmax, edge_lmax, later_lmax: as in
+            `AtomNetworkSettings`; the cutoff in Angstrom.
+        correlation, bessel, radial, readout, neighbours: as in `AtomNetworkSettings`.
+
+    Raises:
+        InputError: elements, heads or numbers that make no potential.
     """
 
     elements: tuple[int, ...]
@@ -58,24 +63,33 @@ class PotentialSettings(AtomNetworkSettings):
 
 
 class Potential(AtomNetwork):
-    r"""E = sum_i (E_ref(z_i) + s e_i),   e_i read out of the features of i (`AtomNetwork`).
+    r"""From atoms to energy, forces, stress, dipole and polarizability.
 
-    e_i is zero for an atom without neighbours: references are energies of isolated atoms, or what
-    a fit finds. Everything is equivariant under the group of the settings, exactly, whatever the
-    weights.
+    .. math::
 
-        forces = - dE/dr_i,   stress = 1/V dE/d(strain), positive in tension
-        dipole = sum_i q_i (r_i - r_mass) + mu_i,   q_i = Q / n + sum_j (f_ij - f_ji)
-        polarizability = sum_i alpha_i,   0e + 2e
+        E &= \sum_i (E_\mathrm{ref}(z_i) + s\, e_i), \qquad
+        f_i = -\partial E / \partial r_i, \qquad
+        \sigma = V^{-1} \partial E / \partial \epsilon \\
+        \mu &= \sum_i q_i (r_i - r_\mathrm{mass}) + \mu_i, \qquad
+        q_i = Q / n + \sum_j (f_{ij} - f_{ji}) \\
+        \alpha &= \sum_i \alpha_i, \quad \text{0e + 2e}
+
+    e_i is read out of the features of i (`AtomNetwork`) and is zero for an atom without neighbours:
+    references are energies of isolated atoms, or what a fit finds. Everything is equivariant under
+    the group of the settings, exactly, whatever the weights.
 
     The charge f_ij that j gives to i is a function of i's features and r_ij. So what is far apart
     is neutral apart (but for the total charge Q, which no neighbourhood can know), and the dipole
     sum_ij f_ij (r_i - r_j) has a meaning in periodic cells, too.
 
+    Args:
+        settings: size, symmetry, elements and heads.
+        dtype: of the weights.
+
     Attributes:
         references: (elements,) eV.
         scale: eV, what e_i is multiplied by; dipole_scale e Angstrom, polarizability_scale A^3.
-        metadata: facts of the training.
+        metadata: facts of the fit.
     """
 
     settings: PotentialSettings
@@ -124,6 +138,7 @@ class Potential(AtomNetwork):
 
     @property
     def dtype(self) -> torch.dtype:
+        """Floating-point type of the weights."""
         return self.references.dtype
 
     @property
@@ -165,34 +180,34 @@ class Potential(AtomNetwork):
             vectors = table.vectors(pos, graph.cell, batch, 2 * self.settings.cutoff)
             if first and not vectors.requires_grad:
                 vectors.requires_grad_()
-            found = self._outputs(graph, vectors, table, batch, size, pos)
+            results = self._outputs(graph, vectors, table, batch, size, pos)
             if first:
                 (g,) = torch.autograd.grad(
-                    found["energy"].sum(),
+                    results["energy"].sum(),
                     vectors,
                     retain_graph=create or bool(per_atom),
                     create_graph=create or "hessian" in wanted,
                 )
                 g = torch.where(table.mask[..., None], g, 0.0)
                 # dE/dr: an edge ends in its sender and begins in its receiver.
-                found["forces"] = g.sum(1).index_add(0, table.sender.flatten(), -g.flatten(0, 1))
+                results["forces"] = g.sum(1).index_add(0, table.sender.flatten(), -g.flatten(0, 1))
                 if "stress" in wanted:
                     virial = torch.einsum("nsi,nsj->nij", vectors, g)
                     total = virial.new_zeros(size, 3, 3).index_add(0, batch, virial)
                     total = 0.5 * (total + total.transpose(1, 2))
-                    found["stress"] = total / graph.volume[:, None, None]
+                    results["stress"] = total / graph.volume[:, None, None]
             if "hessian" in wanted:
-                found["hessian"] = -_rows(found["forces"].flatten(), pos, create).flatten(1)
+                results["hessian"] = -_rows(results["forces"].flatten(), pos, create).flatten(1)
             if "born_charges" in wanted:
-                z = _rows(found["dipole"].sum(0), pos, create)
-                found["born_charges"] = z.transpose(0, 1)
+                z = _rows(results["dipole"].sum(0), pos, create)
+                results["born_charges"] = z.transpose(0, 1)
             if "polarizability_gradient" in wanted:
-                six = torch.einsum("bij,mij->m", found["polarizability"], self.symmetric)
+                six = torch.einsum("bij,mij->m", results["polarizability"], self.symmetric)
                 rows = _rows(six, pos, create)
-                found["polarizability_gradient"] = torch.einsum(
+                results["polarizability_gradient"] = torch.einsum(
                     "mkl,mij->klij", rows, self.symmetric
                 )
-        return {k: v if create else v.detach() for k, v in found.items() if k in wanted}
+        return {k: v if create else v.detach() for k, v in results.items() if k in wanted}
 
     def _outputs(
         self,
@@ -213,44 +228,46 @@ class Potential(AtomNetwork):
         layers, bessel, envelope = self._features(one_hot, vectors, table)
         last, of = layers[-1], places(self.irreps[-1])
         scalars = last[:, :, 0].T
-        found: dict[str, Tensor] = {}
+        results: dict[str, Tensor] = {}
         if "energy" in s.heads:
             e = sum(
                 (read(x[:, :, 0].T) for read, x in zip(self.energies, layers, strict=True)),
                 torch.zeros_like(scalars[:, :1]),
             )
-            found["energies"] = self.references[graph.species] + self.scale * e[:, 0]
-            found["energy"] = total(found["energies"])
+            results["energies"] = self.references[graph.species] + self.scale * e[:, 0]
+            results["energy"] = total(results["energies"])
         if "dipole" in s.heads:
             # e3nn's l = 1 is (x, y, z).
             mu = self.tensors["dipole"](scalars, last[:, :, of[self.vector]])
-            given = torch.einsum("nk,nsk->ns", self.tensors["charges"](scalars), bessel * envelope)
-            given = given / s.neighbours
-            mu = self.dipole_scale * total(mu - torch.einsum("ns,nsi->ni", given, vectors))
-            q = given.sum(1).index_add(0, table.sender.flatten(), -given.flatten())
+            transfer = torch.einsum(
+                "nk,nsk->ns", self.tensors["charges"](scalars), bessel * envelope
+            )
+            transfer = transfer / s.neighbours
+            mu = self.dipole_scale * total(mu - torch.einsum("ns,nsi->ni", transfer, vectors))
+            q = transfer.sum(1).index_add(0, table.sender.flatten(), -transfer.flatten())
             share = graph.charge / torch.bincount(batch, minlength=size)
-            found["charges"] = self.dipole_scale * q + share[batch]
+            results["charges"] = self.dipole_scale * q + share[batch]
             if graph.charge.any():
                 mass = total(graph.masses)
                 centre = total(graph.masses[:, None] * pos) / mass[:, None]
                 mu = mu + total(share[batch][:, None] * (pos - centre[batch]))
-            found["dipole"] = mu
+            results["dipole"] = mu
         if "polarizability" in s.heads:
             scale = self.polarizability_scale
             mean = self.mean_polarizabilities[graph.species]
             mean = mean + scale * self.tensors["mean"](scalars)[:, 0]
             deviator = self.tensors["deviator"](scalars, last[:, :, of[self.deviator]])
             six = torch.cat([math.sqrt(3) * mean[:, None], scale * deviator], dim=1)
-            found["polarizability"] = torch.einsum("bm,mij->bij", total(six), self.symmetric)
+            results["polarizability"] = torch.einsum("bm,mij->bij", total(six), self.symmetric)
         if "pseudoscalar" in s.heads:
             hand = self.tensors["pseudoscalar"](scalars, last[:, :, of[self.handed]])
-            found["pseudoscalar"] = total(hand)[:, 0]
-        return found
+            results["pseudoscalar"] = total(hand)[:, 0]
+        return results
 
     def _check_outputs(self, graph: Data, outputs: Collection[str]) -> None:
         for name in outputs:
             if name not in OUTPUTS:
-                raise InputError(f"unknown output {name!r}; there are {', '.join(OUTPUTS)}")
+                raise InputError(f"unknown output {name!r}; known are {', '.join(OUTPUTS)}")
             if OUTPUTS[name] not in self.settings.heads:
                 raise InputError(
                     f"{name} needs the head {OUTPUTS[name]!r}; this potential has "
@@ -270,9 +287,21 @@ class Potential(AtomNetwork):
         return asdict(self.settings)
 
     def save(self, path: str | Path) -> None:
-        """Write to one file, whole or not at all; `load_potential` reads it."""
+        """Write to one file, whole or not at all; `load_potential` reads it.
 
-        save_potential(self, path)
+        Args:
+            path: of the file.
+
+        Raises:
+            InputError: the file cannot be written.
+        """
+        description = {
+            "kind": "potential",
+            "dtype": str(self.dtype).removeprefix("torch."),
+            "settings": self.describe(),
+            "metadata": self.metadata,
+        }
+        write_tensors(path, description, self.state_dict())
 
 
 def _rows(values: Tensor, pos: Tensor, create: bool) -> Tensor:
@@ -296,32 +325,24 @@ def _check(s: PotentialSettings) -> None:
     s.check(lowest, f"heads {', '.join(s.heads)}")
 
 
-def save_potential(potential: Potential, path: str | Path) -> None:
-    """Write a potential to one file, whole or not at all."""
-    description = {
-        "kind": "potential",
-        "dtype": str(potential.dtype).removeprefix("torch."),
-        "settings": potential.describe(),
-        "metadata": potential.metadata,
-    }
-    write_tensors(path, description, potential.state_dict())
-
-
 def load_potential(path: str | Path, dtype: torch.dtype | None = None) -> Potential:
-    """The potential in a file, ready to be evaluated.
+    """Load the potential in a file, ready to be evaluated.
 
     Args:
+        path: a file that `Potential.save` wrote.
         dtype: of the weights; None keeps the one they were written in.
 
     Raises:
-        InputError: no such file, damaged, not a potential, or of a newer format.
+        InputError: the file is missing, damaged, not a potential, or of a newer format.
     """
     description, tensors = read_tensors(path, "potential")
     if description.get("kind") != "potential":
         raise InputError(f"{path}: a law, not a potential; load it with load_law")
     with rebuilding(path, "potential"):
-        given = description["settings"]
-        settings = PotentialSettings(**given | {k: tuple(given[k]) for k in ("elements", "heads")})
+        stored = description["settings"]
+        settings = PotentialSettings(
+            **stored | {k: tuple(stored[k]) for k in ("elements", "heads")}
+        )
         potential = Potential(settings, getattr(torch, description["dtype"]))
         potential.load_state_dict(tensors)
         potential.metadata = description["metadata"]

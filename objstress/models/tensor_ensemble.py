@@ -1,16 +1,14 @@
-"""Several networks of one property tensor: their mean, their spread, and how far from home."""
+"""Several networks of one property tensor: their mean, their spread, and the distance to data."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from pymatgen.core import Structure
-from pymatgen.io.ase import AseAtomsAdaptor
 from torch import Tensor
 from torch_geometric.data import Batch, Data
 
@@ -23,13 +21,16 @@ from objstress.symmetry.crystal import primitive_cell
 from objstress.symmetry.point_group import PointGroup
 from objstress.symmetry.tensor_forms import TensorForm
 
+if TYPE_CHECKING:
+    from pymatgen.core import Structure
+
 DESCRIPTORS = len(NAMES) + 1
 """Of `crystal_descriptors`."""
 
 
 @dataclass(frozen=True)
 class TensorPrediction:
-    """What an ensemble says of one crystal.
+    """Property tensor that an ensemble predicts for one crystal.
 
     Attributes:
         structure: its primitive cell, in the frame it came in.
@@ -38,7 +39,7 @@ class TensorPrediction:
         deviation: standard deviation of the members, the same shape; None of a single one.
         distance: from the nearest crystal of the training set, in what its elements are, its volume
             an atom and the mean scalar features; in units of how far those are from their own
-            nearest ones: far above 1 is unknown land.
+            nearest ones: far above 1 the crystal is unlike anything known.
         unit: of tensor and deviation.
     """
 
@@ -50,12 +51,13 @@ class TensorPrediction:
 
 
 class TensorEnsemble:
-    """Networks of the same kind, trained from different weights.
+    """Networks of the same kind of tensor, fitted from different weights.
 
     Args:
         members: the networks.
-        known: (crystals, ...), `comparable` of the training set.
-        metadata: facts of the training.
+        known: (crystals, ...), the training set's `comparison_features`, dimensionless but for the
+            logarithm of the volume.
+        metadata: facts of the fit.
     """
 
     def __init__(
@@ -69,34 +71,41 @@ class TensorEnsemble:
 
     @property
     def kind(self) -> str:
+        """Kind of tensor: "elastic", "dielectric", "piezoelectric" or "born charges"."""
         return self.members[0].settings.kind
 
     @torch.no_grad()
     def predict(self, structures: Sequence[Structure]) -> list[TensorPrediction]:
-        """One prediction for each structure, ordered crystals of elements up to plutonium.
+        """Predict the tensors of crystals.
+
+        Args:
+            structures: ordered crystals of elements up to plutonium.
+
+        Returns:
+            One prediction for each structure, in its own frame.
 
         Raises:
             InputError: see `atom_graph` and `primitive_cell`.
         """
         cells = [primitive_cell(s) for s in structures]
         cutoff, dtype = self.members[0].settings.cutoff, self.members[0].dtype
-        graphs = Batch.from_data_list([crystal_graph(c, cutoff, dtype) for c in cells])
+        graphs = Batch.from_data_list([species_graph(c, cutoff, dtype) for c in cells])
         answers = [member(graphs) for member in self.members]
         x = torch.stack([components for components, _ in answers])
-        features = comparable(cells, [scalars for _, scalars in answers])
+        features = comparison_features(cells, [scalars for _, scalars in answers])
         first = self.members[0]
         mean = first.tensors(x.mean(0)).double().numpy()
         each = np.stack([first.tensors(member).double().numpy() for member in x])
         spread = each.std(axis=0, ddof=1) if len(each) > 1 else None
         atoms = self.kind == "born charges"
-        found, start = [], 0
+        predictions, start = [], 0
         for k, cell in enumerate(cells):
             rows = slice(start, start + len(cell)) if atoms else k
             start += len(cell)
             tensor = mean[rows]
             if not atoms:
                 tensor = TensorForm(PointGroup.of_primitive_cell(cell), self.kind).project(tensor)
-            found.append(
+            predictions.append(
                 TensorPrediction(
                     cell,
                     tensor,
@@ -105,19 +114,26 @@ class TensorEnsemble:
                     UNITS[self.kind],
                 )
             )
-        return found
+        return predictions
 
     def _distance(self, features: Tensor) -> float:
         # Elements and volume, and all networks together, count alike.
         parts = (DESCRIPTORS, self.known.shape[1] - DESCRIPTORS)
         weight = torch.cat([torch.full((n,), n**-0.5, dtype=torch.float64) for n in parts])
         weight = weight / self.known.std(0).clamp_min(1e-12)
-        known, own = self.known * weight, features * weight
+        known, features = self.known * weight, features * weight
         apart = torch.cdist(known, known).fill_diagonal_(torch.inf).min(dim=1).values
-        return float(torch.cdist(own[None], known).min() / apart.median().clamp_min(1e-12))
+        return float(torch.cdist(features[None], known).min() / apart.median().clamp_min(1e-12))
 
     def save(self, path: str | Path) -> None:
-        """Write to one file, whole or not at all; `load_tensors` reads it."""
+        """Write to one file, whole or not at all; `load_tensors` reads it.
+
+        Args:
+            path: of the file.
+
+        Raises:
+            InputError: the file cannot be written.
+        """
         tensors = {"known": self.known}
         for k, member in enumerate(self.members):
             tensors |= {f"{k}.{name}": value for name, value in member.state_dict().items()}
@@ -132,10 +148,13 @@ class TensorEnsemble:
 
 
 def load_tensors(path: str | Path) -> TensorEnsemble:
-    """The ensemble in a file.
+    """Load the ensemble in a file.
+
+    Args:
+        path: a file that `TensorEnsemble.save` wrote.
 
     Raises:
-        InputError: no such file, damaged, something else, or of a newer format.
+        InputError: the file is missing, damaged, something else, or of a newer format.
     """
     description, tensors = read_tensors(path, "tensor ensemble")
     if description.get("kind") != "tensor ensemble":
@@ -153,13 +172,29 @@ def load_tensors(path: str | Path) -> TensorEnsemble:
         return TensorEnsemble(members, tensors["known"], description["metadata"])
 
 
-def comparable(cells: Sequence[Structure], scalars: Sequence[Tensor]) -> Tensor:
-    """What crystals are compared by: `crystal_descriptors` and each network's mean scalars."""
-    own = torch.tensor(np.array([crystal_descriptors(c) for c in cells]))
-    return torch.cat([own, *(s.double() for s in scalars)], dim=1)
+def comparison_features(cells: Sequence[Structure], scalars: Sequence[Tensor]) -> Tensor:
+    """What crystals are compared by: `crystal_descriptors` and each network's mean scalars.
+
+    Args:
+        cells: primitive cells.
+        scalars: of each network, (crystals, channels).
+
+    Returns:
+        (crystals, descriptors + channels of all networks).
+    """
+    descriptors = torch.tensor(np.array([crystal_descriptors(c) for c in cells]))
+    return torch.cat([descriptors, *(s.double() for s in scalars)], dim=1)
 
 
-def crystal_graph(cell: Structure, cutoff: float, dtype: torch.dtype) -> Data:
-    """The graph of a crystal whose species are atomic numbers less one."""
+def species_graph(cell: Structure, cutoff: float, dtype: torch.dtype) -> Data:
+    """Graph of a crystal whose species are atomic numbers less one.
+
+    Args:
+        cell: of any elements up to plutonium.
+        cutoff: Angstrom.
+        dtype: of positions and cell.
+    """
+    from pymatgen.io.ase import AseAtomsAdaptor
+
     atoms = AseAtomsAdaptor.get_atoms(cell, msonable=False)
     return atom_graph(atoms, range(1, LAST + 1), cutoff, dtype)

@@ -23,12 +23,16 @@ def key(irrep: Irrep) -> str:
 
 
 class GroupConvolution(nn.Module):
-    """m_i = sum_(j, edges) sum_paths W_path [ x_j (x) A_ij ]_(l,p)
+    r"""Equivariant convolution over edges gathered by pairs of nodes.
 
-    A_ij,c^(l,p) = sum_(edges, n, k) w_(c,n,k) b_n(edge) B_k^(l,p)(R_edge): learned radial functions
-    times the filter basis of `GroupFilter`, summed over the edges of a row of `EdgePairs` before
-    the product.
-    The sum over k runs over constants, so every group costs the same.
+    .. math::
+
+        m_i &= \sum_j \sum_\mathrm{paths} W_\mathrm{path} [x_j \otimes A_{ij}]_{(l,p)} \\
+        A_{ij,c}^{(l,p)} &= \sum_\mathrm{edges} \sum_{n,k} w_{c,n,k}\, b_n\, B_k^{(l,p)}(R)
+
+    Learned radial functions times the filter basis of `GroupFilter`, summed over the edges of a row
+    of `EdgePairs` before the product. The sum over k runs over constants, so every group costs the
+    same.
 
     Args:
         irreps_in, irreps_out: (l, p) of the features.
@@ -37,6 +41,7 @@ class GroupConvolution(nn.Module):
         radial: number of radial functions.
         neighbours: mean number of edges of a node (scales the sum).
         extra_out: {irrep: channels} where the output needs another number.
+        dtype: of the weights.
     """
 
     def __init__(
@@ -135,7 +140,16 @@ class GroupConvolution(nn.Module):
 
 
 class ChannelLinear(nn.Module):
-    """y_d = sum_c x_c W_cd for each irrep apart; irreps that the input lacks are left out."""
+    r"""Mix the channels of each irrep apart; irreps that the input lacks are left out.
+
+    .. math:: y_d = \sum_c x_c W_{cd}
+
+    Args:
+        irreps: (l, p) of the input.
+        channels_in: number of channels of every irrep of the input.
+        channels_out: {(l, p): number of channels} of the output.
+        dtype: of the weights.
+    """
 
     def __init__(
         self,
@@ -164,9 +178,13 @@ class ChannelLinear(nn.Module):
 
 
 class Gate(nn.Module):
-    """Scalars through SiLU; every other irrep times the sigmoid of a scalar of its own.
+    """Nonlinearity: scalars through SiLU, other irreps times the sigmoid of a scalar of their own.
 
     The input's 0e channels are `channels` x (1 + number of the other irreps).
+
+    Args:
+        irreps: (l, p) of the output.
+        channels: number of channels of every irrep of the output.
     """
 
     def __init__(self, irreps: list[Irrep], channels: int):
@@ -176,6 +194,7 @@ class Gate(nn.Module):
 
     @property
     def scalar_channels(self) -> int:
+        """Number of 0e channels of the input."""
         return self.channels * (1 + len(self.gated))
 
     def forward(self, x: Features) -> Features:

@@ -12,9 +12,10 @@ from objstress.symmetry.point_group import SymmetryGroup
 
 
 class GroupFilter(nn.Module):
-    """All angular functions of an edge that are equivariant under a group, irrep by irrep.
+    r"""All angular functions of an edge that are equivariant under a group, irrep by irrep.
 
-        B^(l,p)_k(r) = [Y_l1(r) (x) t_(l2,p2)]_l,   p = (-1)^l1 p2,   |l1 - l| <= l2 <= l1 + l
+    .. math:: B^{(l,p)}_k(r) = [Y_{l_1}(r) \otimes t_{(l_2,p_2)}]_l, \qquad
+        p = (-1)^{l_1} p_2, \qquad |l_1 - l| \le l_2 \le l_1 + l
 
     with every structural tensor t of the group. Under g in G: B(g r) = D^(l,p)(g) B(r). For
     l1 <= lmax the basis is complete: its size is the number of G-invariants in
@@ -24,6 +25,7 @@ class GroupFilter(nn.Module):
         group: O3, SO3 or a point group (its frame is the frame of the edges).
         irreps: the (l, p) wanted; those that get no function are dropped from `irreps`.
         lmax: largest l1 of the harmonics.
+        dtype: of the result.
     """
 
     def __init__(
@@ -56,10 +58,18 @@ class GroupFilter(nn.Module):
 
     @property
     def irreps(self) -> list[Irrep]:
+        """The (l, p) that have a function."""
         return list(self.sizes)
 
     def mixing(self, irrep: Irrep) -> Tensor:
-        """B = M Y: (size, 2l+1, (lmax + 1)^2), harmonics in e3nn's order, component-normalised."""
+        """Matrix M of B = M Y, harmonics in e3nn's order, component-normalised.
+
+        Args:
+            irrep: (l, p), one of `irreps`.
+
+        Returns:
+            Shape (size, 2l+1, (lmax + 1)^2), dimensionless.
+        """
         return getattr(self, _name(*irrep))
 
     def forward(self, vectors: Tensor) -> dict[Irrep, Tensor]:

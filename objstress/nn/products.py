@@ -25,18 +25,23 @@ def width(irreps: list[Irrep]) -> int:
 
 def places(irreps: list[Irrep]) -> dict[Irrep, slice]:
     """Where each irrep lies among the components."""
-    found, start = {}, 0
+    slices, start = {}, 0
     for l, p in irreps:
-        found[(l, p)] = slice(start, start + 2 * l + 1)
+        slices[(l, p)] = slice(start, start + 2 * l + 1)
         start += 2 * l + 1
-    return found
+    return slices
 
 
 def feature_irreps(group: SymmetryGroup, lmax: int, both: bool = False) -> list[Irrep]:
-    """(l, p) of features: the parity of Y_l, or `both`.
+    """The (l, p) of features: the parity of Y_l, or both parities.
 
     Without improper operations in the group both parities of an l are the same irrep; it is
     called even, and the structural tensor 0o makes filters of that name from odd harmonics.
+
+    Args:
+        group: under which features are equivariant.
+        lmax: largest l.
+        both: whether features of both parities are wanted.
     """
     if group.structural_tensors(0)[(0, -1)].shape[0]:
         return [(l, 1) for l in range(lmax + 1)]
@@ -45,11 +50,14 @@ def feature_irreps(group: SymmetryGroup, lmax: int, both: bool = False) -> list[
 
 
 class ComponentLinear(nn.Module):
-    """y_d = sum_c x_c W^(l,p)_cd: channels mixed, the same way for all components of an irrep.
+    r"""Mix channels, the same way for all components of an irrep.
+
+    .. math:: y_d = \sum_c x_c W^{(l,p)}_{cd}
 
     Args:
         irreps: of input and output, which share their layout.
         channels_in, channels_out: numbers of channels.
+        dtype: of the weights.
     """
 
     of_component: Tensor
@@ -79,16 +87,18 @@ def components(irreps: list[Irrep]) -> Tensor:
 
 
 class SpeciesMessage(nn.Module):
-    """A_i^(l,p) = sum_(j, k) W^(l,p)_(species j, k, c) R_k(r_ij) B^(l,p)(r_ij)
+    r"""The first message: all that a sender is known by is its species.
 
-    The first message: all that a sender is known by is its species. Summed over the neighbours
-    for each species before the weights.
+    .. math:: A_i^{(l,p)} = \sum_{j,k} W^{(l,p)}_{z_j,k,c} R_k(r_{ij}) B^{(l,p)}(r_{ij})
+
+    Summed over the neighbours for each species before the weights.
 
     Args:
         group: of the filters B (`GroupFilter`).
         irreps_out: of the result.
         lmax: largest l of the harmonics.
         species, radial, channels: their numbers.
+        dtype: of the weights.
     """
 
     def __init__(
@@ -131,13 +141,16 @@ class SpeciesMessage(nn.Module):
                 parts.append(total.new_zeros(weight.shape[1], n, 2 * o[0] + 1))
                 continue
             mixing = getattr(self, f"mixing_{key(o)}")
-            found = torch.einsum("nqh,kmh->nmqk", total, mixing).flatten(2)
-            parts.append((found @ self.weights[key(o)]).permute(2, 0, 1))
+            filtered = torch.einsum("nqh,kmh->nmqk", total, mixing).flatten(2)
+            parts.append((filtered @ self.weights[key(o)]).permute(2, 0, 1))
         return torch.cat(parts, dim=2)
 
 
 class Message(nn.Module):
-    """A_i^(l,p) = sum_(j, k, paths) W_(path, c, k) R_k(r_ij) [x_j (x) B^(l1,p1)(r_ij)]^(l,p)
+    r"""Message of the features of neighbours.
+
+    .. math:: A_i^{(l,p)} = \sum_{j,k,\mathrm{paths}} W_{\mathrm{path},c,k} R_k(r_{ij})
+        [x_j \otimes B^{(l_1,p_1)}(r_{ij})]^{(l,p)}
 
     Summed over the neighbours as the product x_j R_k Y_m, before paths and weights: the filters B
     are fixed mixtures of the harmonics Y, so that every group costs the same.
@@ -147,6 +160,7 @@ class Message(nn.Module):
         irreps_in, irreps_out: of features and result.
         lmax: largest l of the harmonics.
         radial, channels: their numbers.
+        dtype: of the weights.
     """
 
     constants: Tensor
@@ -167,7 +181,7 @@ class Message(nn.Module):
         # hundreds.
         wanted = [(l, p) for l in range(lmax + 1) for p in (1, -1)]
         filters = GroupFilter(group, wanted, lmax, dtype)
-        sent, found = places(irreps_in), places(irreps_out)
+        place_in, place_out = places(irreps_in), places(irreps_out)
         constants, ends = [], []
         for a in irreps_in:
             for f in filters.sizes:
@@ -177,12 +191,12 @@ class Message(nn.Module):
                         continue
                     c = torch.tensor(coupling(a[0], f[0], o[0]), dtype=dtype)
                     block = torch.einsum("kfh,afo->kaho", mixing, c) * math.sqrt(2 * o[0] + 1)
-                    whole = block.new_zeros(
+                    full = block.new_zeros(
                         len(mixing), width(irreps_in), (lmax + 1) ** 2, width(irreps_out)
                     )
-                    whole[:, sent[a], :, found[o]] = block
-                    constants += list(whole)
-                    ends += [o] * len(whole)
+                    full[:, place_in[a], :, place_out[o]] = block
+                    constants += list(full)
+                    ends += [o] * len(full)
         scale = [math.sqrt(radial * ends.count(o)) for o in ends]
         self.register_buffer("constants", torch.stack(constants).flatten(1), persistent=False)
         self.weights = nn.Parameter(
@@ -208,7 +222,9 @@ class Message(nn.Module):
 
 
 class ChannelProduct(nn.Module):
-    """z_c^(l,p) = sum_paths W_(path, c) [x_c (x) y_c]^(l,p)
+    r"""Product of features within each channel.
+
+    .. math:: z_c^{(l,p)} = \sum_\mathrm{paths} W_{\mathrm{path},c} [x_c \otimes y_c]^{(l,p)}
 
     Repeated with the same y it makes polynomials of y of any body order, the tensor-reduced form
     of the atomic cluster expansion (Darby et al., Phys. Rev. Lett. 131, 028001 (2023)).
@@ -217,6 +233,7 @@ class ChannelProduct(nn.Module):
         irreps_x, irreps_y, irreps_out: what is coupled to what; outputs that no path reaches are
             zero.
         channels: of each of them.
+        dtype: of the weights.
     """
 
     constants: Tensor
@@ -236,12 +253,12 @@ class ChannelProduct(nn.Module):
             for b in irreps_y:
                 for o in irreps_out:
                     if couples(a, b, o):
-                        whole = torch.zeros(
+                        full = torch.zeros(
                             width(irreps_x), width(irreps_y), width(irreps_out), dtype=dtype
                         )
                         block = torch.tensor(coupling(a[0], b[0], o[0]), dtype=dtype)
-                        whole[x[a], y[b], z[o]] = block * math.sqrt(2 * o[0] + 1)
-                        constants.append(whole)
+                        full[x[a], y[b], z[o]] = block * math.sqrt(2 * o[0] + 1)
+                        constants.append(full)
                         ends.append(o)
         scale = [math.sqrt(ends.count(o)) for o in ends]
         self.register_buffer("constants", torch.stack(constants).flatten(1), persistent=False)

@@ -9,9 +9,16 @@ from torch import Tensor, nn
 
 
 def smooth_cutoff(length: Tensor, cutoff: float, p: int = 6) -> Tensor:
-    """Polynomial envelope u(r / rc): 1 at 0, 0 from the cutoff on, two derivatives continuous.
+    r"""Polynomial envelope u(r / rc): 1 at 0, 0 from the cutoff on, two derivatives continuous.
 
-    Klicpera et al., arXiv:2003.03123, equation (8), exponent p.
+    .. math:: u(x) = 1 - \tfrac{(p+1)(p+2)}{2} x^p + p(p+2) x^{p+1} - \tfrac{p(p+1)}{2} x^{p+2}
+
+    Klicpera et al., arXiv:2003.03123, equation (8).
+
+    Args:
+        length: distances (...,) in Angstrom.
+        cutoff: rc in Angstrom.
+        p: the exponent.
     """
     x = length / cutoff
     poly = (
@@ -24,11 +31,16 @@ def smooth_cutoff(length: Tensor, cutoff: float, p: int = 6) -> Tensor:
 
 
 class BesselBasis(nn.Module):
-    """b_n(r) = sqrt(2 / rc) sin(n pi r / rc) / r, n = 1 ... size (arXiv:2003.03123, eq. 7).
+    r"""Radial Bessel functions.
+
+    .. math:: b_n(r) = \sqrt{2 / r_c} \, \sin(n \pi r / r_c) / r, \qquad n = 1 \ldots
+
+    Klicpera et al., arXiv:2003.03123, equation (7).
 
     Args:
         size: number of functions.
         cutoff: rc in Angstrom.
+        dtype: of the result.
     """
 
     n: Tensor
@@ -45,7 +57,16 @@ class BesselBasis(nn.Module):
 
 
 class RadialFunctions(nn.Module):
-    """R_k(r) = sum_n W_kn SiLU(sum_m V_nm b_m(r)), bias in the hidden layer, no envelope."""
+    r"""Learned radial functions, no envelope.
+
+    .. math:: R_k(r) = \sum_n W_{kn} \, \mathrm{SiLU} \Bigl( \sum_m V_{nm} b_m(r) + \beta_n \Bigr)
+
+    Args:
+        size: number of Bessel functions b.
+        hidden: width of the hidden layer.
+        out: number of functions R.
+        dtype: of the weights.
+    """
 
     def __init__(self, size: int, hidden: int, out: int, dtype: torch.dtype):
         super().__init__()

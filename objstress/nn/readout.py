@@ -1,4 +1,4 @@
-"""Readouts: what a network says at the end."""
+"""Readouts: from the last features of a network to scalars and tensors."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ class EnergyReadout(nn.Module):
     Args:
         channels: scalar channels of the features.
         hidden: width of the hidden layer.
+        dtype: of the weights.
     """
 
     def __init__(self, channels: int, hidden: int, dtype: torch.dtype = torch.float64):
@@ -31,7 +32,17 @@ class EnergyReadout(nn.Module):
 
 
 class ScalarReadout(nn.Module):
-    """sum_h w_h SiLU(sum_c W_hc x_c) + sum_c v_c x_c: zero where the features are."""
+    r"""Scalars of scalars, zero where the features are.
+
+    .. math:: y_o = \sum_h w_{ho} \, \mathrm{SiLU} \Bigl( \sum_c W_{ch} x_c \Bigr)
+        + \sum_c v_{co} x_c
+
+    Args:
+        channels: scalar channels of the features.
+        hidden: width of the hidden layer.
+        out: number of results.
+        dtype: of the weights.
+    """
 
     def __init__(self, channels: int, hidden: int, out: int, dtype: torch.dtype):
         super().__init__()
@@ -45,7 +56,14 @@ class ScalarReadout(nn.Module):
 
 
 class TensorReadout(nn.Module):
-    """sum_c (w_c + [MLP of the scalars]_c) x_c."""
+    r"""One tensor of the channels of its irrep.
+
+    .. math:: T = \sum_c (w_c + [\mathrm{MLP}(s)]_c) \, x_c, \qquad s \text{ the scalar channels}
+
+    Args:
+        channels: of the features.
+        dtype: of the weights.
+    """
 
     def __init__(self, channels: int, dtype: torch.dtype):
         super().__init__()

@@ -13,19 +13,19 @@ from pymatgen.io.ase import AseAtomsAdaptor
 from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
 
 from objstress.elasticity.averages import (
-    Averages,
+    PolycrystalAverages,
     Stability,
-    Thermal,
-    averages,
+    ThermalProperties,
     born_stability,
     cauchy_pressures,
-    thermal,
-    to_dict,
+    plain_record,
+    polycrystal_averages,
+    thermal_properties,
     zener_ratio,
 )
 from objstress.elasticity.bounds import rotated_stiffness
 from objstress.elasticity.frames import ieee_rotation, rotated_structure
-from objstress.elasticity.moduli import Extremes, extremes
+from objstress.elasticity.moduli import ModulusExtremes, modulus_extremes
 from objstress.elasticity.waves import SoundWaves, sound_waves
 from objstress.errors import InputError
 from objstress.labels.deformation import find_deformation
@@ -90,19 +90,19 @@ class CrystalProperties:
         return self.stability.stable and (self.least_ion_stiffness or 0.0) >= 0
 
     @property
-    def averages(self) -> Averages | None:
+    def averages(self) -> PolycrystalAverages | None:
         """Voigt, Reuss and Hill; None of an unstable crystal, as are the next ones."""
-        return averages(self.stiffness) if self.stability.stable else None
+        return polycrystal_averages(self.stiffness) if self.stability.stable else None
 
     @property
-    def thermal(self) -> Thermal | None:
+    def thermal(self) -> ThermalProperties | None:
         """Sound speeds of the polycrystal, Debye temperature, limits of heat conduction."""
-        return thermal(self.stiffness, self.structure) if self.stability.stable else None
+        return thermal_properties(self.stiffness, self.structure) if self.stability.stable else None
 
     @property
-    def extremes(self) -> dict[str, Extremes] | None:
+    def extremes(self) -> dict[str, ModulusExtremes] | None:
         """Of E, G, nu and the linear compressibility; directions in the structure's frame."""
-        return extremes(self.stiffness) if self.stability.stable else None
+        return modulus_extremes(self.stiffness) if self.stability.stable else None
 
     def sound_waves(self, directions: np.ndarray) -> SoundWaves:
         """See `sound_waves`; directions in the structure's own frame."""
@@ -132,7 +132,7 @@ class CrystalProperties:
             "asymmetry": self.asymmetry,
             "least_ion_stiffness_eV_per_A2": self.least_ion_stiffness,
             "stable": self.stable,
-            "stability": to_dict(stability),
+            "stability": plain_record(stability),
             "cauchy_pressures_ieee_GPa": cauchy_pressures(self.stiffness_ieee),
         }
         if self.point_group.crystal_system == "cubic":
@@ -145,9 +145,9 @@ class CrystalProperties:
             result["distance"] = self.distance
         means, heat, ends = self.averages, self.thermal, self.extremes
         if means is not None and heat is not None and ends is not None:
-            result["averages"] = to_dict(means)
-            result["thermal"] = to_dict(heat)
-            result["extremes"] = {name: to_dict(e) for name, e in ends.items()}
+            result["averages"] = plain_record(means)
+            result["thermal"] = plain_record(heat)
+            result["extremes"] = {name: plain_record(e) for name, e in ends.items()}
         return result
 
 

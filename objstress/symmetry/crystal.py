@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import spglib
-from ase import Atoms
-from ase.io import read
-from pymatgen.core import Element, Structure
-from pymatgen.io.ase import AseAtomsAdaptor
 
 from objstress.errors import InputError
+
+if TYPE_CHECKING:
+    from ase import Atoms
+    from pymatgen.core import Structure
 
 SYMPREC = 1e-2
 """Distance in Angstrom under which two sites count as equivalent (CIF files are rounded)."""
@@ -25,18 +25,19 @@ SYMPREC = 1e-2
 def read_structure(source: Structure | Atoms | str | Path) -> Structure:
     """The periodic structure in a file (any format of pymatgen or ASE), or given as an object.
 
+    Args:
+        source: a path, a pymatgen Structure, or ASE Atoms.
+
     Raises:
         InputError: the file is missing, unreadable, empty, not periodic or partly occupied.
     """
-    if isinstance(source, Structure):
-        structure = source
-    elif isinstance(source, Atoms):
-        structure = AseAtomsAdaptor.get_structure(source)
-    else:
+    if isinstance(source, (str, Path)):
         path = Path(source)
         if not path.is_file():
             raise InputError(f"{path}: no such structure file")
         structure = _parse(path)
+    else:
+        structure = _converted(source)
     if len(structure) == 0:
         raise InputError(f"{source}: the structure holds no atoms")
     if not structure.is_ordered:
@@ -46,12 +47,28 @@ def read_structure(source: Structure | Atoms | str | Path) -> Structure:
     return structure
 
 
+def _converted(source: Structure | Atoms) -> Structure:
+    from pymatgen.core import Structure
+
+    if isinstance(source, Structure):
+        return source
+    from pymatgen.io.ase import AseAtomsAdaptor
+
+    return AseAtomsAdaptor.get_structure(source)
+
+
 def _parse(path: Path) -> Structure:
+    from pymatgen.core import Structure
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
             return Structure.from_file(path)
         except Exception as first:  # pymatgen raises many kinds; ASE reads more formats
+            from ase import Atoms
+            from ase.io import read
+            from pymatgen.io.ase import AseAtomsAdaptor
+
             try:
                 atoms = read(path, index=-1)
                 if not isinstance(atoms, Atoms) or not atoms.pbc.all() or len(atoms) == 0:
@@ -73,10 +90,14 @@ def _spglib_cell(structure: Structure):
 
 
 def space_group_operations(structure: Structure, symprec: float = SYMPREC):
-    """Rotations W and translations w with f' = W f + w in fractional coordinates.
+    """Operations f' = W f + w of the space group in fractional coordinates, by spglib.
+
+    Args:
+        structure: in any cell.
+        symprec: distance in Angstrom under which sites are equivalent.
 
     Returns:
-        (n, 3, 3) integers and (n, 3) floats, by spglib.
+        W (n, 3, 3) integers and w (n, 3) floats.
 
     Raises:
         InputError: spglib finds no symmetry (overlapping atoms, most often).
@@ -86,6 +107,8 @@ def space_group_operations(structure: Structure, symprec: float = SYMPREC):
 
 
 def _dataset(structure: Structure, symprec: float):
+    import spglib
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         dataset = spglib.get_symmetry_dataset(_spglib_cell(structure), symprec=symprec)
@@ -99,9 +122,16 @@ def _dataset(structure: Structure, symprec: float):
 
 
 def cartesian_operations(structure: Structure, symprec: float = SYMPREC) -> np.ndarray:
-    """Point operations R = L^T W L^-T (rows of L are the lattice vectors), shape (n, 3, 3).
+    """Point operations R = L^T W L^-T in Cartesian coordinates (rows of L are the lattice vectors).
 
     They are exactly orthogonal only if the lattice is exactly symmetric: see `symmetrized`.
+
+    Args:
+        structure: in any cell.
+        symprec: distance in Angstrom under which sites are equivalent.
+
+    Returns:
+        Shape (n, 3, 3).
     """
     rotations, _ = space_group_operations(structure, symprec)
     distinct = np.unique(rotations, axis=0)
@@ -110,10 +140,17 @@ def cartesian_operations(structure: Structure, symprec: float = SYMPREC) -> np.n
 
 
 def conventional_axes(structure: Structure, symprec: float = SYMPREC) -> np.ndarray:
-    """Lattice vectors of spglib's conventional cell in the structure's own frame, rows, Angstrom.
+    """Lattice vectors of spglib's conventional cell, in the structure's own frame.
 
     International Tables' axes: c along the axis of highest order (hexagonal axes also where the
     lattice is rhombohedral), b along that of a monoclinic crystal.
+
+    Args:
+        structure: in any cell.
+        symprec: distance in Angstrom under which sites are equivalent.
+
+    Returns:
+        Rows are the vectors, (3, 3), Angstrom.
     """
     change = np.asarray(_dataset(structure, symprec).transformation_matrix)
     return np.linalg.inv(change).T @ structure.lattice.matrix
@@ -124,7 +161,16 @@ def symmetrized(structure: Structure, symprec: float = SYMPREC) -> Structure:
 
     The metric becomes the mean of W^T G W over the group and each site the mean of its images;
     the lattice is the stretched one nearest to the given one (no rotation).
+
+    Args:
+        structure: in any cell.
+        symprec: distance in Angstrom under which sites are equivalent.
+
+    Raises:
+        InputError: a symmetry that is ambiguous at that distance.
     """
+    from pymatgen.core import Structure
+
     number = _dataset(structure, symprec).number
     for _ in range(3):
         rotations, translations = space_group_operations(structure, symprec)
@@ -158,10 +204,20 @@ def symmetrized(structure: Structure, symprec: float = SYMPREC) -> Structure:
 
 
 def primitive_cell(structure: Structure, symprec: float = SYMPREC) -> Structure:
-    """The primitive cell of `structure`, symmetrised, in the same Cartesian frame.
+    """The primitive cell of a structure, symmetrised, in the same Cartesian frame.
 
-    Cutting down comes first: a supercell has fewer operations than its crystal.
+    The cell is reduced first: a supercell has fewer operations than its crystal.
+
+    Args:
+        structure: in any cell.
+        symprec: distance in Angstrom under which sites are equivalent.
+
+    Raises:
+        InputError: spglib finds no primitive cell, or see `symmetrized`.
     """
+    import spglib
+    from pymatgen.core import Element, Structure
+
     cell = spglib.standardize_cell(
         _spglib_cell(structure), to_primitive=True, no_idealize=True, symprec=symprec
     )

@@ -29,10 +29,13 @@ _ROUND_OFF = 1e-9
 
 
 def sector_corners(group: PointGroup) -> dict[str, str]:
-    """The directions that are red, green and blue, {"red": "[001]", ...}.
+    """Crystal directions that are red, green and blue, {"red": "[001]", ...}.
 
     Along the Cartesian axes of the standard setting; four indices for trigonal and hexagonal
     crystals.
+
+    Args:
+        group: of the crystal.
     """
     return dict(zip(("red", "green", "blue"), _SECTORS[group.laue][2], strict=True))
 
@@ -43,13 +46,13 @@ def ipf_colours(group: SymmetryGroup, orientations: Any, direction: Any = (0, 0,
     Args:
         group: of the crystal.
         orientations: Q (g, 3, 3), crystal frame to sample frame.
-        direction: d in the sample, such as the normal of the face that is looked at.
+        direction: d in the sample, such as the normal of the face that is seen.
 
     Returns:
         Red, green, blue in [0, 1], (g, 3).
 
     Raises:
-        InputError: a direction that is none.
+        InputError: a direction of length zero, or not of three finite numbers.
     """
     d = np.asarray(direction, dtype=np.float64)
     if d.shape != (3,) or not np.linalg.norm(d) > 0 or not np.isfinite(d).all():
@@ -58,23 +61,27 @@ def ipf_colours(group: SymmetryGroup, orientations: Any, direction: Any = (0, 0,
 
 
 def direction_colours(group: SymmetryGroup, directions: Any) -> np.ndarray:
-    r"""The colour of crystal directions h: red, green and blue at the corners of the sector.
+    r"""Inverse pole figure colours of crystal directions h.
 
-        (r, g, b) = sqrt(1 - t, t (1 - s), t s) / largest,   t = chi / chi_max,
-        s = (eta - eta_min) / (eta_max - eta_min)
+    .. math::
+
+        (r, g, b) &= \sqrt{(1 - t,\; t (1 - s),\; t s)} \,/\, \text{largest} \\
+        t &= \chi / \chi_\mathrm{max}, \qquad
+        s = (\eta - \eta_\mathrm{min}) / (\eta_\mathrm{max} - \eta_\mathrm{min})
 
     chi is the angle of the equivalent of h in the fundamental sector to the pole [001], eta its
-    azimuth from [100]. Corners: [001] [101] [111] for m-3m, [0001] [2-1-10] [10-10] for 6/mmm;
-    see `sector_corners`. Directions that the Laue group makes equivalent have one colour. Only the
-    sectors of mmm, 4/mmm, 6/mmm and m-3m have mirror planes all around; colours jump across the
-    other edges of the other ones, as in every key of this kind.
+    azimuth from [100]; red, green and blue stand at the corners of the sector: [001] [101] [111]
+    for m-3m, [0001] [2-1-10] [10-10] for 6/mmm; see `sector_corners`. Directions that the Laue
+    group makes equivalent have one colour. Only the sectors of mmm, 4/mmm, 6/mmm and m-3m have
+    mirror planes all around; colours jump across the other edges of the other ones, as in every key
+    of this kind.
 
     Nolze and Hielscher, J. Appl. Cryst. 49 (2016) 1786, on this kind of key and smoother ones.
 
     Args:
-        group: of the crystal, in the frame of the directions. A setting that is turned against
-            the standard one is found from the operations, the least turn that fits. Isotropic
-            groups colour everything white.
+        group: of the crystal, in the frame of the directions. A setting that is rotated against
+            the standard one is recognised from the operations, by the least rotation that fits.
+            Isotropic groups colour everything white.
         directions: (n, 3), any length.
 
     Returns:

@@ -9,8 +9,6 @@ from __future__ import annotations
 from functools import cache
 
 import numpy as np
-import torch
-from e3nn import o3
 
 Irrep = tuple[int, int]
 
@@ -19,7 +17,18 @@ LMAX = 11
 
 
 def spherical_harmonics(l: int, vectors: np.ndarray) -> np.ndarray:
-    """Real harmonics Y_l(r / |r|), |Y_l|^2 = 2 l + 1 ("component"), shape (n, 2l+1)."""
+    """Real spherical harmonics Y_l(r / |r|) in e3nn's order, |Y_l|^2 = 2 l + 1 ("component").
+
+    Args:
+        l: degree, at most 11.
+        vectors: (n, 3), any length but zero.
+
+    Returns:
+        Dimensionless, shape (n, 2l+1).
+    """
+    import torch
+    from e3nn import o3
+
     points = torch.as_tensor(np.asarray(vectors, dtype=np.float64))
     return o3.spherical_harmonics(l, points, normalize=True, normalization="component").numpy()
 
@@ -36,7 +45,7 @@ def _sphere(l: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def representation(irrep: Irrep, operations: np.ndarray) -> np.ndarray:
-    """D^(l,p)(R) with Y_l(R r) = D Y_l(r) for natural parity, shape (n, 2l+1, 2l+1).
+    """Representation matrices D^(l,p)(R), with Y_l(R r) = D Y_l(r) for natural parity.
 
     Solved from the harmonics themselves, because the route through Euler angles loses eight
     digits near the poles. D^(l,p)(-R) = p D^(l,p)(R).
@@ -44,21 +53,36 @@ def representation(irrep: Irrep, operations: np.ndarray) -> np.ndarray:
     Args:
         irrep: (l, p), l <= 11.
         operations: orthogonal matrices (n, 3, 3), proper or not.
+
+    Returns:
+        Shape (n, 2l+1, 2l+1).
     """
     l, p = irrep
     operations = np.asarray(operations, dtype=np.float64).reshape(-1, 3, 3)
     sign = np.where(np.linalg.det(operations) > 0, 1.0, -1.0)
     points, inverse = _sphere(l)
     proper = operations * sign[:, None, None]
-    turned = np.einsum("nij,kj->nki", proper, points)
-    values = spherical_harmonics(l, turned.reshape(-1, 3)).reshape(len(operations), len(points), -1)
+    rotated = np.einsum("nij,kj->nki", proper, points)
+    values = spherical_harmonics(l, rotated.reshape(-1, 3)).reshape(
+        len(operations), len(points), -1
+    )
     # values[n, k] = D Y(points[k])  =>  D^T = pinv(Y) @ values[n]
     matrices = np.einsum("mk,nkj->njm", inverse, values)
     return np.where(sign > 0, 1.0, float(p))[:, None, None] * matrices
 
 
 def character(irrep: Irrep, operations: np.ndarray) -> np.ndarray:
-    """chi^(l,p)(R) = sin((l + 1/2) a) / sin(a / 2), a the angle of the proper part; shape (n,)."""
+    r"""Characters of an irrep of O(3), a the angle of the proper part of R.
+
+    .. math:: \chi^{(l,p)}(R) = \sin((l + 1/2) a) / \sin(a / 2)
+
+    Args:
+        irrep: (l, p); improper operations change the sign where p = -1.
+        operations: orthogonal matrices (n, 3, 3), proper or not.
+
+    Returns:
+        Shape (n,).
+    """
     l, p = irrep
     sign = np.where(np.linalg.det(operations) > 0, 1.0, -1.0)
     trace = sign * np.trace(operations, axis1=-2, axis2=-1)
@@ -74,7 +98,17 @@ def couples(a: Irrep, b: Irrep, o: Irrep) -> bool:
 
 @cache
 def coupling(l1: int, l2: int, l3: int) -> np.ndarray:
-    """Clebsch-Gordan coupling w of e3nn, sum of squares one, shape (2l1+1, 2l2+1, 2l3+1)."""
+    """Clebsch-Gordan coupling w of e3nn's real basis, sum of squares one.
+
+    Args:
+        l1, l2, l3: degrees, |l1 - l2| <= l3 <= l1 + l2.
+
+    Returns:
+        Dimensionless, shape (2l1+1, 2l2+1, 2l3+1).
+    """
+    import torch
+    from e3nn import o3
+
     return o3.wigner_3j(l1, l2, l3, dtype=torch.float64).numpy()
 
 

@@ -4,52 +4,57 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from ase import Atoms
-from pymatgen.core import Structure
-from pymatgen.symmetry.groups import PointGroup as _PymatgenGroup
 
 from objstress.errors import InputError
 from objstress.symmetry.crystal import cartesian_operations, primitive_cell, read_structure
 from objstress.symmetry.irreps import LMAX, Irrep, representation
 
-# Hermann-Mauguin, Schoenflies, crystal system, Laue class (International Tables A, chapter 10).
+if TYPE_CHECKING:
+    from ase import Atoms
+    from pymatgen.core import Structure
+
+# Hermann-Mauguin, Schoenflies, crystal system, Laue class (International Tables A, chapter 10), and
+# how many operations are of the kinds -6 -4 -3 -2 -1 1 2 3 4 6 (Grosse-Kunstleve, Acta Cryst. A 55,
+# 383 (1999), table 3): they tell the 32 apart without operations of a reference.
 _TABLE = [
-    ("1", "C1", "triclinic", "-1"),
-    ("-1", "Ci", "triclinic", "-1"),
-    ("2", "C2", "monoclinic", "2/m"),
-    ("m", "Cs", "monoclinic", "2/m"),
-    ("2/m", "C2h", "monoclinic", "2/m"),
-    ("222", "D2", "orthorhombic", "mmm"),
-    ("mm2", "C2v", "orthorhombic", "mmm"),
-    ("mmm", "D2h", "orthorhombic", "mmm"),
-    ("4", "C4", "tetragonal", "4/m"),
-    ("-4", "S4", "tetragonal", "4/m"),
-    ("4/m", "C4h", "tetragonal", "4/m"),
-    ("422", "D4", "tetragonal", "4/mmm"),
-    ("4mm", "C4v", "tetragonal", "4/mmm"),
-    ("-42m", "D2d", "tetragonal", "4/mmm"),
-    ("4/mmm", "D4h", "tetragonal", "4/mmm"),
-    ("3", "C3", "trigonal", "-3"),
-    ("-3", "C3i", "trigonal", "-3"),
-    ("32", "D3", "trigonal", "-3m"),
-    ("3m", "C3v", "trigonal", "-3m"),
-    ("-3m", "D3d", "trigonal", "-3m"),
-    ("6", "C6", "hexagonal", "6/m"),
-    ("-6", "C3h", "hexagonal", "6/m"),
-    ("6/m", "C6h", "hexagonal", "6/m"),
-    ("622", "D6", "hexagonal", "6/mmm"),
-    ("6mm", "C6v", "hexagonal", "6/mmm"),
-    ("-6m2", "D3h", "hexagonal", "6/mmm"),
-    ("6/mmm", "D6h", "hexagonal", "6/mmm"),
-    ("23", "T", "cubic", "m-3"),
-    ("m-3", "Th", "cubic", "m-3"),
-    ("432", "O", "cubic", "m-3m"),
-    ("-43m", "Td", "cubic", "m-3m"),
-    ("m-3m", "Oh", "cubic", "m-3m"),
+    ("1", "C1", "triclinic", "-1", "0 0 0 0 0 1 0 0 0 0"),
+    ("-1", "Ci", "triclinic", "-1", "0 0 0 0 1 1 0 0 0 0"),
+    ("2", "C2", "monoclinic", "2/m", "0 0 0 0 0 1 1 0 0 0"),
+    ("m", "Cs", "monoclinic", "2/m", "0 0 0 1 0 1 0 0 0 0"),
+    ("2/m", "C2h", "monoclinic", "2/m", "0 0 0 1 1 1 1 0 0 0"),
+    ("222", "D2", "orthorhombic", "mmm", "0 0 0 0 0 1 3 0 0 0"),
+    ("mm2", "C2v", "orthorhombic", "mmm", "0 0 0 2 0 1 1 0 0 0"),
+    ("mmm", "D2h", "orthorhombic", "mmm", "0 0 0 3 1 1 3 0 0 0"),
+    ("4", "C4", "tetragonal", "4/m", "0 0 0 0 0 1 1 0 2 0"),
+    ("-4", "S4", "tetragonal", "4/m", "0 2 0 0 0 1 1 0 0 0"),
+    ("4/m", "C4h", "tetragonal", "4/m", "0 2 0 1 1 1 1 0 2 0"),
+    ("422", "D4", "tetragonal", "4/mmm", "0 0 0 0 0 1 5 0 2 0"),
+    ("4mm", "C4v", "tetragonal", "4/mmm", "0 0 0 4 0 1 1 0 2 0"),
+    ("-42m", "D2d", "tetragonal", "4/mmm", "0 2 0 2 0 1 3 0 0 0"),
+    ("4/mmm", "D4h", "tetragonal", "4/mmm", "0 2 0 5 1 1 5 0 2 0"),
+    ("3", "C3", "trigonal", "-3", "0 0 0 0 0 1 0 2 0 0"),
+    ("-3", "C3i", "trigonal", "-3", "0 0 2 0 1 1 0 2 0 0"),
+    ("32", "D3", "trigonal", "-3m", "0 0 0 0 0 1 3 2 0 0"),
+    ("3m", "C3v", "trigonal", "-3m", "0 0 0 3 0 1 0 2 0 0"),
+    ("-3m", "D3d", "trigonal", "-3m", "0 0 2 3 1 1 3 2 0 0"),
+    ("6", "C6", "hexagonal", "6/m", "0 0 0 0 0 1 1 2 0 2"),
+    ("-6", "C3h", "hexagonal", "6/m", "2 0 0 1 0 1 0 2 0 0"),
+    ("6/m", "C6h", "hexagonal", "6/m", "2 0 2 1 1 1 1 2 0 2"),
+    ("622", "D6", "hexagonal", "6/mmm", "0 0 0 0 0 1 7 2 0 2"),
+    ("6mm", "C6v", "hexagonal", "6/mmm", "0 0 0 6 0 1 1 2 0 2"),
+    ("-6m2", "D3h", "hexagonal", "6/mmm", "2 0 0 4 0 1 3 2 0 0"),
+    ("6/mmm", "D6h", "hexagonal", "6/mmm", "2 0 2 7 1 1 7 2 0 2"),
+    ("23", "T", "cubic", "m-3", "0 0 0 0 0 1 3 8 0 0"),
+    ("m-3", "Th", "cubic", "m-3", "0 0 8 3 1 1 3 8 0 0"),
+    ("432", "O", "cubic", "m-3m", "0 0 0 0 0 1 9 8 6 0"),
+    ("-43m", "Td", "cubic", "m-3m", "0 6 0 6 0 1 3 8 0 0"),
+    ("m-3m", "Oh", "cubic", "m-3m", "0 6 8 9 1 1 9 8 6 0"),
 ]
 _ROWS = {row[0]: row for row in _TABLE}
+_BY_KINDS = {row[4]: row[0] for row in _TABLE}
 _ALIASES = {row[1].lower(): row[0] for row in _TABLE} | {
     "s2": "-1",
     "c1h": "m",
@@ -63,7 +68,7 @@ _ALIASES = {row[1].lower(): row[0] for row in _TABLE} | {
 
 
 class SymmetryGroup:
-    """A closed subgroup of O(3), known to the networks by the tensors that it leaves alone.
+    """A closed subgroup of O(3), known to the networks by the tensors that it leaves unchanged.
 
     Attributes:
         symbol: Hermann-Mauguin symbol, or "O(3)" or "SO(3)".
@@ -76,13 +81,23 @@ class SymmetryGroup:
     def structural_tensors(self, lmax: int) -> dict[Irrep, np.ndarray]:
         """Orthonormal bases of {t : D^(l,p)(g) t = t for all g} for every l <= lmax, p = +-1.
 
+        Args:
+            lmax: largest l.
+
         Returns:
             {(l, p): (k, 2l+1) float64}, in e3nn's basis; k = 0 where nothing is invariant.
         """
         raise NotImplementedError
 
     def projector(self, irrep: Irrep) -> np.ndarray:
-        """Reynolds operator, the mean of D^(l,p)(g) over the group, shape (2l+1, 2l+1)."""
+        """Reynolds operator, the mean of D^(l,p)(g) over the group.
+
+        Args:
+            irrep: (l, p).
+
+        Returns:
+            Projection matrix, shape (2l+1, 2l+1).
+        """
         raise NotImplementedError
 
     def __repr__(self) -> str:
@@ -144,7 +159,7 @@ class PointGroup(SymmetryGroup):
         self._set(name, _standard_operations(name))
 
     def _set(self, symbol: str, operations: np.ndarray) -> None:
-        self.symbol, self.schoenflies, self.crystal_system, self.laue = _ROWS[symbol]
+        self.symbol, self.schoenflies, self.crystal_system, self.laue, _ = _ROWS[symbol]
         self.operations = operations
         self.operations.setflags(write=False)
         self.order = len(operations)
@@ -159,7 +174,10 @@ class PointGroup(SymmetryGroup):
 
     @classmethod
     def from_operations(cls, operations: np.ndarray) -> PointGroup:
-        """The group of the given Cartesian operations (n, 3, 3), which must be closed.
+        """The group of Cartesian operations.
+
+        Args:
+            operations: (n, 3, 3), orthogonal matrices, closed under products.
 
         Raises:
             InputError: not orthogonal, not closed, or not one of the 32.
@@ -172,29 +190,43 @@ class PointGroup(SymmetryGroup):
         gap = np.abs(products - polished.reshape(1, -1, 9)).max(axis=-1).min(axis=1)
         if gap.max() > 1e-6:
             raise InputError("the operations do not form a group: a product is missing")
-        found = _signatures().get(_signature(polished))
-        if found is None:
-            raise InputError(f"{len(polished)} operations that are no crystallographic group")
+        symbol = _BY_KINDS.get(_kinds(polished))
+        if symbol is None:
+            raise InputError(f"{len(polished)} operations that are not a crystallographic group")
         group = cls.__new__(cls)
-        group._set(found, polished)
+        group._set(symbol, polished)
         return group
 
     @classmethod
     def from_structure(cls, structure: Structure | Atoms | str | Path) -> PointGroup:
         """The crystal's point group, in the structure's own Cartesian frame (spglib).
 
-        Any setting and cell will do, primitive, conventional or a supercell, turned or not: the
+        Any setting and cell will do, primitive, conventional or a supercell, rotated or not: the
         operations come from the exactly symmetrised primitive lattice.
+
+        Args:
+            structure: a file of any format of pymatgen or ASE, or an object of theirs.
+
+        Raises:
+            InputError: see `read_structure` and `primitive_cell`.
         """
         return cls.of_primitive_cell(primitive_cell(read_structure(structure)))
 
     @classmethod
     def of_primitive_cell(cls, cell: Structure) -> PointGroup:
-        """The same of a cell that `primitive_cell` has made, which is most of the work."""
+        """Point group of a cell that `primitive_cell` has made, which is most of the work.
+
+        Args:
+            cell: exactly symmetric.
+        """
         return cls.from_operations(cartesian_operations(cell))
 
     def rotated(self, q: np.ndarray) -> PointGroup:
-        """The same group after the crystal was turned by q: operations q g q^T."""
+        """The same group after the crystal was rotated by q: operations q g q^T.
+
+        Args:
+            q: rotation, shape (3, 3).
+        """
         q = np.asarray(q, dtype=np.float64)
         return type(self).from_operations(q @ self.operations @ q.T)
 
@@ -203,7 +235,7 @@ class PointGroup(SymmetryGroup):
 
     def structural_tensors(self, lmax: int) -> dict[Irrep, np.ndarray]:
         if not 0 <= lmax <= LMAX:
-            raise InputError(f"structural tensors are there for 0 <= lmax <= {LMAX}, not {lmax}")
+            raise InputError(f"structural tensors exist for 0 <= lmax <= {LMAX}, not {lmax}")
         return {
             (l, p): invariant_basis(self.projector((l, p)))
             for l in range(lmax + 1)
@@ -212,7 +244,14 @@ class PointGroup(SymmetryGroup):
 
 
 def symmetry_group(name: str | SymmetryGroup) -> SymmetryGroup:
-    """The group of a name: "O(3)", "SO(3)", or a point group's symbol in the standard setting."""
+    """The group of a name.
+
+    Args:
+        name: "O(3)", "SO(3)", a point group's symbol (in the standard setting), or a group.
+
+    Raises:
+        InputError: an unknown symbol.
+    """
     if isinstance(name, SymmetryGroup):
         return name
     return {"O(3)": O3, "SO(3)": SO3}.get(name) or PointGroup(name)
@@ -246,26 +285,24 @@ def _polish(operations: np.ndarray) -> np.ndarray:
     return polished[np.lexsort((*(-key.T[::-1]), first))]
 
 
-def _signature(operations: np.ndarray) -> tuple[tuple[int, int], ...]:
-    # Trace times 2 + parity tells each kind of operation apart; their counts tell each class.
-    det = np.round(np.linalg.det(operations)).astype(int)
-    trace = np.round(np.trace(operations, axis1=1, axis2=2), 4)
+def _kinds(operations: np.ndarray) -> str:
+    """How many operations are of each kind, as in the table; empty if one is of none."""
+    sign = np.round(np.linalg.det(operations)).astype(int)
+    trace = sign * np.trace(operations, axis1=1, axis2=2)
     if np.abs(trace - np.round(trace)).max() > 1e-3:
-        return ()
-    values, counts = np.unique(10 * det + np.round(trace).astype(int), return_counts=True)
-    return tuple(zip(values.tolist(), counts.tolist(), strict=True))
-
-
-@cache
-def _signatures() -> dict[tuple, str]:
-    return {_signature(_standard_operations(row[0])): row[0] for row in _TABLE}
+        return ""
+    order = {3: 1, -1: 2, 0: 3, 1: 4, 2: 6}  # of a rotation with this trace
+    kinds = [s * order[t] for s, t in zip(sign.tolist(), np.round(trace).tolist(), strict=True)]
+    return " ".join(str(kinds.count(k)) for k in (-6, -4, -3, -2, -1, 1, 2, 3, 4, 6))
 
 
 @cache
 def _standard_operations(symbol: str) -> np.ndarray:
     # pymatgen's matrices act on lattice coordinates; trigonal and hexagonal ones on the
     # hexagonal cell, a along x and c along z.
-    rotations = np.array([op.rotation_matrix for op in _PymatgenGroup(symbol).symmetry_ops])
+    from pymatgen.symmetry.groups import PointGroup as Operations
+
+    rotations = np.array([op.rotation_matrix for op in Operations(symbol).symmetry_ops])
     if _ROWS[symbol][2] in ("trigonal", "hexagonal"):
         columns = np.array([[1, -0.5, 0], [0, np.sqrt(3) / 2, 0], [0, 0, 1]])
         rotations = columns @ rotations @ np.linalg.inv(columns)

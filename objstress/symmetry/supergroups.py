@@ -32,18 +32,22 @@ def minimal_supergroups(group: PointGroup, hosts: Iterable[PointGroup]) -> list[
     """Groups H, G < H <= host, with nothing in between, for every host that contains G.
 
     All crystallographic supergroups in the frame of the hosts lie above one of these.
+
+    Args:
+        group: G.
+        hosts: groups in the same frame.
     """
-    found: dict[frozenset, np.ndarray] = {}
-    own = _keys(group.operations)
+    groups: dict[frozenset, np.ndarray] = {}
+    members = _keys(group.operations)
     for host in hosts:
         if not contains(host, group):
             continue
         for key, h in zip(_key_list(host.operations), host.operations, strict=True):
-            if key not in own:
+            if key not in members:
                 operations = closure(np.concatenate([group.operations, h[None]]))
-                found[frozenset(_key_list(operations))] = operations
-    minimal = [k for k in found if not any(other < k for other in found)]
-    return [PointGroup.from_operations(found[k]) for k in minimal]
+                groups[frozenset(_key_list(operations))] = operations
+    minimal = [k for k in groups if not any(other < k for other in groups)]
+    return [PointGroup.from_operations(groups[k]) for k in minimal]
 
 
 def _key_list(operations: np.ndarray) -> list[tuple]:

@@ -1,4 +1,4 @@
-"""Which components of a tensor a point group leaves: forms of property tensors (Nye)."""
+"""Forms of property tensors: which components a point group leaves (Nye)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 
 from objstress.errors import InputError
 from objstress.symmetry.point_group import PointGroup
-from objstress.symmetry.voigt import INDEX, rotated_tensor
+from objstress.symmetry.voigt import VOIGT_PAIRS, rotated_tensor
 
 KINDS = {
     "pyroelectric": "V",
@@ -29,9 +29,10 @@ changes where the hand does)."""
 
 @dataclass(frozen=True)
 class TensorForm:
-    r"""The tensors of one kind that a point group leaves alone.
+    r"""Tensors of one kind that a point group leaves unchanged: the form of a property tensor.
 
-        T_ij.. = (1 / |G|) sum_g det(g)^a g_ii' g_jj' .. T_i'j'..,     a = 1 if axial, else 0
+    .. math:: T_{ij \ldots} = \frac{1}{|G|} \sum_g (\det g)^a
+        g_{ii'} g_{jj'} \cdots T_{i'j' \ldots}, \qquad a = 1 \text{ if axial, else } 0
 
     Neumann's principle: every property of a crystal has at least the symmetry of its point group.
     Magnetic groups (time reversal) are left out.
@@ -64,24 +65,28 @@ class TensorForm:
 
     @cached_property
     def blocks(self) -> tuple[tuple[str, int], ...]:
-        """("vector" or "pair", how many of them may be exchanged), one after the other."""
+        """Blocks of the symbol: ("vector" or "pair", how many of them may be exchanged).
+
+        Raises:
+            InputError: a symbol of something else.
+        """
         rest = self.jahn.removeprefix("e")
-        found: list[tuple[str, int]] = []
+        blocks: list[tuple[str, int]] = []
         for part in re.findall(r"\[\[V2\]\d\]|\[V2\]|V", rest):
             if part == "V":
-                found.append(("vector", 1))
+                blocks.append(("vector", 1))
             else:
-                found.append(("pair", int(part[-2]) if part.startswith("[[") else 1))
-        whole = "".join(
+                blocks.append(("pair", int(part[-2]) if part.startswith("[[") else 1))
+        jahn = "".join(
             "V" if kind == "vector" else "[V2]" if number == 1 else f"[[V2]{number}]"
-            for kind, number in found
+            for kind, number in blocks
         )
-        if not found or whole != rest:
+        if not blocks or jahn != rest:
             raise InputError(
                 f"unknown kind of tensor {self.kind!r}; known are {', '.join(KINDS)}, or Jahn "
                 "symbols of V, [V2], [[V2]2], [[V2]3] with a leading e for axial ones"
             )
-        return tuple(found)
+        return tuple(blocks)
 
     @property
     def rank(self) -> int:
@@ -118,7 +123,7 @@ class TensorForm:
 
     @cached_property
     def basis(self) -> np.ndarray:
-        """Orthonormal invariant tensors, (k, 3, ..., 3)."""
+        """Invariant tensors, orthonormal, (k, 3, ..., 3)."""
         units = self._units.reshape(len(self._units), -1)
         units = units / np.linalg.norm(units, axis=1, keepdims=True)
         images = _mean_image(units.reshape(len(units), *(3,) * self.rank), self.group, self.axial)
@@ -133,10 +138,16 @@ class TensorForm:
         return len(self.basis)
 
     def project(self, tensor: np.ndarray) -> np.ndarray:
-        """The nearest tensor of this form: shape (..., 3, ..., 3), the same unit.
+        """The nearest tensor of this form.
+
+        Args:
+            tensor: (..., 3, ..., 3), any unit.
+
+        Returns:
+            The same shape and unit.
 
         Raises:
-            InputError: of another rank.
+            InputError: a tensor of another rank.
         """
         tensor = np.asarray(tensor, dtype=np.float64)
         if tensor.shape[tensor.ndim - self.rank :] != (3,) * self.rank:
@@ -150,7 +161,8 @@ class TensorForm:
     def relations(self) -> dict[tuple[int, ...], dict[tuple[int, ...], float]]:
         """Each component as a sum over independent ones: {(6, 6): {(1, 1): 0.5, (1, 2): -0.5}}.
 
-        The independent ones are the first in order that the others follow from.
+        The independent ones are the first in order that the others follow from; the factors are
+        pure numbers.
         """
         units = self._units.reshape(len(self._units), -1)
         sizes = (units**2).sum(axis=1)
@@ -176,12 +188,16 @@ class TensorForm:
         }  # fmt: skip
 
     def symbols(self, letter: str = "c") -> dict[tuple[int, ...], str]:
-        """Each component as text: "0", "c11", "-c14", "(c11 - c12)/2"."""
+        """Each component as text: "0", "c11", "-c14", "(c11 - c12)/2".
+
+        Args:
+            letter: that the names begin with.
+        """
         pair = self.blocks == (("pair", 1),)  # written with both of its indices
         return {
             labels: _text(
                 {
-                    "".join(f"{i + 1}{j + 1}" for i, j in (INDEX[x - 1] for x in own))
+                    "".join(f"{i + 1}{j + 1}" for i, j in (VOIGT_PAIRS[x - 1] for x in own))
                     if pair
                     else "".join(map(str, own)): value
                     for own, value in terms.items()
@@ -194,13 +210,16 @@ class TensorForm:
     def table(self, letter: str = "c") -> list[list[str]]:
         """The symbols as a matrix: one index or pair down, the rest across; rank 1 is one row.
 
+        Args:
+            letter: that the names begin with.
+
         Raises:
             InputError: a rank above 4, or 6 x 6 x 6 constants.
         """
         symbols = self.symbols(letter)
         sizes = [3 if kind == "vector" else 6 for kind, n in self.blocks for _ in range(n)]
         if self.blocks == (("pair", 1),):
-            voigt = {pair: a + 1 for a, pair in enumerate(INDEX)}
+            voigt = {pair: a + 1 for a, pair in enumerate(VOIGT_PAIRS)}
             voigt |= {(j, i): a for (i, j), a in voigt.items()}
             return [[symbols[(voigt[i, j],)] for j in range(3)] for i in range(3)]
         if len(sizes) == 1:
@@ -218,7 +237,7 @@ def _indices(kind: str, labels: tuple[int, ...]) -> set[tuple[int, ...]]:
     """Cartesian indices that these labels stand for: a pair both ways."""
     if kind == "vector":
         return {tuple(x - 1 for x in labels)}
-    pairs = [{INDEX[x - 1], INDEX[x - 1][::-1]} for x in labels]
+    pairs = [{VOIGT_PAIRS[x - 1], VOIGT_PAIRS[x - 1][::-1]} for x in labels]
     return {sum(parts, ()) for parts in product(*pairs)}
 
 

@@ -28,6 +28,9 @@ def tensor_irreps(kind: str) -> tuple[tuple[Irrep, ...], np.ndarray]:
     All couplings of the indices, one by one, to each (l, p), made symmetric under the exchanges;
     what is left of them is orthonormalised, the same way for all 2l+1 components (Schur).
 
+    Args:
+        kind: "elastic", "dielectric", "piezoelectric" or "born charges".
+
     Returns:
         (l, p), one after the other, equal ones more than once; and (width, 3, ..., 3), width the
         sum of 2l + 1: T = sum_m x_m B_m and x_m = B_m . T.
@@ -52,15 +55,17 @@ def tensor_irreps(kind: str) -> tuple[tuple[Irrep, ...], np.ndarray]:
     irreps: list[Irrep] = []
     basis: list[np.ndarray] = []
     for irrep in sorted({i for i, _ in paths}):
-        own = np.array([t for i, t in paths if i == irrep])
-        same = np.mean([own.transpose(0, 1, *(k + 2 for k in order)) for order in orders], axis=0)
+        tensors = np.array([t for i, t in paths if i == irrep])
+        same = np.mean(
+            [tensors.transpose(0, 1, *(k + 2 for k in order)) for order in orders], axis=0
+        )
         size = 2 * irrep[0] + 1
-        gram = own.reshape(len(own), -1) @ same.reshape(len(own), -1).T / size
+        gram = tensors.reshape(len(tensors), -1) @ same.reshape(len(tensors), -1).T / size
         values, vectors = np.linalg.eigh(gram)
         for vector in vectors.T[values > 0.5]:
             irreps.append(irrep)
             block = np.tensordot(vector, same, axes=1)
             basis.append(block * np.sqrt(size) / np.linalg.norm(block))
-    found = np.concatenate(basis)
-    found.setflags(write=False)
-    return tuple(irreps), found
+    components = np.concatenate(basis)
+    components.setflags(write=False)
+    return tuple(irreps), components

@@ -16,7 +16,7 @@ from objstress.errors import InputError
 from objstress.laws.base import MaterialLaw
 from objstress.laws.polynomial import PolynomialLaw
 from objstress.laws.rotated import RotatedLaw
-from objstress.symmetry.voigt import INDEX, SHEAR, VOIGT_INDEX
+from objstress.symmetry.voigt import SHEAR, VOIGT_INDEX, VOIGT_PAIRS
 
 Terms = dict[tuple[int, ...], float]
 """{(a, b, ...): c} for the sum of c x_a x_b ..., see `InvariantPolynomial.terms`."""
@@ -35,7 +35,7 @@ class UflResponse:
     def __init__(self, terms: Terms, F: Any):
         self._f = [[F[i, j] for j in range(3)] for i in range(3)]
         strain = []
-        for a, (i, j) in enumerate(INDEX):
+        for a, (i, j) in enumerate(VOIGT_PAIRS):
             c = total(row[i] * row[j] for row in self._f)
             strain.append((c - 1.0 if i == j else c) * (0.5 / SHEAR[a]))
         self._terms = terms

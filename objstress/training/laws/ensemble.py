@@ -12,7 +12,7 @@ from pymatgen.core import Structure
 from objstress.errors import InputError, check_seed
 from objstress.labels.strain_labels import Labels
 from objstress.laws.base import MaterialLaw
-from objstress.laws.ensemble import EnsembleLaw, _spread
+from objstress.laws.ensemble import EnsembleLaw, stress_spread
 from objstress.symmetry.point_group import PointGroup
 from objstress.training.laws.fit import fit_law, labels_and_group, trained_domain
 from objstress.training.laws.network import TrainingSettings
@@ -106,7 +106,7 @@ def fit_law_ensemble(
 def _calibration(laws: Sequence[MaterialLaw], used: np.ndarray, labels: Labels) -> float:
     stresses = torch.stack([law.response(labels.F, 1)[1] for law in laws])
     weight = 1 / np.maximum(np.linalg.norm(labels.piola, axis=(1, 2)), laws[0].stress_floor())
-    spread = weight * _spread(stresses).numpy()
+    spread = weight * stress_spread(stresses).numpy()
     blind = torch.tensor(~used, dtype=torch.float64)
     count = blind.sum(0)
     mean = torch.einsum("mn,mnij->nij", blind, stresses) / count.clamp(min=1)[:, None, None]

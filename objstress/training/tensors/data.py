@@ -11,7 +11,7 @@ from pymatgen.core import Structure
 
 from objstress.errors import InputError
 from objstress.symmetry.tensor_irreps import EXCHANGES
-from objstress.symmetry.voigt import voigt_to_tensor
+from objstress.symmetry.voigt import VOIGT_INDEX, voigt_to_tensor
 
 
 def read_tensors(
@@ -67,7 +67,7 @@ def _tensor(given: np.ndarray, kind: str, structure: Structure) -> np.ndarray:
     if kind == "elastic" and given.shape == (6, 6):
         return voigt_to_tensor((given + given.T) / 2)
     if kind == "piezoelectric" and given.shape == (3, 6):
-        return given[:, [[0, 5, 4], [5, 1, 3], [4, 3, 2]]]
+        return given[:, VOIGT_INDEX]
     wanted = (3,) * len(EXCHANGES[kind][0])
     if kind == "born charges":
         wanted = (len(structure), *wanted)

@@ -20,7 +20,7 @@ from tqdm import tqdm
 from objstress.errors import InputError, check_seed
 from objstress.io.run_folder import fingerprint, work_folder
 from objstress.models.crystal_tensor import CrystalTensorNetwork, CrystalTensorSettings
-from objstress.models.tensor_ensemble import TensorEnsemble, comparable, crystal_graph
+from objstress.models.tensor_ensemble import TensorEnsemble, comparison_features, species_graph
 from objstress.symmetry.crystal import primitive_cell
 from objstress.training.trainer import EpochBatches, run_epochs
 
@@ -106,7 +106,7 @@ def fit_tensors(
         )
     atoms = settings.kind == "born charges"
     cells = list(structures) if atoms else [primitive_cell(s) for s in structures]
-    graphs = [crystal_graph(c, settings.cutoff, torch.float64) for c in cells]
+    graphs = [species_graph(c, settings.cutoff, torch.float64) for c in cells]
     neighbours = float(np.mean([g.num_edges / g.num_nodes for g in graphs]))
     settings = replace(settings, neighbours=max(1.0, neighbours))
     whole = [torch.as_tensor(np.asarray(t, dtype=np.float64)) for t in tensors]
@@ -159,7 +159,7 @@ def fit_tensors(
         "training": asdict(training),
         "loss": [m.metadata["loss"] for m in members],
     }
-    return TensorEnsemble(members, comparable(cells, features), facts)
+    return TensorEnsemble(members, comparison_features(cells, features), facts)
 
 
 def _fingerprint(settings, training, graphs, dtype) -> str:

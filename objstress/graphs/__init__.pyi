@@ -1,0 +1,11 @@
+from .atoms import atom_graph as atom_graph
+from .atoms import total_charge as total_charge
+from .crystals import crystal_graph as crystal_graph
+from .crystals import shell_cutoff as shell_cutoff
+from .elements import crystal_descriptors as crystal_descriptors
+from .elements import element_descriptors as element_descriptors
+from .lone_nodes import host_of as host_of
+from .lone_nodes import lone_node as lone_node
+from .neighbours import NeighbourTable as NeighbourTable
+from .pairs import EdgePairs as EdgePairs
+from .verlet_list import VerletList as VerletList

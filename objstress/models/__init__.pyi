@@ -1,0 +1,16 @@
+from .atom_network import AtomNetworkSettings as AtomNetworkSettings
+from .conformance import Exactness as Exactness
+from .conformance import exactness as exactness
+from .constitutive import ConstitutiveNetwork as ConstitutiveNetwork
+from .constitutive import NetworkSettings as NetworkSettings
+from .crystal_tensor import CrystalTensorNetwork as CrystalTensorNetwork
+from .crystal_tensor import CrystalTensorSettings as CrystalTensorSettings
+from .displacements import InternalDisplacements as InternalDisplacements
+from .polynomial import InvariantPolynomial as InvariantPolynomial
+from .polynomial import invariant_polynomials as invariant_polynomials
+from .potential import Potential as Potential
+from .potential import PotentialSettings as PotentialSettings
+from .potential import load_potential as load_potential
+from .tensor_ensemble import TensorEnsemble as TensorEnsemble
+from .tensor_ensemble import TensorPrediction as TensorPrediction
+from .tensor_ensemble import load_tensors as load_tensors

@@ -1,0 +1,15 @@
+from .convolution import ChannelLinear as ChannelLinear
+from .convolution import Gate as Gate
+from .convolution import GroupConvolution as GroupConvolution
+from .filters import GroupFilter as GroupFilter
+from .products import ChannelProduct as ChannelProduct
+from .products import ComponentLinear as ComponentLinear
+from .products import Message as Message
+from .products import SpeciesMessage as SpeciesMessage
+from .products import feature_irreps as feature_irreps
+from .radial import BesselBasis as BesselBasis
+from .radial import RadialFunctions as RadialFunctions
+from .radial import smooth_cutoff as smooth_cutoff
+from .readout import EnergyReadout as EnergyReadout
+from .readout import ScalarReadout as ScalarReadout
+from .readout import TensorReadout as TensorReadout
