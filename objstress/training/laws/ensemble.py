@@ -15,7 +15,7 @@ from objstress.laws.base import MaterialLaw
 from objstress.laws.ensemble import EnsembleLaw, _spread
 from objstress.symmetry.point_group import PointGroup
 from objstress.training.laws.fit import fit_law, labels_and_group, trained_domain
-from objstress.training.laws.network import TrainingSettings
+from objstress.training.laws.network import NetworkTraining
 from objstress.training.laws.reference import stress_free_labels
 
 SHARE = 2 / 3
@@ -69,7 +69,7 @@ def fit_law_ensemble(
                 held_out=0.0,
                 stress_free=False,
                 use_network=use_network,
-                training=TrainingSettings(seed=seed + k),
+                training=NetworkTraining(seed=seed + k),
                 workdir=None if workdir is None else Path(workdir) / f"member{k}",
                 progress=progress,
             )

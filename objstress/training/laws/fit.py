@@ -22,7 +22,7 @@ from objstress.models.displacements import InternalDisplacements
 from objstress.symmetry.point_group import PointGroup, SymmetryGroup
 from objstress.symmetry.voigt import from_mandel, mandel_rotations, to_mandel
 from objstress.training.laws.metrics import energy_errors, stress_errors
-from objstress.training.laws.network import Targets, TrainingSettings, fit_network
+from objstress.training.laws.network import NetworkTraining, Targets, fit_network
 from objstress.training.laws.polynomial import fit_polynomial, stress_floor
 from objstress.training.laws.reference import stress_free_labels, stretch_size
 
@@ -43,7 +43,7 @@ def fit_law(
     point_group: PointGroup | str | None = None,
     held_out: float = 0.2,
     network: NetworkSettings | None = None,
-    training: TrainingSettings | None = None,
+    training: NetworkTraining | None = None,
     filters: SymmetryGroup | None = None,
     polynomial: bool = True,
     use_network: bool = True,
@@ -81,7 +81,7 @@ def fit_law(
     Raises:
         InputError: see `read_labels`, `stress_free_labels` and `fit_polynomial`.
     """
-    training = training or TrainingSettings()
+    training = training or NetworkTraining()
     if not (polynomial or use_network):
         raise InputError("neither polynomial nor network is to be fitted")
     labels, group = labels_and_group(data, structure, point_group, held_out)
@@ -196,7 +196,7 @@ def _add_network(
     floor: float,
     filters: SymmetryGroup,
     settings: NetworkSettings | None,
-    training: TrainingSettings,
+    training: NetworkTraining,
     workdir: str | Path | None,
     progress: bool,
 ) -> tuple[LearnedLaw, dict[str, Any]]:

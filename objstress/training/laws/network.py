@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 import json
-import logging
-import warnings
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import lightning
 import numpy as np
 import torch
-from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
-from lightning.pytorch.loggers import CSVLogger
 from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
-from tqdm import tqdm
 
-from objstress.io.run_folder import fingerprint, resume_from, work_folder
+from objstress.io.run_folder import fingerprint, work_folder
 from objstress.models.constitutive import ConstitutiveNetwork
 from objstress.training.laws.losses import energy_loss, network_response, stress_loss
+from objstress.training.trainer import BEST, FitModule, run_fit
 
 
 @dataclass(frozen=True)
-class TrainingSettings:
+class NetworkTraining:
     """How the network is fitted.
 
     Attributes:
@@ -64,10 +59,10 @@ class Targets:
         return DataLoader(data, batch_size=len(data))
 
 
-class NetworkFit(lightning.LightningModule):
+class NetworkFit(FitModule):
     """Relative stress loss (plus energy, if weighted) of a constitutive network."""
 
-    def __init__(self, network: ConstitutiveNetwork, settings: TrainingSettings, scale: float):
+    def __init__(self, network: ConstitutiveNetwork, settings: NetworkTraining, scale: float):
         super().__init__()
         self.network, self.settings, self.scale = network, settings, scale
 
@@ -90,6 +85,9 @@ class NetworkFit(lightning.LightningModule):
         error = stress_loss(p.detach(), batch[1], batch[3]).sqrt()
         self.log("valid_error", error, prog_bar=True, batch_size=len(batch[0]))
 
+    def status(self) -> str:
+        return f"validation error {self.trainer.callback_metrics['valid_error']:.3%}"
+
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return torch.optim.LBFGS(
             self.network.parameters(),
@@ -101,25 +99,11 @@ class NetworkFit(lightning.LightningModule):
         )
 
 
-class _Bar(Callback):
-    """One bar over the L-BFGS steps, on standard error (Lightning's own writes to stdout)."""
-
-    def on_train_start(self, trainer, module) -> None:
-        self.bar = tqdm(total=trainer.max_epochs, initial=trainer.current_epoch, desc="network")
-
-    def on_validation_epoch_end(self, trainer, module) -> None:
-        self.bar.set_postfix_str(f"validation error {trainer.callback_metrics['valid_error']:.3%}")
-        self.bar.update()
-
-    def on_train_end(self, trainer, module) -> None:
-        self.bar.close()
-
-
 def fit_network(
     network: ConstitutiveNetwork,
     train: Targets,
     valid: Targets,
-    settings: TrainingSettings,
+    settings: NetworkTraining,
     scale: float,
     workdir: str | Path | None = None,
     progress: bool = True,
@@ -138,42 +122,24 @@ def fit_network(
         before = float(
             stress_loss(torch.zeros_like(valid.stress), valid.stress, valid.weight).sqrt()
         )
-        resume = _resume_from(folder, network, train, valid, settings)
-        best = ModelCheckpoint(
-            dirpath=folder,
-            filename="best",
+        metrics = run_fit(
+            NetworkFit(network, settings, scale),
+            folder,
+            _fingerprint(network, train, valid, settings),
+            epochs=settings.epochs,
+            loaders=(train.loader(), valid.loader()),
             monitor="valid_error",
-            save_last=True,
-            enable_version_counter=False,
+            patience=settings.patience,
+            min_delta=1e-5,
+            log=True,
+            title="network" if progress else None,
         )
-        stop = EarlyStopping("valid_error", patience=settings.patience, min_delta=1e-5)
-        bars = [_Bar()] if progress else []
-        module = NetworkFit(network, settings, scale)
-        logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            trainer = lightning.Trainer(
-                max_epochs=settings.epochs,
-                accelerator="cpu",
-                devices=1,
-                inference_mode=False,
-                logger=CSVLogger(folder, name="", version="log"),
-                callbacks=[best, stop, *bars],
-                enable_progress_bar=False,
-                enable_model_summary=False,
-                num_sanity_val_steps=0,
-                log_every_n_steps=1,
-            )
-            trainer.fit(module, train.loader(), valid.loader(), ckpt_path=resume)
-        if trainer.interrupted:
-            raise KeyboardInterrupt
-        state = torch.load(best.best_model_path, weights_only=True)["state_dict"]
+        state = torch.load(folder / BEST, weights_only=True)["state_dict"]
         network.load_state_dict({k.removeprefix("network."): v for k, v in state.items()})
-        after = float(best.best_model_score)
-        return before, after
+        return before, metrics["best_valid_error"]
 
 
-def _resume_from(folder: Path, network, train: Targets, valid: Targets, settings) -> Path | None:
+def _fingerprint(network, train: Targets, valid: Targets, settings) -> str:
     # A checkpoint counts only for the same labels, network and settings.
     arrays = [
         np.round(tensor.numpy(), 12)
@@ -181,4 +147,4 @@ def _resume_from(folder: Path, network, train: Targets, valid: Targets, settings
         for tensor in (part.F, part.stress, part.energy, part.weight)
     ]
     text = json.dumps([asdict(settings), network.describe(), network.group.symbol])
-    return resume_from(folder, fingerprint([*arrays, text]))
+    return fingerprint([*arrays, text])

@@ -141,7 +141,7 @@ def _scales(
     return scales, buffers
 
 
-def _new_potential(data: FitData, settings: FitSettings, dtype: torch.dtype) -> Potential:
+def new_potential(data: FitData, settings: FitSettings, dtype: torch.dtype) -> Potential:
     """Random weights of the seed, references zero: what is learned is the rest."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.training.seed)

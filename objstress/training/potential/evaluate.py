@@ -47,14 +47,14 @@ def evaluate_potential(
         raise InputError(
             f"this potential has no {headless[0]}; it has {', '.join(potential.settings.heads)}"
         )
-    return _errors(potential, frames, tasks, batch_size)
+    return frame_errors(potential, frames, tasks, batch_size)
 
 
-def _errors(
+def frame_errors(
     potential: Potential, frames: Sequence[Frame], tasks: Sequence[str], batch_size: int = 16
 ) -> dict[str, Any]:
     gaps: list[dict[str, tuple[np.ndarray, float]]] = []
-    for found in _predictions(potential, frames, tasks, batch_size):
+    for found in predictions(potential, frames, tasks, batch_size):
         frame = frames[len(gaps)]
         own = {}
         for task in tasks:
@@ -112,7 +112,7 @@ def _rms(x: np.ndarray) -> float:
     return float(np.sqrt(np.mean(x**2)))
 
 
-def _predictions(
+def predictions(
     potential: Potential, frames: Sequence[Frame], tasks: Sequence[str], batch_size: int
 ) -> Iterator[dict[str, np.ndarray]]:
     """What the potential says about each frame, in the frames' order."""

@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import lightning
 import torch
 from torch import Tensor
 from torch_geometric.data import Batch
@@ -19,13 +18,18 @@ from torch_geometric.loader import DataLoader
 from objstress.errors import ConvergenceError
 from objstress.io.files import write_whole
 from objstress.models.potential import Potential
-from objstress.training.potential.data import FitData, _new_potential
+from objstress.training.potential.data import FitData, new_potential
 from objstress.training.potential.frames import TARGETS, Frame, labelled_graphs
 from objstress.training.potential.settings import FitSettings
-from objstress.training.trainer import EpochBatches
+from objstress.training.trainer import EpochBatches, FitModule
+
+LOG = "log.csv"
+"""The log of a fit in its folder, a row for each epoch."""
+SHOWN = {"energy": (1e3, "meV/atom"), "forces": (1e3, "meV/Angstrom")}
+"""Targets whose errors the progress bar shows in another unit: factor and unit."""
 
 
-class PotentialFit(lightning.LightningModule):
+class PotentialFit(FitModule):
     """Balanced losses of a potential, its averaged weights, and their validation.
 
     References that are fitted, not given, are fitted again after every epoch to what the network
@@ -33,13 +37,14 @@ class PotentialFit(lightning.LightningModule):
     would be long in finding it. What is added since the start stands in `references`.
     """
 
+    files = (LOG,)
     potential: Potential
     average: Potential
 
-    def __init__(self, data: FitData, settings: FitSettings, log: Path):
+    def __init__(self, data: FitData, settings: FitSettings, folder: Path):
         super().__init__()
         # Graphs and networks are made in each process: nothing but numpy is sent to it.
-        self.frames, self.fit_settings, self.log_file = data, settings, log
+        self.frames, self.fit_settings, self.log_file = data, settings, folder / LOG
         self.tasks = settings.tasks
         self.balancer = settings.balancing.build(self.tasks)
         self.judge = settings.balancing.judge(self.tasks)
@@ -51,8 +56,8 @@ class PotentialFit(lightning.LightningModule):
     def configure_model(self) -> None:
         if hasattr(self, "potential"):
             return
-        self.potential = _new_potential(self.frames, self.fit_settings, self.dtype_)
-        self.average = _new_potential(self.frames, self.fit_settings, self.dtype_)
+        self.potential = new_potential(self.frames, self.fit_settings, self.dtype_)
+        self.average = new_potential(self.frames, self.fit_settings, self.dtype_)
         self.average.requires_grad_(False)
 
     def _graphs(self, frames: list[Frame]) -> list:
@@ -257,6 +262,13 @@ class PotentialFit(lightning.LightningModule):
             }
         if self.trainer.is_global_zero:
             _append_log(self.log_file, self.latest)
+
+    def status(self) -> str:
+        parts = []
+        for task in self.tasks:
+            factor, unit = SHOWN.get(task, (1.0, TARGETS[task].unit))
+            parts.append(f"{task} {factor * self.latest[f'rmse_{task}']:.3g} {unit}")
+        return ", ".join(parts)
 
     # Several processes, checkpoints
 

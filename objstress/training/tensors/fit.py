@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import lightning
 import numpy as np
 import torch
 from pymatgen.core import Structure
 from torch import Tensor
 from torch_geometric.data import Batch
 from torch_geometric.loader import DataLoader
-from tqdm import tqdm
 
 from objstress.errors import InputError, check_seed
 from objstress.io.run_folder import fingerprint, work_folder
 from objstress.models.crystal_tensor import CrystalTensorNetwork, CrystalTensorSettings
 from objstress.models.tensor_ensemble import TensorEnsemble, comparable, crystal_graph
 from objstress.symmetry.crystal import primitive_cell
-from objstress.training.trainer import EpochBatches, run_epochs
+from objstress.training.trainer import EpochBatches, FitModule, run_fit
 
 
 @dataclass(frozen=True)
@@ -48,7 +47,7 @@ class TensorTraining:
     seed: int = 0
 
 
-class TensorFit(lightning.LightningModule):
+class TensorFit(FitModule):
     """Mean absolute error of the components x, all irreps alike."""
 
     def __init__(self, network: CrystalTensorNetwork, training: TensorTraining):
@@ -122,11 +121,8 @@ def fit_tensors(
             graph[key] = graph[key].to(dtype)
     everything = Batch.from_data_list(graphs)
     members, features = [], []
-    mark = _fingerprint(settings, training, graphs, dtype)
-    with (
-        work_folder(workdir) as folder,
-        tqdm(total=training.members * training.epochs, disable=not progress) as bar,
-    ):
+    digest = _fingerprint(settings, training, graphs, dtype)
+    with work_folder(workdir) as folder:
         for k in range(training.members):
             with torch.random.fork_rng():
                 torch.manual_seed(training.seed + k)
@@ -140,15 +136,17 @@ def fit_tensors(
                     graphs,
                     batch_sampler=EpochBatches(len(graphs), training.batch_size, training.seed + k),
                 )
-                network.metadata["loss"] = run_epochs(
+                metrics = run_fit(
                     TensorFit(network, training),
-                    loader,
-                    training.epochs,
                     folder / f"member-{k}",
-                    mark,
-                    bar,
-                    training.clip,
+                    digest,
+                    epochs=training.epochs,
+                    loaders=(loader,),
+                    every=20,
+                    clip=training.clip,
+                    title=f"network {k + 1} of {training.members}" if progress else None,
                 )
+                network.metadata["loss"] = metrics.get("loss", math.nan)
             members.append(network)
             with torch.no_grad():
                 features.append(network.eval()(everything)[1])
