@@ -596,8 +596,8 @@ def test_printed_settings_are_the_defaults():
         ({"data": "a", "model": {"chanels": 3}}, "'model.chanels'; did you mean 'channels'"),
         ({"data": "a", "training": {"epochs": 0}}, "training.epochs: .*greater than 0"),
         ({"data": "a", "keys": {"force": "f"}}, "did you mean 'forces'"),
-        ({"data": "a", "balancing": {"weights": {"dipole": 1}}}, "'dipole' is not trained"),
-        ({"data": "a", "validation": 1.5}, "validation: 1.5 is no part"),
+        ({"data": "a", "balancing": {"weights": {"dipole": 1}}}, "'dipole' is not fitted"),
+        ({"data": "a", "validation": 1.5}, "validation: 1.5 is neither a fraction"),
         ({"data": "a", "balancing": {"method": "grad-norm"}}, "balancing.method: .*'gradnorm'"),
     ],
 )

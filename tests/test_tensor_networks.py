@@ -305,8 +305,8 @@ class TestFit:
         assert code == 0, error
         assert json.loads(said)[str(cif)]["model"] == "a.tensor"
         for change, message in (
-            ({"kind": "dielectric"}, "a tensor of shape (6, 6) where (3, 3) was wanted"),
-            ({"key": "elastic_tensor"}, "the nearest there is 'elastic_tensor_voigt'"),
+            ({"kind": "dielectric"}, "a tensor of shape (6, 6) where (3, 3) was expected"),
+            ({"key": "elastic_tensor"}, "the nearest key is 'elastic_tensor_voigt'"),
             ({"kind": "magic"}, "unknown kind of tensor 'magic'"),
         ):
             options = [x for k, v in change.items() for x in (f"--{k}", v)]

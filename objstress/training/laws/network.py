@@ -1,4 +1,4 @@
-"""Fitting the constitutive network with Lightning: full batches, L-BFGS, early stopping."""
+"""Fits of the constitutive network: full batches, L-BFGS, early stopping."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from objstress.training.trainer import BEST, FitModule, run_fit
 
 @dataclass(frozen=True)
 class NetworkTraining:
-    """How the network is fitted.
+    """How the constitutive network is fitted.
 
     Attributes:
-        epochs: at most this many L-BFGS steps.
-        iterations: L-BFGS iterations of one step (the whole batch each).
-        history: curvature pairs that L-BFGS keeps.
-        patience: steps without a better validation error before training stops.
-        validation: part of the training labels that early stopping looks at.
+        epochs: largest number of L-BFGS steps.
+        iterations: number of L-BFGS iterations in one step (all labels each).
+        history: number of curvature pairs that L-BFGS keeps.
+        patience: number of steps without a better validation error before the fit stops.
+        validation: fraction of the labels that early stopping watches.
         energy_weight: weight of the energy loss against the stress loss; energies disagree with
             stresses by the basis-set error, so 0 (stress alone) is the default.
         seed: of the weights and the split.
@@ -43,7 +43,14 @@ class NetworkTraining:
 
 @dataclass(frozen=True)
 class Targets:
-    """What the network has to say: P (n, 3, 3) and W (n,) in GPa at F; weights in 1/GPa."""
+    """What the network is fitted to.
+
+    Attributes:
+        F: deformation gradients (n, 3, 3).
+        stress: P (n, 3, 3), GPa.
+        energy: W (n,), GPa; NaN where a label has none.
+        weight: of the stresses (n,), 1/GPa.
+    """
 
     F: Tensor
     stress: Tensor
@@ -51,10 +58,12 @@ class Targets:
     weight: Tensor
 
     def subset(self, index: np.ndarray) -> Targets:
+        """The targets with these indices (m,)."""
         i = torch.as_tensor(index)
         return Targets(self.F[i], self.stress[i], self.energy[i], self.weight[i])
 
     def loader(self) -> DataLoader:
+        """All targets as one batch."""
         data = TensorDataset(self.F, self.stress, self.energy, self.weight)
         return DataLoader(data, batch_size=len(data))
 
@@ -108,15 +117,19 @@ def fit_network(
     workdir: str | Path | None = None,
     progress: bool = True,
 ) -> tuple[float, float]:
-    """Train in place and leave the weights of the best validation error in `network`.
+    """Fit a network in place, and leave the weights of the best validation error in it.
 
     Args:
+        network: to be fitted.
+        train, valid: targets to fit to, and to stop by.
+        settings: of the fit.
         scale: GPa, energy density that energy errors are divided by.
-        workdir: folder for `metrics.csv` and checkpoints; a run that was interrupted there with
-            the same data and settings goes on. None uses a folder that is thrown away.
+        workdir: folder for `log/metrics.csv` and checkpoints; the same call resumes a fit that
+            was interrupted there. None uses a temporary folder.
+        progress: show a bar on standard error.
 
     Returns:
-        Relative validation error of the targets themselves (network zero) and of the network.
+        Relative validation error of a network that is zero, and of the fitted one.
     """
     with work_folder(workdir) as folder:
         before = float(

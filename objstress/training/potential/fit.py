@@ -1,4 +1,4 @@
-"""Fitting a potential with Lightning: any mix of labels, balanced losses, averaged weights."""
+"""Fits of potentials: any mix of labels, balanced losses, averaged weights."""
 
 from __future__ import annotations
 
@@ -32,28 +32,29 @@ def fit_potential(
 ) -> Potential:
     r"""Fit a potential to labelled structures.
 
-        L = sum_t w_t L_t,   L_t = mean over the batch's labels of l((prediction - label) / s_t)
+    .. math::
+        L = \sum_t w_t L_t, \qquad
+        L_t = \operatorname{mean}_{\text{labels}}\; l\Bigl(\frac{p_t - y_t}{s_t}\Bigr)
 
-    l(x) = x^2, or Huber's; s_t is the RMS of the forces for forces and (times 1 Angstrom) for
-    energies per atom, the RMS of the labels for stress, dipole per atom and others, so that the
-    L_t have no units; w_t see `balancing`. The weights kept are the exponential average with the
-    least validation loss (with the settings' own w_t, of two
-    stages the later ones). In several processes the sums run over all
-    of them: the number of processes changes results by rounding only (a script that asks for
-    several needs the guard `if __name__ == "__main__":`, since each of them imports it).
+    p are predictions, y labels; l(x) = x^2, or Huber's. s_t is the RMS of the forces for forces
+    and (times 1 Angstrom) for energies per atom, the RMS of the labels for stress, dipole per atom
+    and others, so that the L_t have no units; for w_t see `BalancingSettings`. The kept weights
+    are the exponential average with the least validation loss (with the settings' own w_t, of two
+    stages the later ones). The number of processes changes results by rounding only (a script
+    that asks for several needs the guard `if __name__ == "__main__":`, since each imports it).
 
     Args:
-        settings: or a file of them, see `read_settings`.
-        workdir: folder for `log.csv` and checkpoints; a run that was interrupted there with the
-            same data and settings goes on. None uses a folder that is thrown away.
-        progress: a bar over the epochs on standard error.
+        settings: of the fit, or a file of them, see `read_settings`.
+        workdir: folder for `log.csv` and checkpoints; the same call resumes a fit that was
+            interrupted there. None uses a temporary folder.
+        progress: show a bar over the epochs on standard error.
         say: called with a line on each step.
 
     Returns:
-        The potential in float64; `metadata` holds the facts of its training.
+        The potential in float64; `metadata` holds the facts of its fit.
 
     Raises:
-        InputError: see `read_frames`, `read_settings`; GPUs that are not there.
+        InputError: see `read_frames`, `read_settings`; fewer GPUs than processes.
         ConvergenceError: the loss is no longer finite.
     """
     if not isinstance(settings, FitSettings):
