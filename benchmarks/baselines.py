@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from objstress.labels.strain_labels import Labels
 from objstress.laws.strain_energy import mandel_strain
 from objstress.training.laws.losses import network_response, stress_loss
-from objstress.training.laws.network import NetworkTraining
+from objstress.training.laws.settings import NetworkTraining
 
 Model = Callable[[Tensor], Tensor]
 """F (n, 3, 3) to P (n, 3, 3), GPa."""

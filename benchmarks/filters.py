@@ -42,8 +42,8 @@ from objstress.reports import Claim, claims_table, environment
 from objstress.symmetry.point_group import O3, PointGroup
 from objstress.training.laws.fit import fit_law
 from objstress.training.laws.metrics import relative_rmse
-from objstress.training.laws.network import NetworkTraining
 from objstress.training.laws.polynomial import stress_floor
+from objstress.training.laws.settings import NetworkTraining
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt

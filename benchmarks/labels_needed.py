@@ -43,9 +43,9 @@ from objstress.reports import Claim, claims_table, environment
 from objstress.symmetry.point_group import O3, PointGroup
 from objstress.training.laws.fit import fit_law
 from objstress.training.laws.metrics import relative_rmse
-from objstress.training.laws.network import NetworkTraining
 from objstress.training.laws.polynomial import stress_floor
 from objstress.training.laws.reference import stress_free_labels
+from objstress.training.laws.settings import NetworkTraining
 from objstress.workflows.silicon import data_folder
 
 matplotlib.use("Agg")

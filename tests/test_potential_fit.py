@@ -514,7 +514,10 @@ def test_elements_that_nothing_teaches_are_refused(water, tmp_path):
 def test_patience_ends_a_training_that_gets_no_better(water, tmp_path):
     given = settings(water, training={"epochs": 50, "patience": 2, "learning_rate": 1e-12})
     fit_potential(given, tmp_path, progress=False)
-    assert len(rows(tmp_path)) < 10
+    epochs = rows(tmp_path)
+    assert len(epochs) < 10
+    fit_potential(given, tmp_path, progress=False)
+    assert rows(tmp_path) == epochs
 
 
 def test_a_loss_that_explodes_is_an_error(water, tmp_path):

@@ -14,9 +14,10 @@ from objstress.symmetry.voigt import mandel_rotations, to_mandel
 from objstress.training.laws.fit import trained_domain
 from objstress.training.laws.losses import energy_loss, network_response, stress_loss
 from objstress.training.laws.metrics import relative_rmse
-from objstress.training.laws.network import NetworkTraining, Targets, fit_network
+from objstress.training.laws.network import Targets, fit_network
 from objstress.training.laws.polynomial import fit_polynomial
 from objstress.training.laws.reference import stress_free_labels
+from objstress.training.laws.settings import NetworkTraining
 from objstress.workflows.silicon import elastic_constants_of_labels
 from tests.conftest import DATA
 

@@ -87,7 +87,7 @@ def fit(
     from objstress.io.run_folder import forget
     from objstress.training.laws.ensemble import fit_law_ensemble
     from objstress.training.laws.fit import fit_law
-    from objstress.training.laws.network import NetworkTraining
+    from objstress.training.laws.settings import NetworkTraining
 
     check_writable(out)
     work = out.with_name(out.name + ".fit")

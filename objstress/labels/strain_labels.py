@@ -53,7 +53,7 @@ class Labels:
         """The labels with these indices.
 
         Args:
-            index: (m,) integers or (n,) booleans.
+            index: the number of each label, (m,), or which to keep, bool (n,).
         """
         return replace(
             self,
@@ -67,7 +67,7 @@ class Labels:
         """The same labels against a stretched reference: F' = F U^-1.
 
         Args:
-            stretch: U (3, 3).
+            stretch: U (3, 3), dimensionless.
         """
         labels = replace(self, F=self.F @ np.linalg.inv(stretch))
         if self.lone:  # the node's lattice stays; its energy is that of a fixed volume

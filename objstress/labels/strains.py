@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.stats import qmc
 
 from objstress.elasticity.strain import directions
 from objstress.errors import InputError, check_seed
@@ -43,6 +42,8 @@ def sample_strains(
     if not 0 < max_strain <= 0.4:
         raise InputError(f"max_strain = {max_strain}: give a number in (0, 0.4]")
     check_seed(seed)
+    from scipy.stats import qmc  # slow to import
+
     points = np.empty((0, 7))
     power = int(np.ceil(np.log2(samples + 1)))
     while len(points) < samples:

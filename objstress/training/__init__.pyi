@@ -12,11 +12,11 @@ from .laws.losses import stress_loss as stress_loss
 from .laws.metrics import energy_errors as energy_errors
 from .laws.metrics import relative_rmse as relative_rmse
 from .laws.metrics import stress_errors as stress_errors
-from .laws.network import NetworkTraining as NetworkTraining
 from .laws.polynomial import PolynomialFit as PolynomialFit
 from .laws.polynomial import fit_polynomial as fit_polynomial
 from .laws.polynomial import stress_floor as stress_floor
 from .laws.reference import stress_free_labels as stress_free_labels
+from .laws.settings import NetworkTraining as NetworkTraining
 from .laws.third_order import third_order_differences as third_order_differences
 from .potential.evaluate import evaluate_potential as evaluate_potential
 from .potential.fit import fit_potential as fit_potential

@@ -39,6 +39,9 @@ class FitModule(lightning.LightningModule):
 
     files: ClassVar[tuple[str, ...]] = ()
 
+    def __init__(self) -> None:
+        super().__init__()
+
     def status(self) -> str:
         """The text beside the progress bar after an epoch."""
         return f"loss {self.trainer.callback_metrics['loss']:.4f}"
@@ -148,11 +151,11 @@ def run_fit(
         monitor: name of the logged validation error whose least value marks the best weights.
         patience: number of epochs without a better value after which the fit stops.
         min_delta: a change of the value smaller than this (in its unit) is no improvement.
-        every: number of epochs between checkpoints, without `monitor`.
+        every: number of epochs between checkpoints.
         clip: largest norm of the gradient, in units of loss per weight; None for modules that
             optimise by hand.
-        max_minutes: a checkpoint that has used as many minutes is not resumed (modules with such
-            a limit stop by themselves and keep "minutes" in their checkpoints).
+        max_minutes: a fit that has used as many minutes is not resumed (modules with such a limit
+            stop by themselves and keep "minutes" in their checkpoints).
         accelerator: "auto", "cpu" or "gpu".
         processes: that share each batch.
         log: write the module's metrics to `log/metrics.csv`.
@@ -175,30 +178,36 @@ def run_fit(
     resume = resume_from(folder, digest, stale=(BEST, *module.files))
     if left and resume is None:
         say(f"{folder}: holds a fit of other data or settings; starting over")
-    if resume is not None and max_minutes is not None:
-        spent = torch.load(resume, weights_only=True, map_location="cpu")["minutes"]
-        if spent >= max_minutes:
-            return {}
     progress = _Progress(title)
-    # What a callback is called in a checkpoint depends on these arguments.
-    if monitor is None:
-        checkpoint = ModelCheckpoint(
-            folder,
-            filename=LAST.removesuffix(".ckpt"),
-            every_n_epochs=every,
-            enable_version_counter=False,
-        )
-    else:
-        checkpoint = ModelCheckpoint(
+    # Best before last, which keeps the state of the others. Lightning's own `save_last` writes
+    # nothing where the best does not change, and such epochs would be done again.
+    last = ModelCheckpoint(
+        folder,
+        filename=LAST.removesuffix(".ckpt"),
+        every_n_epochs=every,
+        enable_version_counter=False,
+    )
+    callbacks: list[Callback] = [progress, last]
+    best = stopping = None
+    if monitor is not None:
+        best = ModelCheckpoint(
             folder,
             filename=BEST.removesuffix(".ckpt"),
             monitor=monitor,
-            save_last=True,
             enable_version_counter=False,
         )
-    callbacks: list[Callback] = [checkpoint, progress]
-    if monitor is not None and patience is not None:
-        callbacks.append(EarlyStopping(monitor, patience=patience, min_delta=min_delta))
+        callbacks.insert(0, best)
+        if patience is not None:
+            stopping = EarlyStopping(monitor, patience=patience, min_delta=min_delta)
+            callbacks.append(stopping)
+    if resume is not None and (stopping is not None or max_minutes is not None):
+        checkpoint = torch.load(resume, weights_only=True, map_location="cpu")
+        states = checkpoint["callbacks"]
+        waited = states.get(stopping.state_key, {}).get("wait_count", 0) if stopping else 0
+        patient = patience is None or waited < patience
+        if not patient or (max_minutes is not None and checkpoint["minutes"] >= max_minutes):
+            score = states.get(best.state_key, {}).get("best_model_score") if best else None
+            return _metrics(states.get(progress.state_key, {}).get("metrics", {}), monitor, score)
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -228,10 +237,11 @@ def run_fit(
             raise
     if trainer.interrupted:
         raise KeyboardInterrupt
-    metrics = dict(progress.metrics)
-    if monitor is not None and checkpoint.best_model_score is not None:
-        metrics[f"best_{monitor}"] = float(checkpoint.best_model_score)
-    return metrics
+    return _metrics(progress.metrics, monitor, best.best_model_score if best else None)
+
+
+def _metrics(last: dict[str, float], monitor: str | None, best: Any) -> dict[str, float]:
+    return last | ({} if best is None else {f"best_{monitor}": float(best)})
 
 
 def _on_gpu(accelerator: str, processes: int) -> bool:

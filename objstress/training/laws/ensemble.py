@@ -16,8 +16,8 @@ from objstress.laws.ensemble import EnsembleLaw, _spread
 from objstress.symmetry.point_group import PointGroup
 from objstress.training.laws.fit import fit_law, labels_and_group, trained_domain
 from objstress.training.laws.metrics import stress_errors
-from objstress.training.laws.network import NetworkTraining
 from objstress.training.laws.reference import stress_free_labels
+from objstress.training.laws.settings import NetworkTraining
 
 SHARE = 2 / 3
 """Fraction of the labels, drawn at random without repeats, that each member is fitted to."""

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import asdict, replace
 from itertools import permutations
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -17,14 +17,16 @@ from objstress.errors import InputError, check_seed
 from objstress.labels.reading import read_labels
 from objstress.labels.strain_labels import Labels
 from objstress.laws.learned import LearnedLaw
-from objstress.models.constitutive import ConstitutiveNetwork, NetworkSettings
 from objstress.models.displacements import InternalDisplacements
 from objstress.symmetry.point_group import PointGroup, SymmetryGroup
 from objstress.symmetry.voigt import from_mandel, mandel_rotations, to_mandel
 from objstress.training.laws.metrics import energy_errors, stress_errors
-from objstress.training.laws.network import NetworkTraining, Targets, fit_network
 from objstress.training.laws.polynomial import fit_polynomial, stress_floor
 from objstress.training.laws.reference import stress_free_labels, stretch_size
+from objstress.training.laws.settings import NetworkTraining
+
+if TYPE_CHECKING:
+    from objstress.models.constitutive import NetworkSettings
 
 MISFIT = 0.2
 """Leave-one-out error of the polynomial beyond which labels are refused as contradictory."""
@@ -210,6 +212,10 @@ def _add_network(
     workdir: str | Path | None,
     progress: bool,
 ) -> tuple[LearnedLaw, dict[str, Any]]:
+    # PyTorch Geometric and Lightning are imported only where there is a network to fit.
+    from objstress.models.constitutive import ConstitutiveNetwork, NetworkSettings
+    from objstress.training.laws.network import Targets, fit_network
+
     stress = torch.tensor(labels.piola)
     known, base = law.response(labels.F, 1)
     rest = stress - base
