@@ -24,7 +24,10 @@ from objstress.training.potential.fit import fit_fingerprint, fit_potential, fit
 from objstress.training.potential.frames import Frame, labelled_graphs
 from objstress.training.potential.module import PotentialFit
 from objstress.training.potential.settings import (
+    BalancingSettings,
     FitSettings,
+    ModelSettings,
+    OptimiserSettings,
     read_settings,
     settings_from,
     settings_text,
@@ -590,6 +593,13 @@ def test_printed_settings_are_the_defaults():
     keys = [line for line in text.splitlines() if ":" in line and not line.lstrip().startswith("#")]
     assert len(comments) >= len(keys) > 30
     assert max(len(line) for line in text.splitlines()) <= 100
+
+
+def test_every_key_of_the_settings_is_described():
+    for model in (FitSettings, ModelSettings, BalancingSettings, OptimiserSettings):
+        for name, field in model.model_json_schema()["properties"].items():
+            assert field["description"].endswith("."), name
+            assert f"    {name}: {field['description'][:20]}" in model.__doc__
 
 
 @pytest.mark.parametrize(

@@ -110,9 +110,9 @@ def _which(path: Path, table: pd.DataFrame, kinds: dict[str, list[str]]) -> str:
     if len(complete) == 1:
         return complete[0]
     names = " or ".join(f"{k}{c[0]} ... {k}{c[-1]}" for k, c in kinds.items())
-    begun = [k for k, suffixes in kinds.items() if any(k + c in table for c in suffixes)]
-    if begun and not complete:
-        missing = [begun[0] + c for c in kinds[begun[0]] if begun[0] + c not in table]
+    partial = [k for k, suffixes in kinds.items() if any(k + c in table for c in suffixes)]
+    if partial and not complete:
+        missing = [partial[0] + c for c in kinds[partial[0]] if partial[0] + c not in table]
         raise InputError(f"{path}: column {missing[0]} is missing; give {names}")
     what = "more than one kind" if complete else "none"
     raise InputError(f"{path}: {what} of the columns {names}; give one")
