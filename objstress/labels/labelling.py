@@ -314,9 +314,9 @@ def _read_partial(pending: Path, header: dict) -> dict[int, Atoms]:
         return {}
     frames = list(_whole_frames(pending.read_text()))
     names = ("ions", "calculator", "force_tolerance", "reference_cell")
-    now = {name: header.get(name) for name in names}
+    now: dict[str, Any] = {name: header.get(name) for name in names}
     for frame in frames:
-        before = {name: frame.info.get(name) for name in names}
+        before: dict[str, Any] = {name: frame.info.get(name) for name in names}
         if np.allclose(before["reference_cell"], now["reference_cell"], atol=1e-6):
             before["reference_cell"] = now["reference_cell"]  # digits are lost on the way
         check_same(pending, _plain(before), _plain(now), REMEDY)

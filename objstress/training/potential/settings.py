@@ -99,36 +99,40 @@ class BalancingSettings(StrictSettings):
     """How the losses are weighted against each other."""
 
     method: Literal["fixed", "two-stage", "softadapt", "gradnorm"] = Field(
-        "fixed", description="fixed, two-stage, softadapt or gradnorm."
+        default="fixed", description="fixed, two-stage, softadapt or gradnorm."
     )
     weights: dict[str, PositiveFloat] = Field(
-        {"energy": 1.0, "forces": 10.0},
+        default={"energy": 1.0, "forces": 10.0},
         description="of the losses, which have no units; a target that is not named has 1. They "
         "are normalised to sum to the number of targets, and are where softadapt and gradnorm "
         "start. Energies per atom are measured by the RMS force: give 100 for a barrier that must "
         "be right.",
     )
     later: dict[str, PositiveFloat] = Field(
-        {"energy": 10.0, "forces": 1.0}, description="weights of the second of two stages."
+        default={"energy": 10.0, "forces": 1.0}, description="weights of the second of two stages."
     )
     switch: float = Field(
-        0.75, ge=0, le=1, description="fraction of the fit after which the second stage begins."
+        default=0.75,
+        ge=0,
+        le=1,
+        description="fraction of the fit after which the second stage begins.",
     )
-    beta: FiniteFloat = Field(0.1, description="sharpness of softadapt.")
+    beta: FiniteFloat = Field(default=0.1, description="sharpness of softadapt.")
     window: PositiveInt = Field(
-        50, description="number of batches over which softadapt takes its means."
+        default=50, description="number of batches over which softadapt takes its means."
     )
     alpha: FiniteFloat = Field(
-        0.5, description="how much gradnorm favours targets that are learned slowly."
+        default=0.5, description="how much gradnorm favours targets that are learned slowly."
     )
     rate: PositiveFloat = Field(
-        0.025, description="relative change of a weight in one step of gradnorm, about."
+        default=0.025, description="relative change of a weight in one step of gradnorm, about."
     )
     reference_batches: PositiveInt = Field(
-        20, description="number of batches whose mean losses gradnorm starts from."
+        default=20, description="number of batches whose mean losses gradnorm starts from."
     )
     every: PositiveInt = Field(
-        4, description="number of batches between two looks at the gradients' norms (gradnorm)."
+        default=4,
+        description="number of batches between two looks at the gradients' norms (gradnorm).",
     )
 
     def build(self, tasks: tuple[str, ...]) -> Balancer:
@@ -168,51 +172,66 @@ class BalancingSettings(StrictSettings):
 class OptimiserSettings(StrictSettings):
     """How the weights are found: AdamW (amsgrad), warm-up and cosine, an average of the weights."""
 
-    epochs: PositiveInt = Field(200, description="number of passes over the training frames.")
+    epochs: PositiveInt = Field(
+        default=200, description="number of passes over the training frames."
+    )
     max_minutes: PositiveFloat | None = Field(
-        None,
+        default=None,
         description="minutes after which the fit ends, the learning rate with it; null for no "
         "limit.",
     )
     batch_size: PositiveInt = Field(
-        4, description="number of structures in one step, over all processes together."
+        default=4, description="number of structures in one step, over all processes together."
     )
-    learning_rate: PositiveFloat = Field(0.02, description="largest.")
+    learning_rate: PositiveFloat = Field(default=0.02, description="the largest one.")
     warm_up: float = Field(
-        0.02, ge=0, lt=1, description="fraction of the fit in which the learning rate rises."
+        default=0.02,
+        ge=0,
+        lt=1,
+        description="fraction of the fit in which the learning rate rises.",
     )
     final_rate: float = Field(
-        0.01, gt=0, le=1, description="learning rate at the end, as a fraction of the largest."
+        default=0.01,
+        gt=0,
+        le=1,
+        description="learning rate at the end, as a fraction of the largest.",
     )
-    weight_decay: float = Field(0.0, ge=0, allow_inf_nan=False, description="of AdamW.")
+    weight_decay: float = Field(default=0.0, ge=0, allow_inf_nan=False, description="of AdamW.")
     clip: PositiveFloat | None = Field(
-        10.0, description="largest norm of the gradient; null for no limit."
+        default=10.0, description="largest norm of the gradient; null for no limit."
     )
     average: float = Field(
-        0.99,
+        default=0.99,
         ge=0,
         lt=1,
         description="decay of the exponential average of the weights that is validated and kept; "
         "0 keeps the weights themselves.",
     )
     loss: Literal["mse", "huber"] = Field(
-        "mse", description="mse, or huber, which is linear beyond huber_delta."
+        default="mse", description="mse, or huber, which is linear beyond huber_delta."
     )
     huber_delta: PositiveFloat = Field(
-        0.1, description="in units of the scale that errors are divided by (RMS force, ...)."
+        default=0.1,
+        description="in units of the scale that errors are divided by (RMS force, ...).",
     )
     patience: PositiveInt | None = Field(
-        None,
+        default=None,
         description="number of epochs without a better validation after which the fit stops; null "
         "for never.",
     )
     dtype: Literal["float32", "float64"] = Field(
-        "float32", description="of the fit; the potential is float64 in the end."
+        default="float32", description="of the fit; the potential is float64 in the end."
     )
-    processes: PositiveInt = Field(1, description="number of processes that share each batch.")
-    accelerator: Literal["auto", "cpu", "gpu"] = Field("auto", description="auto, cpu or gpu.")
+    processes: PositiveInt = Field(
+        default=1, description="number of processes that share each batch."
+    )
+    accelerator: Literal["auto", "cpu", "gpu"] = Field(
+        default="auto", description="auto, cpu or gpu."
+    )
     seed: int = Field(
-        0, ge=0, description="of the weights, the validation frames and the order of the batches."
+        default=0,
+        ge=0,
+        description="of the weights, the validation frames and the order of the batches.",
     )
 
 
@@ -224,22 +243,26 @@ class FitSettings(StrictSettings):
         "this file."
     )
     keys: dict[str, str] = Field(
-        {"energy": "energy", "forces": "forces"},
+        default={"energy": "energy", "forces": "forces"},
         description="each target with its key in the data. Targets: energy, forces, stress, "
         "dipole, charges, polarizability, pseudoscalar. A frame need not have all of them.",
     )
     validation: float | str = Field(
-        0.1,
+        default=0.1,
         description="fraction of the frames, or a file of frames, that choose the best weights.",
     )
     references: dict[str, FiniteFloat] | str = Field(
-        "fitted",
+        default="fitted",
         description="energies of the isolated atoms in eV, such as {H: -13.6}, or a file of "
         "isolated atoms, or fitted (by least squares).",
     )
-    model: ModelSettings = Field(ModelSettings(), description="size and symmetry of the potential.")
-    balancing: BalancingSettings = Field(BalancingSettings(), description="weights of the targets.")
-    training: OptimiserSettings = Field(OptimiserSettings(), description="the optimiser.")
+    model: ModelSettings = Field(
+        default=ModelSettings(), description="size and symmetry of the potential."
+    )
+    balancing: BalancingSettings = Field(
+        default=BalancingSettings(), description="weights of the targets."
+    )
+    training: OptimiserSettings = Field(default=OptimiserSettings(), description="the optimiser.")
 
     @property
     def tasks(self) -> tuple[str, ...]:
