@@ -25,6 +25,7 @@ from objstress.symmetry.crystal import primitive_cell, read_structure
 from objstress.symmetry.voigt import to_mandel
 from tests.conftest import DATA
 from tests.helpers import random_rotation
+from tests.test_rooms import graph
 
 
 @pytest.fixture(scope="module")
@@ -517,3 +518,13 @@ print(*({{"lightning", "dask", "matplotlib"}} & set(sys.modules)))
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == []
+
+
+def test_labels_know_neither_networks_nor_laws():
+    known = {
+        other
+        for name, others in graph().items()
+        if name.startswith("objstress.labels")
+        for other in others
+    }
+    assert not {o for o in known if o.split(".")[1] in ("nn", "models", "laws", "training")}
