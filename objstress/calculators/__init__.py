@@ -1,5 +1,7 @@
 """ASE calculators by name: EMT, matscipy, ABINIT, LAMMPS, PySCF, and fitted potentials.
 
+For example::
+
     make_calculator("bks")
     make_calculator("lammps", {"potential": "Cu_mishin1.eam.alloy"})
     make_calculator("tblite.ase:TBLite", {"method": "GFN2-xTB"})

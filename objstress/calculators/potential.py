@@ -32,7 +32,7 @@ class PotentialCalculator(Calculator):
     eV/Angstrom^3, xx yy zz yz xz xy, positive in tension, of structures periodic along all axes;
     dipole (3,) e Angstrom and charges (n,) e, not of charged periodic structures; polarizability
     (3, 3) Angstrom^3; pseudoscalar. Only what the potential has heads for. `atoms.info["charge"]`
-    is the total charge in e.
+    is the total charge in e. For example::
 
         atoms.calc = PotentialCalculator("water.potential")
         atoms.get_dipole_moment()

@@ -1,5 +1,7 @@
 """Labelled strains: strained cells of a crystal with the stresses that a calculator gives them.
 
+For example::
+
     label_strains("silicon.cif", "stillinger-weber", out="silicon.extxyz")
     labels = read_labels("silicon.extxyz", "silicon.cif")
     labels.F, labels.piola  # (n, 3, 3), GPa

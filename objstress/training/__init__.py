@@ -1,5 +1,7 @@
 """All fits: laws, ensembles of laws and adaptive labels, potentials, property tensors.
 
+For example::
+
     law = fit_law("silicon.extxyz", "silicon.cif")
     potential = fit_potential("settings.yaml", "run")
     networks = fit_tensors(*read_crystal_tensors("crystals.json"), workdir="run")
