@@ -4,7 +4,8 @@ Three tests:
 
 1. Energies against forces. Between two frames a, b of the same atoms
 
-       E_b - E_a = - 1/2 sum_i (F_a + F_b) . (r_b - r_a)  +  O(anharmonicity)
+   .. math::
+       E_b - E_a = -\tfrac12 \sum_i (F_a + F_b)_i \cdot (r_b - r_a)_i + O(\text{anharmonicity})
 
    (trapezoidal, exact for harmonic energies; with the work of the stress where the cell changes).
    The slope of the one against the other over many pairs, each frame with its nearest, is 1. It
