@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from objstress.labels.strain_labels import Labels
 from objstress.laws.strain_energy import mandel_strain
 from objstress.training.laws.losses import network_response, stress_loss
-from objstress.training.laws.network import TrainingSettings
+from objstress.training.laws.settings import NetworkTraining
 
 Model = Callable[[Tensor], Tensor]
 """F (n, 3, 3) to P (n, 3, 3), GPa."""
@@ -90,7 +90,7 @@ def fit_perceptron(
     kind: type[StressOfF] | type[EnergyOfF] | type[EnergyOfC],
     labels: Labels,
     floor: float,
-    settings: TrainingSettings,
+    settings: NetworkTraining,
     widths: Iterable[int] = WIDTHS,
     restarts: int = RESTARTS,
 ) -> Model:
@@ -122,7 +122,7 @@ def _train(
     model: nn.Module,
     train: tuple[Tensor, Tensor, Tensor],
     valid: tuple[Tensor, Tensor, Tensor],
-    settings: TrainingSettings,
+    settings: NetworkTraining,
 ) -> float:
     # Leaves the weights of the least validation error in the model and returns that error.
     optimizer = torch.optim.LBFGS(

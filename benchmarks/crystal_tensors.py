@@ -28,7 +28,7 @@ from objstress.io.files import write_json
 from objstress.models.crystal_tensor import CrystalTensorSettings
 from objstress.reports import Claim, claims_table, environment
 from objstress.symmetry.voigt import tensor_to_voigt, voigt_to_tensor
-from objstress.training.tensors.data import read_tensors
+from objstress.training.tensors.data import read_crystal_tensors
 from objstress.training.tensors.fit import TensorTraining, fit_tensors
 
 matplotlib.use("Agg")
@@ -174,7 +174,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    structures, tensors = read_tensors(arguments.data)
+    structures, tensors = read_crystal_tensors(arguments.data)
     constants = np.array([tensor_to_voigt(t) for t in tensors])
     truth = np.array([moduli(c) for c in constants])
     order = np.random.default_rng(0).permutation(len(structures))

@@ -19,7 +19,7 @@ import torch
 from objstress.calculators.registry import make_calculator
 from objstress.errors import InputError
 from objstress.io.files import write_json, write_whole
-from objstress.labels.differences import elastic_differences, third_order_differences
+from objstress.labels.differences import elastic_differences
 from objstress.labels.reading import read_labels
 from objstress.laws.check import random_deformations, trained_radius
 from objstress.laws.compile import compile_law
@@ -31,6 +31,7 @@ from objstress.models.polynomial import InvariantPolynomial
 from objstress.reports import Claim, claims_table, environment
 from objstress.symmetry.point_group import PointGroup
 from objstress.training.laws.fit import fit_law
+from objstress.training.laws.third_order import third_order_differences
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt

@@ -42,8 +42,8 @@ from objstress.reports import Claim, claims_table, environment
 from objstress.symmetry.point_group import O3, PointGroup
 from objstress.training.laws.fit import fit_law
 from objstress.training.laws.metrics import relative_rmse
-from objstress.training.laws.network import TrainingSettings
 from objstress.training.laws.polynomial import stress_floor
+from objstress.training.laws.settings import NetworkTraining
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
@@ -86,8 +86,8 @@ NETWORKS = {
     ATOMS: [NetworkSettings(channels=4)],
 }
 TRAINING = {
-    LONE: TrainingSettings(patience=10),
-    ATOMS: TrainingSettings(epochs=12),
+    LONE: NetworkTraining(patience=10),
+    ATOMS: NetworkTraining(epochs=12),
 }
 
 
@@ -200,7 +200,7 @@ def _fit(series: Series, labels: Labels, group: PointGroup) -> tuple[LearnedLaw,
         law = fit_law(labels, use_network=False, **common)
         return law, {"degree": law.metadata["polynomial"]["degree"]}
     filters = {G: group, ROUND: O3, ONE: PointGroup("1")}[series.method]
-    training = TrainingSettings(**asdict(TRAINING[series.graph]) | {"seed": series.seed})
+    training = NetworkTraining(**asdict(TRAINING[series.graph]) | {"seed": series.seed})
     laws = [
         fit_law(
             labels,

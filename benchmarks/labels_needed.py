@@ -43,9 +43,9 @@ from objstress.reports import Claim, claims_table, environment
 from objstress.symmetry.point_group import O3, PointGroup
 from objstress.training.laws.fit import fit_law
 from objstress.training.laws.metrics import relative_rmse
-from objstress.training.laws.network import TrainingSettings
 from objstress.training.laws.polynomial import stress_floor
 from objstress.training.laws.reference import stress_free_labels
+from objstress.training.laws.settings import NetworkTraining
 from objstress.workflows.silicon import data_folder
 
 matplotlib.use("Agg")
@@ -59,7 +59,7 @@ PERCENT = f"{100 * TARGET:g} %"
 
 # The network's patience in L-BFGS iterations, looked at four times as often: perceptrons of
 # turned cells overfit within the network's first step. And more of them, since they are cheap.
-PERCEPTRON = TrainingSettings(epochs=400, iterations=5, patience=24)
+PERCEPTRON = NetworkTraining(epochs=400, iterations=5, patience=24)
 
 TURNED, BOTH = "MLP of F, cells turned at random", "polynomial + network"
 O3_NETWORK, G_NETWORK = "network, O(3) filters", "network, G filters"
@@ -147,7 +147,7 @@ def _fit(
         fitted,
         held_out=0,
         stress_free=False,  # these labels already are
-        training=TrainingSettings(seed=task.seed),
+        training=NetworkTraining(seed=task.seed),
         progress=False,
         **LAWS[task.variant],
     )
@@ -417,7 +417,7 @@ them.
                 "training": asdict(PERCEPTRON),
                 "chosen_by": "validation error; energy or stress by held-out error",
             },
-            "network_training": asdict(TrainingSettings()),
+            "network_training": asdict(NetworkTraining()),
             "fits": sorted(results, key=lambda r: (r["variant"], r["labels"], r["seed"])),
             "seconds": seconds,
             "environment": environment() | {"processes": os.cpu_count()},

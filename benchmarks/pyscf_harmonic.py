@@ -18,7 +18,7 @@ from ase.io import read
 from scipy import constants
 from tqdm import tqdm
 
-from objstress.calculators.pyscf import PySCF
+from objstress.calculators.pyscf import PySCFCalculator
 from objstress.errors import InputError
 from objstress.io.files import write_json
 from objstress.reports import environment
@@ -53,7 +53,7 @@ def harmonic_reference(
     Args:
         atoms: at a stationary point; ASE's masses are taken.
         step: Angstrom.
-        settings: those of `objstress.calculators.pyscf.PySCF`.
+        settings: those of `objstress.calculators.pyscf.PySCFCalculator`.
 
     Returns:
         wavenumbers_per_cm (m,), imaginary ones negative; wavenumbers_by_differences_per_cm (m,)
@@ -70,7 +70,7 @@ def harmonic_reference(
     from pyscf.hessian.thermo import harmonic_analysis
 
     # The response on the full grid, too: here differences are taken of it.
-    teacher = PySCF(**({"coarse_grid": settings.get("grid", 4)} | settings))
+    teacher = PySCFCalculator(**({"coarse_grid": settings.get("grid", 4)} | settings))
     atoms = atoms.copy()
     atoms.calc = teacher
     force = float(np.abs(atoms.get_forces()).max())

@@ -22,7 +22,7 @@ from pymatgen.core import Structure
 from objstress.io.files import write_json
 from objstress.models.crystal_tensor import UNITS, CrystalTensorSettings
 from objstress.reports import Claim, claims_table, environment
-from objstress.training.tensors.data import read_tensors
+from objstress.training.tensors.data import read_crystal_tensors
 from objstress.training.tensors.fit import TensorTraining, fit_tensors
 
 DATA = Path(__file__).parents[1] / "data" / "tensors" / "response.json"
@@ -48,7 +48,7 @@ def plain(kind: str, train: list[np.ndarray], cell: Structure) -> np.ndarray:
 
 def measure(kind: str) -> dict[str, Any]:
     """Errors of both, five-fold: the mean over crystals of the largest entry that is wrong."""
-    structures, tensors = read_tensors(DATA, kind, KEYS[kind])
+    structures, tensors = read_crystal_tensors(DATA, kind, KEYS[kind])
     if kind == "piezoelectric":
         kept = [k for k, t in enumerate(tensors) if np.abs(t).max() > 1e-3]
         structures, tensors = [structures[k] for k in kept], [tensors[k] for k in kept]

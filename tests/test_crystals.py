@@ -5,12 +5,13 @@ import pytest
 
 from objstress import InputError, PointGroup, fit_law, load_law
 from objstress.elasticity.strain import right_stretch
-from objstress.labels.differences import elastic_differences, third_order_differences
+from objstress.labels.differences import elastic_differences
 from objstress.labels.reading import read_labels
 from objstress.labels.strains import fundamental, sample_strains
 from objstress.laws.strain_energy import third_order_stiffness
 from objstress.models.displacements import site_operations
 from objstress.symmetry.voigt import from_mandel, to_mandel
+from objstress.training.laws.third_order import third_order_differences
 from tests.conftest import DATA
 
 CRYSTALS = DATA.parent / "crystals"

@@ -1,5 +1,8 @@
 """Labelled strains: made, resumed, and read back, ours or anyone's."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from ase import Atoms
@@ -22,6 +25,7 @@ from objstress.symmetry.crystal import primitive_cell, read_structure
 from objstress.symmetry.voigt import to_mandel
 from tests.conftest import DATA
 from tests.helpers import random_rotation
+from tests.test_rooms import graph
 
 
 @pytest.fixture(scope="module")
@@ -496,3 +500,31 @@ def test_abinit_takes_the_fewest_electrons(tmp_path):
     (work / "psp").rmdir()
     with pytest.raises(InputError, match="no HGH pseudopotential for Cu"):
         teacher._chosen(work)
+
+
+def test_labelling_loads_neither_networks_nor_clusters(tmp_path):
+    write(tmp_path / "al.cif", bulk("Al"))
+    code = f"""
+import sys
+from objstress.labels import label_strains
+label_strains({str(tmp_path / "al.cif")!r}, "emt", out={str(tmp_path / "al.extxyz")!r}, samples=2,
+              progress=False)
+print(*({{"lightning", "torch_geometric", "dask", "pandas", "matplotlib"}} & set(sys.modules)))
+import objstress.training.laws.adaptive
+print(*({{"lightning", "dask", "matplotlib"}} & set(sys.modules)))
+"""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == []
+
+
+def test_labels_know_neither_networks_nor_laws():
+    known = {
+        other
+        for name, others in graph().items()
+        if name.startswith("objstress.labels")
+        for other in others
+    }
+    assert not {o for o in known if o.split(".")[1] in ("nn", "models", "laws", "training")}

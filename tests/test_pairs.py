@@ -74,14 +74,14 @@ def test_quartz_with_its_atoms_hidden_is_the_same_material():
 
 def test_a_law_without_atoms_carries_a_network_and_survives_its_file(tmp_path):
     from objstress.models.constitutive import NetworkSettings
-    from objstress.training.laws.network import TrainingSettings
+    from objstress.training.laws.settings import NetworkTraining
 
     law = fit_law(
         SPRUCE,
         point_group="mmm",
         polynomial=False,
         network=NetworkSettings(channels=2),
-        training=TrainingSettings(epochs=1, iterations=2),
+        training=NetworkTraining(epochs=1, iterations=2),
         progress=False,
     )
     law.save(tmp_path / "wood.law")

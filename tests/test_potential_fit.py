@@ -16,14 +16,18 @@ from torch_geometric.data import Batch
 from objstress import InputError
 from objstress.errors import ConvergenceError
 from objstress.graphs.atoms import atom_graph
+from objstress.io.run_folder import resume_from
 from objstress.models.potential import Potential, PotentialSettings, load_potential
 from objstress.training.potential.data import prepare
 from objstress.training.potential.evaluate import evaluate_potential
-from objstress.training.potential.fit import _fit, _resume_from, fit_potential
+from objstress.training.potential.fit import fit_fingerprint, fit_potential, fit_weights
 from objstress.training.potential.frames import Frame, labelled_graphs
 from objstress.training.potential.module import PotentialFit
 from objstress.training.potential.settings import (
+    BalancingSettings,
     FitSettings,
+    ModelSettings,
+    OptimiserSettings,
     read_settings,
     settings_from,
     settings_text,
@@ -130,7 +134,7 @@ def weights(folder):
 
 def module_of(given, folder):
     """A module outside a trainer, its networks made."""
-    module = PotentialFit(prepare(given), given, folder / "log.csv")
+    module = PotentialFit(prepare(given), given, folder)
     module.configure_model()
     return module
 
@@ -253,11 +257,11 @@ def test_an_interrupted_run_goes_on_bit_for_bit(water, tmp_path, monkeypatch, me
 def test_other_labels_or_settings_begin_anew(water, tmp_path):
     said = []
     fit_potential(settings(water), tmp_path, progress=False, say=said.append)
-    assert not any("begun anew" in line for line in said)
+    assert not any("starting over" in line for line in said)
     other = settings(water, training={"seed": 2})
     fit_potential(other, tmp_path, progress=False, say=said.append)
     assert [row["epoch"] for row in rows(tmp_path)] == [0, 1, 2]
-    assert ["begun anew" in line for line in said] == [False, False, True]
+    assert ["starting over" in line for line in said] == [False, False, True]
     # More epochs of the same go on.
     first = rows(tmp_path)
     longer = settings(water, training={"seed": 2, "epochs": 4})
@@ -270,14 +274,14 @@ def test_other_labels_or_settings_begin_anew(water, tmp_path):
 def test_charges_and_periodic_axes_are_data_too(water, tmp_path):
     given = settings(water)
     data = prepare(given)
-    _resume_from(tmp_path, data, given, print)
+    resume_from(tmp_path, fit_fingerprint(data, given))
     (tmp_path / "last.ckpt").touch()
-    assert _resume_from(tmp_path, data, given, print) == tmp_path / "last.ckpt"
+    assert resume_from(tmp_path, fit_fingerprint(data, given)) == tmp_path / "last.ckpt"
     data.train[0].atoms.info["charge"] = 1
-    assert _resume_from(tmp_path, data, given, print) is None
+    assert resume_from(tmp_path, fit_fingerprint(data, given)) is None
     (tmp_path / "last.ckpt").touch()
     data.train[0].atoms.pbc = [True, False, False]
-    assert _resume_from(tmp_path, data, given, print) is None
+    assert resume_from(tmp_path, fit_fingerprint(data, given)) is None
 
 
 def test_a_charged_cell_without_dipole_trains_and_tests_with_the_others(water, tmp_path):
@@ -325,7 +329,7 @@ def test_two_processes_do_what_one_does(water, tmp_path):
             balancing={"method": "gradnorm", "reference_batches": 1, "every": 1},
         )
         folders.append(tmp_path / str(processes))
-        _fit(prepare(given), given, folders[-1], progress=False)
+        fit_weights(prepare(given), given, folders[-1], progress=False)
     one, two = (weights(f) for f in folders)
     for name, value in one.items():
         assert torch.allclose(value, two[name], rtol=1e-9, atol=1e-10), name
@@ -513,7 +517,10 @@ def test_elements_that_nothing_teaches_are_refused(water, tmp_path):
 def test_patience_ends_a_training_that_gets_no_better(water, tmp_path):
     given = settings(water, training={"epochs": 50, "patience": 2, "learning_rate": 1e-12})
     fit_potential(given, tmp_path, progress=False)
-    assert len(rows(tmp_path)) < 10
+    epochs = rows(tmp_path)
+    assert len(epochs) < 10
+    fit_potential(given, tmp_path, progress=False)
+    assert rows(tmp_path) == epochs
 
 
 def test_a_loss_that_explodes_is_an_error(water, tmp_path):
@@ -588,6 +595,13 @@ def test_printed_settings_are_the_defaults():
     assert max(len(line) for line in text.splitlines()) <= 100
 
 
+def test_every_key_of_the_settings_is_described():
+    for model in (FitSettings, ModelSettings, BalancingSettings, OptimiserSettings):
+        for name, field in model.model_json_schema()["properties"].items():
+            assert field["description"].endswith("."), name
+            assert f"    {name}: {field['description'][:20]}" in model.__doc__
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -595,8 +609,8 @@ def test_printed_settings_are_the_defaults():
         ({"data": "a", "model": {"chanels": 3}}, "'model.chanels'; did you mean 'channels'"),
         ({"data": "a", "training": {"epochs": 0}}, "training.epochs: .*greater than 0"),
         ({"data": "a", "keys": {"force": "f"}}, "did you mean 'forces'"),
-        ({"data": "a", "balancing": {"weights": {"dipole": 1}}}, "'dipole' is not trained"),
-        ({"data": "a", "validation": 1.5}, "validation: 1.5 is no part"),
+        ({"data": "a", "balancing": {"weights": {"dipole": 1}}}, "'dipole' is not fitted"),
+        ({"data": "a", "validation": 1.5}, "validation: 1.5 is neither a fraction"),
         ({"data": "a", "balancing": {"method": "grad-norm"}}, "balancing.method: .*'gradnorm'"),
     ],
 )

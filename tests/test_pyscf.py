@@ -1,4 +1,4 @@
-"""PySCF as a teacher, and the molecules' data that it labelled."""
+"""PySCF as a calculator, and the molecules' data that it labelled."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from objstress.errors import InputError
 from tests.helpers import random_rotation
 
 pytest.importorskip("pyscf")
-from objstress.calculators.pyscf import PySCF, isolated_atom
+from objstress.calculators.pyscf import PySCFCalculator, isolated_atom
 
 DATA = Path(__file__).parents[1] / "data" / "molecules"
 SMALL = {"basis": "def2-SVP", "grid": 1}
@@ -31,26 +31,26 @@ def water():
 
 @pytest.mark.parametrize(("atoms", "settings"), [(water(), {}), (PEROXIDE, SMALL)])
 def test_forces_are_the_energys_derivative_on_any_grid(atoms, settings):
-    teacher = PySCF(**settings)
+    calculator = PySCFCalculator(**settings)
     direction = np.random.default_rng(0).normal(size=(len(atoms), 3))
     step = 3e-3
 
     def energy(x):
         moved = atoms.copy()
         moved.positions += x * direction
-        return teacher.get_potential_energy(moved)
+        return calculator.get_potential_energy(moved)
 
     slope = 8 * (energy(step) - energy(-step)) - (energy(2 * step) - energy(-2 * step))
-    forces = teacher.get_forces(atoms)
+    forces = calculator.get_forces(atoms)
     assert (forces * direction).sum() == pytest.approx(-slope / (12 * step), abs=1e-5)
     np.testing.assert_allclose(forces.sum(axis=0), 0, atol=1e-8)
 
 
 def test_dipole_and_polarizability_are_responses_to_a_field_in_volts_per_angstrom():
-    """Units by SI constants, none of which the teacher uses."""
-    atoms, teacher = water(), PySCF()
-    teacher.calculate(atoms, ["energy", "dipole", "polarizability"])
-    state, field = teacher.ground_state(atoms), np.random.default_rng(2).normal(size=3)
+    """Units by SI constants, none of which the calculator uses."""
+    atoms, calculator = water(), PySCFCalculator()
+    calculator.calculate(atoms, ["energy", "dipole", "polarizability"])
+    state, field = calculator.ground_state(atoms), np.random.default_rng(2).normal(size=3)
     field *= 0.05 / np.linalg.norm(field)  # V/Angstrom
     state.conv_tol, state.conv_tol_grad = 1e-13, 1e-8  # what is left is a small difference
     volts = constants.physical_constants["atomic unit of electric field"][0] * 1e-10
@@ -66,21 +66,21 @@ def test_dipole_and_polarizability_are_responses_to_a_field_in_volts_per_angstro
         energies.append((state.e_tot - force @ nuclei) * hartree)
         dipoles.append(state.dip_moment(unit="Debye", verbose=0) * debye)
     slope = (energies[0] - energies[1]) / 2
-    assert -slope == pytest.approx(teacher.results["dipole"] @ field, rel=1e-4)
+    assert -slope == pytest.approx(calculator.results["dipole"] @ field, rel=1e-4)
     angstrom3 = constants.e / (4 * np.pi * constants.epsilon_0) * 1e10  # for 1 e Angstrom^2/V
     induced = (dipoles[0] - dipoles[1]) / 2 * angstrom3
-    expected = teacher.results["polarizability"] @ field
+    expected = calculator.results["polarizability"] @ field
     assert np.abs(induced - expected).max() < 1e-4 * np.abs(expected).max()
-    np.testing.assert_allclose(sum(dipoles) / 2, teacher.results["dipole"], atol=1e-5)
+    np.testing.assert_allclose(sum(dipoles) / 2, calculator.results["dipole"], atol=1e-5)
 
 
 def test_a_charged_molecules_dipole_is_about_its_centre_of_mass():
     ion = Atoms("OH", [[0, 0, 0], [0, 0, 0.97]])
-    teacher = PySCF(charge=-1, **SMALL)
-    here = teacher.get_property("dipole", ion)
+    calculator = PySCFCalculator(charge=-1, **SMALL)
+    here = calculator.get_property("dipole", ion)
     ion.positions += 7.0
-    np.testing.assert_allclose(teacher.get_property("dipole", ion), here, atol=1e-7)
-    state = teacher.ground_state(ion)
+    np.testing.assert_allclose(calculator.get_property("dipole", ion), here, atol=1e-7)
+    state = calculator.ground_state(ion)
     own = state.dip_moment(unit="AU", verbose=0, origin=ion.get_center_of_mass() / units.Bohr)
     np.testing.assert_allclose(here, own * units.Bohr, atol=1e-7)
 
@@ -88,24 +88,28 @@ def test_a_charged_molecules_dipole_is_about_its_centre_of_mass():
 def test_the_charge_of_the_atoms_is_that_of_the_molecule():
     """As the potential reads it; another charge of the same atoms is another state."""
     ion = Atoms("HeH", [[0, 0, 0], [0, 0, 0.78]], info={"charge": 1})
-    teacher = PySCF(**SMALL)
-    energy = teacher.get_potential_energy(ion)
-    assert energy == pytest.approx(PySCF(charge=1, **SMALL).get_potential_energy(ion), abs=1e-8)
+    calculator = PySCFCalculator(**SMALL)
+    energy = calculator.get_potential_energy(ion)
+    assert energy == pytest.approx(
+        PySCFCalculator(charge=1, **SMALL).get_potential_energy(ion), abs=1e-8
+    )
     ion.info["charge"] = -1
-    assert abs(teacher.get_potential_energy(ion) - energy) > 1
+    assert abs(calculator.get_potential_energy(ion) - energy) > 1
     ion.info["charge"] = "plus"
     with pytest.raises(InputError, match="one finite number"):
-        teacher.get_potential_energy(ion)
+        calculator.get_potential_energy(ion)
     ion.info["charge"] = 1.0
-    assert teacher.get_potential_energy(ion) == pytest.approx(energy, abs=1e-8)
+    assert calculator.get_potential_energy(ion) == pytest.approx(energy, abs=1e-8)
 
 
 def test_the_other_hand_has_the_mirrored_labels():
-    teacher, mirror = PySCF(**SMALL), np.array([1, 1, -1])
-    properties = teacher.implemented_properties
+    calculator, mirror = PySCFCalculator(**SMALL), np.array([1, 1, -1])
+    properties = calculator.implemented_properties
     left = PEROXIDE.copy()
     left.positions *= mirror
-    ours, others = ({k: teacher.get_property(k, a) for k in properties} for a in (PEROXIDE, left))
+    ours, others = (
+        {k: calculator.get_property(k, a) for k in properties} for a in (PEROXIDE, left)
+    )
     assert others["energy"] == pytest.approx(ours["energy"], abs=1e-8)
     for key in ("forces", "dipole"):
         np.testing.assert_allclose(others[key], ours[key] * mirror, atol=1e-6)
@@ -115,21 +119,21 @@ def test_the_other_hand_has_the_mirrored_labels():
 
 
 def test_one_ground_state_serves_all_properties(monkeypatch):
-    teacher = make_calculator("pyscf", SMALL)
+    calculator = make_calculator("pyscf", SMALL)
     solved = []
-    ground_state = teacher.ground_state
-    monkeypatch.setattr(teacher, "ground_state", lambda a: solved.append(a) or ground_state(a))
+    ground_state = calculator.ground_state
+    monkeypatch.setattr(calculator, "ground_state", lambda a: solved.append(a) or ground_state(a))
     atoms = water()
-    atoms.calc = teacher
+    atoms.calc = calculator
     assert atoms.get_potential_energy() == atoms.get_potential_energy(force_consistent=True)
     for name in ("forces", "polarizability"):
-        teacher.get_property(name, atoms)
+        calculator.get_property(name, atoms)
     assert len(solved) == 1
     before = atoms.get_dipole_moment()
     atoms.positions[0] += 0.05
     assert np.abs(atoms.get_dipole_moment() - before).max() > 1e-3
     assert len(solved) == 2
-    assert set(teacher.results) == {"energy", "free_energy", "dipole"}
+    assert set(calculator.results) == {"energy", "free_energy", "dipole"}
 
 
 @pytest.mark.parametrize(
@@ -149,7 +153,7 @@ def test_one_ground_state_serves_all_properties(monkeypatch):
         (Atoms("He"), {"charge": "a"}, "a whole number"),
         (Atoms("He"), {"charge": np.nan}, "a whole number"),
         (Atoms("He", info={"charge": 0.5}), {}, "a whole number"),
-        (Atoms("He", info={"charge": 2}), {"charge": 0}, "but this teacher's charge is 0"),
+        (Atoms("He", info={"charge": 2}), {"charge": 0}, "but this calculator's charge is 0"),
         (Atoms("He"), {"basis": "sto-3g"}, "sto-3g has no empty orbitals"),
         (Atoms("H"), {"charge": 1}, "charge 1 has no electrons"),
         (Atoms("H"), {"charge": 3}, "charge 3 has no electrons"),
@@ -159,15 +163,15 @@ def test_one_ground_state_serves_all_properties(monkeypatch):
 )
 def test_what_is_no_closed_shell_molecule_is_refused(atoms, settings, said):
     with pytest.raises(InputError, match=said) as caught:
-        PySCF(**settings).get_potential_energy(atoms)
+        PySCFCalculator(**settings).get_potential_energy(atoms)
     assert "\n" not in str(caught.value)
 
 
 def test_heavy_elements_have_core_potentials():
-    teacher = PySCF(basis="def2-SVP", grid=1)
+    calculator = PySCFCalculator(basis="def2-SVP", grid=1)
     iodide = Atoms("IH", [[0, 0, 0], [0, 0, 1.61]])
-    assert teacher.ground_state(iodide).mol.nelectron == 26
-    assert 0.2 < abs(teacher.get_property("dipole", iodide)[2]) / units.Debye < 1.0  # 0.45 D
+    assert calculator.ground_state(iodide).mol.nelectron == 26
+    assert 0.2 < abs(calculator.get_property("dipole", iodide)[2]) / units.Debye < 1.0  # 0.45 D
 
 
 def test_harmonic_reference_of_hydrogen_fluoride_by_hand():
@@ -175,18 +179,18 @@ def test_harmonic_reference_of_hydrogen_fluoride_by_hand():
     from benchmarks.pyscf_harmonic import INFRARED, harmonic_reference
 
     settings = {"basis": "def2-SVP", "grid": 2}
-    teacher = PySCF(**settings, coarse_grid=2)
+    calculator = PySCFCalculator(**settings, coarse_grid=2)
     atoms = Atoms("FH", [[0, 0, 0], [0, 0, 0.93]])
     with pytest.raises(InputError, match="need a relaxed structure"):
         harmonic_reference(atoms, **settings)
-    atoms.calc = teacher
+    atoms.calc = calculator
     BFGS(atoms, logfile=None).run(fmax=1e-4)
     found = harmonic_reference(atoms, progress=False, **settings)
     length, step, ends = atoms.get_distance(0, 1), 0.01, []
     for sign in (1, -1):
         stretched = Atoms("FH", [[0, 0, 0], [0, 0, length + sign * step]])
-        teacher.calculate(stretched, teacher.implemented_properties)
-        ends.append(teacher.results)
+        calculator.calculate(stretched, calculator.implemented_properties)
+        ends.append(calculator.results)
     slope = {k: (ends[0][k] - ends[1][k]) / (2 * step) for k in ends[0]}
     m, h = atoms.get_masses()
     reduced = m * h / (m + h)
@@ -225,9 +229,9 @@ def test_data_are_whole(stored):
     assert len(everything) >= 1500
     assert sum(p.stat().st_size for p in DATA.iterdir() if p.is_file()) < 4e6
     assert {a.info["calculator"] for a in everything} == {
-        PySCF()
+        PySCFCalculator()
         .describe()
-        .replace(PySCF().version, everything[0].info["calculator"].split()[1].rstrip(":"))
+        .replace(PySCFCalculator().version, everything[0].info["calculator"].split()[1].rstrip(":"))
     }
     names = {"water", "methane", "hydrogen-peroxide", "fluorochloromethanol"}
     assert set(stored["train"]) == set(stored["test"]) == names
@@ -287,13 +291,13 @@ def test_relaxed_molecules_are_at_rest_and_hands_mirror_each_other():
 
 def test_stored_labels_come_out_again(stored):
     atoms = stored["test"]["water"][0]
-    teacher = PySCF()
-    assert teacher.get_potential_energy(atoms) == pytest.approx(
+    calculator = PySCFCalculator()
+    assert calculator.get_potential_energy(atoms) == pytest.approx(
         atoms.get_potential_energy(), abs=1e-6
     )
-    np.testing.assert_allclose(teacher.get_forces(atoms), atoms.get_forces(), atol=1e-5)
+    np.testing.assert_allclose(calculator.get_forces(atoms), atoms.get_forces(), atol=1e-5)
     np.testing.assert_allclose(
-        teacher.get_property("polarizability", atoms).ravel(),
+        calculator.get_property("polarizability", atoms).ravel(),
         np.ravel(atoms.info["polarizability"]),
         atol=1e-5,
     )

@@ -7,14 +7,14 @@ import pytest
 
 from objstress.symmetry.point_group import PointGroup
 from objstress.symmetry.tensor_forms import TensorForm
-from objstress.training.tensors.data import read_tensors
+from objstress.training.tensors.data import read_crystal_tensors
 
 DATA = Path(__file__).parents[1] / "data" / "tensors" / "response.json"
 
 
 @pytest.mark.parametrize("kind", ["dielectric", "piezoelectric"])
 def test_tensors_have_the_form_of_the_point_group(kind):
-    structures, tensors = read_tensors(DATA, kind, kind)
+    structures, tensors = read_crystal_tensors(DATA, kind, kind)
     assert len(structures) >= 40
     for structure, tensor in zip(structures, tensors, strict=True):
         form = TensorForm(PointGroup.of_primitive_cell(structure), kind)
@@ -23,5 +23,5 @@ def test_tensors_have_the_form_of_the_point_group(kind):
 
 
 def test_born_charges_sum_to_zero():
-    for tensor in read_tensors(DATA, "born charges", "born_charges")[1]:
+    for tensor in read_crystal_tensors(DATA, "born charges", "born_charges")[1]:
         np.testing.assert_allclose(tensor.sum(0), 0, atol=1e-4)

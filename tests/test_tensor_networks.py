@@ -26,7 +26,7 @@ from objstress.symmetry.point_group import PointGroup
 from objstress.symmetry.tensor_forms import TensorForm
 from objstress.symmetry.tensor_irreps import EXCHANGES, tensor_irreps
 from objstress.symmetry.voigt import rotated_tensor, tensor_to_voigt, voigt_to_tensor
-from objstress.training.tensors.fit import TensorTraining, fit_tensors
+from objstress.training.tensors.fit import TensorFit, TensorTraining, fit_tensors
 
 SMALL = {"channels": 4, "kinds": 4, "neighbours": 20.0}
 TURN = Rotation.from_euler("xyz", [0.3, -0.8, 1.9]).as_matrix()
@@ -251,6 +251,28 @@ class TestFit:
         for name, value in whole.members[0].state_dict().items():
             torch.testing.assert_close(value, again.members[0].state_dict()[name])
 
+    def test_finished_members_are_not_fitted_again(self, few, tmp_path, monkeypatch):
+        training = TensorTraining(members=2, epochs=20)
+        steps, real = [], TensorFit.training_step
+
+        def stopped(self, batch, index):
+            steps.append(0)
+            if len(steps) == 25:
+                raise KeyboardInterrupt
+            return real(self, batch, index)
+
+        monkeypatch.setattr(TensorFit, "training_step", stopped)
+        with pytest.raises((KeyboardInterrupt, SystemExit)):
+            fit_tensors(*few, SETTINGS, training, tmp_path / "cut", progress=False)
+        begun = len(steps)
+        again = fit_tensors(*few, SETTINGS, training, tmp_path / "cut", progress=False)
+        assert len(steps) - begun == 20  # one step an epoch, of the second member alone
+        straight = fit_tensors(*few, SETTINGS, training, tmp_path / "whole", progress=False)
+        assert again.metadata["loss"] == pytest.approx(straight.metadata["loss"])
+        for a, b in zip(again.members, straight.members, strict=True):
+            for name, value in a.state_dict().items():
+                torch.testing.assert_close(value, b.state_dict()[name])
+
     def test_what_cannot_be(self, few, tmp_path):
         structures, tensors = few
         with pytest.raises(InputError, match="give one of each"):
@@ -283,8 +305,8 @@ class TestFit:
         assert code == 0, error
         assert json.loads(said)[str(cif)]["model"] == "a.tensor"
         for change, message in (
-            ({"kind": "dielectric"}, "a tensor of shape (6, 6) where (3, 3) was wanted"),
-            ({"key": "elastic_tensor"}, "the nearest there is 'elastic_tensor_voigt'"),
+            ({"kind": "dielectric"}, "a tensor of shape (6, 6) where (3, 3) was expected"),
+            ({"key": "elastic_tensor"}, "the nearest key is 'elastic_tensor_voigt'"),
             ({"kind": "magic"}, "unknown kind of tensor 'magic'"),
         ):
             options = [x for k, v in change.items() for x in (f"--{k}", v)]

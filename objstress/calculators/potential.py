@@ -1,4 +1,4 @@
-"""A potential as an ASE calculator."""
+"""A fitted potential as an ASE calculator."""
 
 from __future__ import annotations
 
@@ -22,29 +22,30 @@ OF_HEAD = {
     "polarizability": ("polarizability",),
     "pseudoscalar": ("pseudoscalar",),
 }
-"""What a calculator gives, by the head that it needs."""
+"""The properties that each head of a potential gives."""
 
 
 class PotentialCalculator(Calculator):
-    """What a potential says of a structure, in ASE's units, orders and signs, all in one pass.
+    """A potential's predictions in ASE's units, orders and signs, all in one pass.
 
-    energy, free_energy (the same) eV; energies (n,) eV; forces (n, 3) eV/Angstrom; stress (6,)
+    Energy, free_energy (the same) eV; energies (n,) eV; forces (n, 3) eV/Angstrom; stress (6,)
     eV/Angstrom^3, xx yy zz yz xz xy, positive in tension, of structures periodic along all axes;
     dipole (3,) e Angstrom and charges (n,) e, not of charged periodic structures; polarizability
     (3, 3) Angstrom^3; pseudoscalar. Only what the potential has heads for. `atoms.info["charge"]`
-    is the total charge in e.
+    is the total charge in e. For example::
 
         atoms.calc = PotentialCalculator("water.potential")
         atoms.get_dipole_moment()
         atoms.calc.get_property("polarizability", atoms)
 
     Args:
-        potential: or its file. The calculator keeps a copy: later training does not change it.
+        potential: a potential or its file. The calculator keeps a copy: a later fit does not
+            change it.
         skin: Angstrom, see `VerletList`.
-        device: None is where the potential is.
+        device: of PyTorch; None is where the potential is.
 
     Raises:
-        InputError: see `load_potential`; of `calculate`, see `atom_graph`.
+        InputError: see `load_potential`; in `calculate`, see `atom_graph`.
     """
 
     def __init__(
@@ -64,7 +65,14 @@ class PotentialCalculator(Calculator):
         self._of: Any = None
 
     def check_state(self, atoms: Atoms, tol: float = 0.0) -> list[str]:
-        """What changed, to the last bit; ASE's own comparison also costs more than a small step."""
+        """What changed since the last calculation, to the last bit.
+
+        ASE's own comparison costs more than a small step.
+
+        Args:
+            atoms: the structure.
+            tol: not used (Angstrom in ASE).
+        """
         if self.atoms is None:
             return list(all_changes)
         old, new = lasting(self.atoms), lasting(atoms)
@@ -80,6 +88,13 @@ class PotentialCalculator(Calculator):
         properties: list[str] | None = None,
         system_changes: list[str] = all_changes,
     ) -> None:
+        """Evaluate the potential; see ASE's `Calculator.calculate`.
+
+        Args:
+            atoms: the structure; None takes the last one.
+            properties: not used: one pass gives all.
+            system_changes: see ASE.
+        """
         super().calculate(atoms, properties, system_changes)
         self.results = {}  # none of before where something is wrong
         atoms = self.atoms
@@ -91,16 +106,18 @@ class PotentialCalculator(Calculator):
         if atoms.pbc.any() and total_charge(atoms):
             names -= {"dipole", "charges"}
         with torch.no_grad():
-            found = {k: v.cpu().double().numpy() for k, v in self.potential(graph, names).items()}
-        for name, value in found.items():
+            predicted = {
+                k: v.cpu().double().numpy() for k, v in self.potential(graph, names).items()
+            }
+        for name, value in predicted.items():
             per_atom = name in ("energies", "forces", "charges")
             self.results[name] = value if per_atom else value[0]
-        if "energy" in found:
-            self.results["energy"] = self.results["free_energy"] = float(found["energy"][0])
-        if "stress" in found:
-            self.results["stress"] = full_3x3_to_voigt_6_stress(found["stress"][0])
-        if "pseudoscalar" in found:
-            self.results["pseudoscalar"] = float(found["pseudoscalar"][0])
+        if "energy" in predicted:
+            self.results["energy"] = self.results["free_energy"] = float(predicted["energy"][0])
+        if "stress" in predicted:
+            self.results["stress"] = full_3x3_to_voigt_6_stress(predicted["stress"][0])
+        if "pseudoscalar" in predicted:
+            self.results["pseudoscalar"] = float(predicted["pseudoscalar"][0])
 
     def _graph(self, atoms: Atoms) -> Any:
         of = lasting(atoms)
@@ -114,7 +131,12 @@ class PotentialCalculator(Calculator):
 def frozen(
     potential: Potential | str | Path, device: torch.device | str | None = None
 ) -> Potential:
-    """A copy to be evaluated alone, whose weights need no gradients."""
+    """A copy for evaluation only: its weights need no gradients.
+
+    Args:
+        potential: a potential or its file.
+        device: of PyTorch; None is where the potential is.
+    """
     if isinstance(potential, str | Path):
         copy = load_potential(potential)
     else:
@@ -123,7 +145,13 @@ def frozen(
 
 
 def list_of(structures: list[Atoms], potential: Potential, skin: float) -> VerletList:
-    """The neighbour list that a potential needs for these structures."""
+    """The neighbour list that a potential needs for these structures.
+
+    Args:
+        structures: that are evaluated together.
+        potential: its cutoff, elements, dtype and device are used.
+        skin: Angstrom, see `VerletList`.
+    """
     s = potential.settings
     return VerletList(
         structures,

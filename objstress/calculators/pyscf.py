@@ -1,4 +1,4 @@
-"""PySCF as a teacher: DFT energies, forces, dipoles and polarizabilities of molecules.
+"""PySCF as a calculator: DFT energies, forces, dipoles and polarizabilities of molecules.
 
 Install with `pip install pyscf` (or `pip install objstress[molecules]`). Closed shells only; the
 forces and polarizabilities are derivatives of the energy as it is computed, quadrature included.
@@ -28,17 +28,20 @@ ASYMMETRY = 1e-5
 """Relative: how symmetric the polarizability comes out says how far its equations were solved."""
 
 
-class PySCF(Calculator):
+class PySCFCalculator(Calculator):
     r"""Energy, forces, dipole and polarizability of a closed-shell molecule, restricted Kohn-Sham.
 
-        forces_k = -dE/dR_k    mu = sum_k Z_k R_k - tr(D r)    alpha_ij = d mu_i / d field_j
+    .. math::
+        f_k = -\frac{dE}{dR_k}, \qquad \mu = \sum_k Z_k R_k - \operatorname{tr}(D r), \qquad
+        \alpha_{ij} = \frac{d\mu_i}{d\mathcal{E}_j}
 
     Forces include the motion of the integration grid with the nuclei (`grid_response`), so that
     they sum to zero and are the energy's derivative on any grid. alpha is static and analytic:
     the coupled-perturbed Kohn-Sham equations for the three fields at once,
 
-        (e_a - e_i) x_ai + v[x]_ai = -r_ai,    alpha = 4 sum_ai r_ai x_ai (minus sign of the charge
-                                               taken in),
+    .. math::
+        (\epsilon_a - \epsilon_i) x_{ai} + v[x]_{ai} = -r_{ai}, \qquad
+        \alpha = -4 \sum_{ai} r_{ai} x_{ai},
 
     in atomic units, times Bohr^3. Integrals are exact (no density fitting: for molecules this
     small the quadrature costs more than they do). The first iterations, and v, use the coarse
@@ -53,7 +56,7 @@ class PySCF(Calculator):
         basis: likewise; with a def2 basis elements beyond Kr get its effective core potential.
         charge: of the molecule, e; None takes `atoms.info["charge"]` (0 if missing), as the
             potential does.
-        grid: PySCF's level of the integration grid, 0 to 9; at 4 turning a molecule changes its
+        grid: PySCF's level of the integration grid, 0 to 9; at 4 rotating a molecule changes its
             forces by 0.05 meV/Angstrom, at 3 by 1.
         coarse_grid: level for the response and for the first iterations.
         tolerance: Hartree, change of the energy at convergence.
@@ -89,7 +92,7 @@ class PySCF(Calculator):
         self._state: Any = None
 
     def describe(self) -> str:
-        """One line for the metadata of a label file."""
+        """Version and settings in one line, for the metadata of a label file."""
         charge = f", charge {self.charge:+d}" if self.charge else ""
         return (
             f"PySCF {self.version}: RKS {self.xc}/{self.basis}{charge}, exact integrals, grid "
@@ -98,6 +101,12 @@ class PySCF(Calculator):
         )
 
     def check_state(self, atoms, tol=1e-15):
+        """What changed since the last calculation, the charge included.
+
+        Args:
+            atoms: the molecule.
+            tol: Angstrom, of ASE's comparison.
+        """
         changes = super().check_state(atoms, tol)
         # ASE does not look into info.
         state = self._state
@@ -106,6 +115,7 @@ class PySCF(Calculator):
         return changes
 
     def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
+        """One ground state for all `properties`; `atoms` and `system_changes` as in ASE."""
         super().calculate(atoms, properties, system_changes)
         if system_changes or self._state is None:
             self._state, self.results = None, {}
@@ -120,7 +130,10 @@ class PySCF(Calculator):
             self.results["polarizability"] = self._polarizability()
 
     def ground_state(self, atoms: Atoms) -> Any:
-        """The converged `pyscf.dft.rks.RKS` of a molecule (atomic units), for all it can do more.
+        """The converged `pyscf.dft.rks.RKS` of a molecule (atomic units), for further properties.
+
+        Args:
+            atoms: the molecule.
 
         Raises:
             InputError: see the class.
@@ -132,7 +145,7 @@ class PySCF(Calculator):
         state._eri = first._eri  # the same integrals: not computed twice
         if first.converged:
             state.kernel(dm0=first.make_rdm1())
-        name, closed = atoms.get_chemical_formula(), "this teacher takes closed shells only"
+        name, closed = atoms.get_chemical_formula(), "this calculator takes closed shells only"
         if not state.converged:
             raise InputError(
                 f"{name} did not converge in {state.max_cycle} iterations: an open shell, or bonds "
@@ -152,10 +165,18 @@ class PySCF(Calculator):
         return state
 
     def molecule(self, atoms: Atoms, spin: int = 0) -> Any:
-        """The `pyscf.gto.Mole` of these atoms; spin is the number of unpaired electrons."""
+        """The `pyscf.gto.Mole` of these atoms.
+
+        Args:
+            atoms: the molecule.
+            spin: number of unpaired electrons.
+
+        Raises:
+            InputError: see the class.
+        """
         name = atoms.get_chemical_formula()
         if atoms.pbc.any():
-            raise InputError(f"{name} is periodic: PySCF's teacher is for molecules (pbc=False)")
+            raise InputError(f"{name} is periodic: this calculator is for molecules (pbc=False)")
         if len(atoms) == 0 or not np.isfinite(atoms.positions).all():
             raise InputError(f"{name or 'no atoms'}: give at least one atom, all positions finite")
         distances = atoms.get_all_distances() + np.diag(np.full(len(atoms), np.inf))
@@ -170,7 +191,7 @@ class PySCF(Calculator):
             what = "has magnetic moments"
             if electrons % 2:
                 what = f"with charge {charge} has {electrons} electrons, an odd number"
-            raise InputError(f"{name} {what}: this teacher takes closed shells only")
+            raise InputError(f"{name} {what}: this calculator takes closed shells only")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # where else to look for a basis
             try:
@@ -202,7 +223,7 @@ class PySCF(Calculator):
             raise InputError(f'{name}: info["charge"] = {charge}: give a whole number')
         if self.charge is not None and charge != self.charge:
             raise InputError(
-                f'{name}: info["charge"] = {charge:g}, but this teacher\'s charge is '
+                f'{name}: info["charge"] = {charge:g}, but this calculator\'s charge is '
                 f"{self.charge}; give one of them, or the same"
             )
         return int(charge)
@@ -261,11 +282,11 @@ class PySCF(Calculator):
 def isolated_atom(symbol: str, **settings: Any) -> Atoms:
     """One neutral atom in its ground state with its energy (eV), unrestricted Kohn-Sham.
 
-    What a potential subtracts so that its energies are those of formation from atoms.
+    A potential subtracts it, so that its energies are those of formation from atoms.
 
     Args:
-        symbol: element.
-        settings: those of `PySCF`.
+        symbol: of the element.
+        settings: those of `PySCFCalculator`.
 
     Raises:
         InputError: an unknown element or bad settings.
@@ -273,10 +294,11 @@ def isolated_atom(symbol: str, **settings: Any) -> Atoms:
     """
     if symbol not in atomic_numbers:
         raise InputError(f"unknown element {symbol!r}")
-    teacher = PySCF(**settings)
+    calculator = PySCFCalculator(**settings)
     atoms = Atoms(symbol)
     spin = round(ground_state_magnetic_moments[atomic_numbers[symbol]])
-    state = teacher._kohn_sham(teacher.molecule(atoms, spin), teacher.grid, teacher.tolerance)
+    molecule = calculator.molecule(atoms, spin)
+    state = calculator._kohn_sham(molecule, calculator.grid, calculator.tolerance)
     state.kernel()
     if not state.converged:
         state = state.newton()
@@ -284,7 +306,7 @@ def isolated_atom(symbol: str, **settings: Any) -> Atoms:
     if not state.converged:
         raise CalculationFailed(f"PySCF did not converge for the atom {symbol}")
     atoms.info["unpaired_electrons"] = spin
-    atoms.info["calculator"] = teacher.describe().replace("RKS", "UKS")
+    atoms.info["calculator"] = calculator.describe().replace("RKS", "UKS")
     atoms.calc = SinglePointCalculator(atoms, energy=float(state.e_tot) * Hartree)
     return atoms
 

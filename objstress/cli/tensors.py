@@ -33,11 +33,11 @@ def fit_tensors(
     """
     from objstress.io.run_folder import forget
     from objstress.models.crystal_tensor import CrystalTensorSettings
-    from objstress.training.tensors.data import read_tensors
+    from objstress.training.tensors.data import read_crystal_tensors
     from objstress.training.tensors.fit import TensorTraining, fit_tensors
 
     check_writable(out)
-    structures, tensors = read_tensors(data, kind, key, ions.value)
+    structures, tensors = read_crystal_tensors(data, kind, key, ions.value)
     work = out.with_name(out.name + ".fit")
     training = TensorTraining(members=members, epochs=epochs, seed=seed)
     ensemble = fit_tensors(

@@ -9,11 +9,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import lightning
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
-from tqdm import tqdm
 
 from objstress.docking.box import Box
 from objstress.docking.complex import Complex
@@ -22,7 +20,7 @@ from objstress.docking.search import Search
 from objstress.errors import InputError, check_seed
 from objstress.io.run_folder import fingerprint, work_folder
 from objstress.training.balancing import GradNorm
-from objstress.training.trainer import EpochBatches, run_epochs
+from objstress.training.trainer import EpochBatches, FitModule, run_fit
 
 TASKS = ("contrast", "denoising")
 SIGMA = (0.2, 0.06, 0.1)
@@ -56,7 +54,7 @@ class PoseTraining:
     seed: int = 0
 
 
-class PoseFit(lightning.LightningModule):
+class PoseFit(FitModule):
     r"""The loss of a pose energy and its steps, as Lightning runs them.
 
     .. math::
@@ -176,7 +174,7 @@ def fit_pose_energy(
     check_seed(training.seed)
     if not complexes:
         raise InputError("no complexes to learn from")
-    mark = fingerprint(
+    digest = fingerprint(
         [
             json.dumps([asdict(settings), asdict(training)]),
             *(
@@ -186,24 +184,24 @@ def fit_pose_energy(
             ),
         ]
     )
-    with (
-        work_folder(workdir) as folder,
-        torch.random.fork_rng(),
-        tqdm(total=training.epochs, desc="epochs", disable=not progress) as bar,
-    ):
+    with work_folder(workdir) as folder, torch.random.fork_rng():
         torch.manual_seed(training.seed)
         model = PoseEnergy(settings)
         loader: Any = DataLoader(
             torch.arange(len(complexes)),  # type: ignore[arg-type]
             batch_sampler=EpochBatches(len(complexes), training.batch_size, training.seed),
         )
-        loss = run_epochs(
-            PoseFit(model, training, complexes), loader, training.epochs, folder,
-            mark, bar, every=1,
-        )  # fmt: skip
+        metrics = run_fit(
+            PoseFit(model, training, complexes),
+            folder,
+            digest,
+            epochs=training.epochs,
+            loaders=(loader,),
+            title="pose energy" if progress else None,
+        )
     model.metadata = {
         "complexes": len(complexes),
         "training": asdict(training),
-        "loss": loss,
+        "loss": metrics.get("loss", math.nan),
     }
     return model.eval()

@@ -21,7 +21,7 @@ SYMMETRIC = [f"{i + 1}{j + 1}" for i, j in VOIGT_PAIRS]
 
 
 def read_pairs(path: str | Path, group: PointGroup) -> Labels:
-    r"""Measured or homogenised pairs of strain and stress, in the material's axes.
+    r"""Labels from measured or homogenised pairs of strain and stress, in the material's axes.
 
     Columns, in any order, lines that begin with # left out:
 
@@ -32,13 +32,15 @@ def read_pairs(path: str | Path, group: PointGroup) -> Labels:
     - W, GPa (energy per reference volume), optional.
 
     Args:
+        path: the CSV file.
         group: the material's point group; its axes are the file's.
 
     Returns:
         Labels on a lone node of a lattice that is more symmetric than the group.
 
     Raises:
-        InputError: no such file, missing or unknown columns, a number that is none, det F <= 0.
+        InputError: no such file, missing or unknown columns, an entry that is not a finite number,
+            det F <= 0, or a nominal stress in place of P.
     """
     path = Path(path)
     if not path.is_file():
@@ -61,18 +63,18 @@ def read_pairs(path: str | Path, group: PointGroup) -> Labels:
     numbers = table.apply(pd.to_numeric, errors="coerce")
     broken = np.flatnonzero(~np.isfinite(numbers.to_numpy(float)).all(axis=1))
     if len(broken):
-        raise InputError(f"{path}: pair {broken[0] + 1} has an entry that is no finite number")
+        raise InputError(f"{path}: pair {broken[0] + 1} has an entry that is not a finite number")
     f = _tensors(numbers, strain, strains[strain])
     if strain == "E":
         if np.linalg.eigvalsh(np.eye(3) + 2 * f).min() <= 0:
-            raise InputError(f"{path}: a strain E with I + 2 E not positive: no material there")
+            raise InputError(f"{path}: a strain E for which I + 2 E is not positive definite")
         f = right_stretch(f)
     j = np.linalg.det(f)
     if (j <= 0).any():
         raise InputError(f"{path}: det F <= 0 in pair {np.flatnonzero(j <= 0)[0] + 1}")
     t = _tensors(numbers, stress, stresses[stress])
-    turned = f.transpose(0, 2, 1)
-    cauchy = {"P": t @ turned, "S": f @ t @ turned, "sigma": t}[stress]
+    f_transposed = f.transpose(0, 2, 1)
+    cauchy = {"P": t @ f_transposed, "S": f @ t @ f_transposed, "sigma": t}[stress]
     if stress != "sigma":
         cauchy = cauchy / j[:, None, None]
     if stress == "P":
@@ -104,15 +106,15 @@ def _check_order(path: Path, f: np.ndarray, p: np.ndarray) -> None:
 
 
 def _which(path: Path, table: pd.DataFrame, kinds: dict[str, list[str]]) -> str:
-    whole = [k for k, suffixes in kinds.items() if all(k + c in table for c in suffixes)]
-    if len(whole) == 1:
-        return whole[0]
+    complete = [k for k, suffixes in kinds.items() if all(k + c in table for c in suffixes)]
+    if len(complete) == 1:
+        return complete[0]
     names = " or ".join(f"{k}{c[0]} ... {k}{c[-1]}" for k, c in kinds.items())
-    begun = [k for k, suffixes in kinds.items() if any(k + c in table for c in suffixes)]
-    if begun and not whole:
-        missing = [begun[0] + c for c in kinds[begun[0]] if begun[0] + c not in table]
+    partial = [k for k, suffixes in kinds.items() if any(k + c in table for c in suffixes)]
+    if partial and not complete:
+        missing = [partial[0] + c for c in kinds[partial[0]] if partial[0] + c not in table]
         raise InputError(f"{path}: column {missing[0]} is missing; give {names}")
-    what = "more than one kind" if whole else "none"
+    what = "more than one kind" if complete else "none"
     raise InputError(f"{path}: {what} of the columns {names}; give one")
 
 

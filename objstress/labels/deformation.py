@@ -17,11 +17,15 @@ SCATTER = 0.15
 def find_deformation(
     atoms: Atoms, reference: Structure, scatter: float = SCATTER
 ) -> tuple[np.ndarray, float]:
-    """F with cell = M (L F^T): L the reference lattice (rows), M whole numbers; smallest strain.
+    r"""The deformation gradient F of a strained cell, found from the cell itself.
 
-    Supercells, other choices of the cell and turned cells are all recognised. Among the lattice
-    maps the one of least |E| is taken whose atoms fall on the crystal's sites; maps that differ
-    by a symmetry of the crystal describe the same label.
+    .. math::
+        \text{cell} = M (L F^T)
+
+    L is the reference lattice (rows), M an integer matrix. Supercells, other choices of the cell
+    and rotated cells are all recognised. Among the lattice maps M whose atoms fall on the
+    crystal's sites the one of least |E| is taken; maps that differ by a symmetry of the crystal
+    describe the same label.
 
     Args:
         atoms: the strained cell.
@@ -34,7 +38,7 @@ def find_deformation(
         crystal (Angstrom, in the reference frame, up to a common shift).
 
     Raises:
-        InputError: another composition, or no map.
+        InputError: another composition, or no such map.
     """
     formula = reference.composition.reduced_formula
     copies, rest = divmod(len(atoms), len(reference))
@@ -52,7 +56,7 @@ def find_deformation(
         # A left-handed choice of vectors: the other hand of the same lattice.
         lattice = -lattice
     tolerance = scatter * nearest_distance(reference)
-    # A cell that was not turned is seen at once; the search below is for the others.
+    # A cell that was not rotated needs no search.
     guess = np.round(cell @ np.linalg.inv(lattice))
     if round(np.linalg.det(guess)) == copies:
         f = np.linalg.solve(guess @ lattice, cell).T
@@ -68,13 +72,13 @@ def find_deformation(
             if strain > best[0] + 1e-6:
                 break  # maps come in the order of their strain
             if np.trace(f) <= np.trace(best[2]) + 1e-6:
-                continue  # of equal maps the one that turns least
+                continue  # of equal maps the one that rotates least
         off = _scatter(atoms, f, reference)
         if off < tolerance:
             best = (strain, off, f)
     if best is None:
         raise InputError(
-            f"a cell of {len(atoms)} atoms is no homogeneously strained {formula} crystal "
+            f"a cell of {len(atoms)} atoms is not a homogeneously strained {formula} crystal "
             f"(lengths within {STRETCH:.0%}, atoms within {tolerance:.2f} Angstrom of their sites)"
         )
     return best[2], best[1]
@@ -113,15 +117,15 @@ def _integer_maps(cell: np.ndarray, lattice: np.ndarray, copies: int) -> list[np
         if not ok.any():
             continue
         triples = np.concatenate([pairs[ok], np.full((int(ok.sum()), 1), third)], axis=1)
-        whole = grid[triples]
-        maps.append(whole[np.round(np.linalg.det(whole)) == copies])
-    if not maps or not (whole := np.concatenate(maps)).size:
+        candidates = grid[triples]
+        maps.append(candidates[np.round(np.linalg.det(candidates)) == copies])
+    if not maps or not (integer_maps := np.concatenate(maps)).size:
         return []
     # cell = (M L) F^T, so C = F^T F = (M L)^-1 (cell cell^T) (M L)^-T.
-    back = np.linalg.inv(whole @ lattice)
+    back = np.linalg.inv(integer_maps @ lattice)
     strain = np.linalg.norm(0.5 * (back @ gram @ back.transpose(0, 2, 1) - np.eye(3)), axis=(1, 2))
     order = np.argsort(strain, kind="stable")
-    return list(whole[order])
+    return list(integer_maps[order])
 
 
 def _scatter(atoms: Atoms, f: np.ndarray, reference: Structure) -> float:

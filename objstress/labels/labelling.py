@@ -27,9 +27,9 @@ from objstress.io.files import check_writable
 from objstress.io.run_folder import check_same
 from objstress.labels.strained_cell import (
     FORCE_TOLERANCE,
+    InternalDisplacement,
     Transformed,
-    _InternalDisplacement,
-    _label,
+    labelled_cell,
 )
 from objstress.labels.strains import sample_strains
 from objstress.parallel import spread
@@ -38,21 +38,26 @@ from objstress.symmetry.point_group import PointGroup
 
 REMEDY = "finish it with those, or delete it"
 SCOUTS = 24
-"""The first labels start from homogeneously moved ions; all later ones from what these found."""
+"""The first labels start from homogeneously moved ions, the others from a fit to these."""
 
 
 class StrainLabels:
-    """Labels of one crystal in the making: appended to `<out>.partial`, renamed by `finish`.
+    """Labels of one crystal in the making: appended to `<out>.partial`, written by `finish`.
 
-    Args: see `label_strains`.
+    Args:
+        structure, calculator, out, ions, arguments, force_tolerance, workers, scheduler,
+            progress: see `label_strains` (force_tolerance in eV/Angstrom).
 
     Attributes:
         reference, cell: the primitive reference cell, for pymatgen and for ASE.
         group: its point group.
         done: {index: labelled frame}; index 0 is the reference itself.
         failed: [{"index", "reason"}].
-        resumed: how many labels an earlier run had left.
+        resumed: number of labels that an interrupted run left.
         pending: the partial file.
+
+    Raises:
+        InputError: see `label_strains`.
     """
 
     def __init__(
@@ -107,7 +112,11 @@ class StrainLabels:
         self.pending.parent.mkdir(parents=True, exist_ok=True)
 
     def label(self, strains: np.ndarray, bar: tqdm) -> None:
-        """Label strain 0 (the reference, E = 0) and `strains` (n, 3, 3), numbered from 1.
+        """Label the reference (strain 0, E = 0) and the strains, numbered from 1.
+
+        Args:
+            strains: E (n, 3, 3).
+            bar: moves on with each label.
 
         Raises:
             InputError: the reference cannot be labelled, or the partial file has other strains.
@@ -121,13 +130,13 @@ class StrainLabels:
         known = set(self.done) | {f["index"] for f in self.failed}
         todo = [i for i in range(len(strains)) if i not in known]
         with spread(self._task, self.workers, self.scheduler) as execute:
-            # Scouts first: where every later label's ions start depends on them alone, so a run
-            # repeats itself with any number of workers, interrupted or not.
+            # Scouts first: the start of every later relaxation depends on them alone, so labels
+            # do not depend on the number of workers or on interruptions.
             stages = ([0], range(1, SCOUTS + 1), range(SCOUTS + 1, len(strains)))
             for stage in stages:
                 jobs = [i for i in stage if i in todo]
                 scouts = [a for i, a in self.done.items() if i <= SCOUTS]
-                guess = _InternalDisplacement(self.cell, scouts if stage is stages[2] else [])
+                guess = InternalDisplacement(self.cell, scouts if stage is stages[2] else [])
                 arguments = [(strains[i], guess(strains[i])) for i in jobs]
                 for k, result in execute(arguments):
                     self._keep(jobs[k], result, bar)
@@ -147,7 +156,13 @@ class StrainLabels:
         write(self.pending, result, format="extxyz", append=True)
 
     def finish(self, strains: int) -> dict[str, Any]:
-        """Write the labels 0 to `strains` to `out`, in order, and remove the partial file.
+        """Write the labels to `out`, in order, and remove the partial file.
+
+        Args:
+            strains: number of the last strain that is written.
+
+        Returns:
+            See `label_strains`.
 
         Raises:
             InputError: no label but the reference.
@@ -184,37 +199,38 @@ def label_strains(
     scheduler: str | None = None,
     progress: bool = True,
 ) -> dict[str, Any]:
-    """Label quasi-random strains of the primitive cell of `structure` and write them to `out`.
+    """Label strained primitive cells of a crystal with a calculator's energies and stresses.
 
     Each frame of the extxyz carries energy (eV), stress (eV/Angstrom^3, positive in tension) and,
     as metadata, `deformation_gradient` F (symmetric: F = U), `ions` (relaxed or clamped),
     `calculator`, `reference_cell` (rows, Angstrom) and `strain_index`; relaxed ones the
     `largest_force` that is left (eV/Angstrom), clamped ones all forces. The first frame
     is the reference itself, F = I. Relaxed cells that have become another phase (they do not
-    come back to the crystal when the strain is taken off) are reported and left out.
+    return to the crystal when the strain is taken off) are reported and left out.
 
-    Labels are appended to `<out>.partial` as they come, which is renamed at the end; a call with
-    the same settings after an interruption goes on where it stopped.
+    Labels are appended to `<out>.partial` as they come; the same call resumes an interrupted run.
 
     Args:
         structure: a structure or its file; its primitive cell, symmetrised, is labelled.
         calculator: a name for `make_calculator`, an ASE calculator, or a function that makes one
             (one for each worker).
-        samples, max_strain, seed: see `sample_strains`, with the crystal's point group; or give
-            `strains` (n, 3, 3) yourself.
+        out: the extxyz file.
+        samples, max_strain, seed: see `sample_strains`, with the crystal's point group.
+        strains: E (n, 3, 3) to label instead.
         ions: "relaxed" (each cell's ions in equilibrium) or "clamped" (moved with the cell).
         arguments: keyword arguments of a calculator given by name.
         force_tolerance: eV/Angstrom, of relaxed ions.
         workers: 1 works in this process, more start a dask.distributed cluster of as many
             processes (a script then needs the usual `if __name__ == "__main__":`).
-        scheduler: address of a running dask scheduler, instead of a cluster of one's own; its
-            workers are used, all of them.
+        scheduler: address of a running dask scheduler, whose workers are all used; None starts
+            a cluster where it needs one.
+        progress: show a bar on standard error.
 
     Returns:
         {"labels", "ions", "failed": [{"index", "reason"}], "resumed", "out"}
 
     Raises:
-        InputError: bad arguments, a crystal that the calculator refuses, no label at all, or a
+        InputError: invalid arguments, a crystal that the calculator refuses, no label at all, or a
             partial file of other settings.
     """
     run = StrainLabels(
@@ -234,7 +250,7 @@ def label_strains(
     if strains.ndim != 3 or strains.shape[1:] != (3, 3):
         raise InputError(f"strains have shape {strains.shape}; give (n, 3, 3)")
     if not np.isfinite(strains).all() or np.linalg.eigvalsh(strains).min(initial=0) <= -0.5:
-        raise InputError("a strain is not finite, or I + 2 E not positive: no material there")
+        raise InputError("a strain is not finite, or I + 2 E is not positive definite")
     if max(run.done, default=0) > len(strains):
         raise _other_strains(run.pending)
     with tqdm(
@@ -245,7 +261,7 @@ def label_strains(
 
 
 class _Task:
-    """One label in whatever process and thread: each keeps its calculator between labels."""
+    """Labels one strain; each process and thread keeps its calculator between labels."""
 
     _calculators: dict[tuple[str, int], Any] = {}
 
@@ -253,7 +269,7 @@ class _Task:
         self.cell, self.make, self.ions, self.fmax, self.key = cell, make, ions, fmax, key
 
     def calculator(self) -> Any:
-        # A worker may have several threads; a calculator bears one at a time.
+        # A worker may have several threads; a calculator serves one at a time.
         mine = (self.key, get_ident())
         if mine not in _Task._calculators:
             for old in [k for k in _Task._calculators if k[0] != self.key]:
@@ -263,9 +279,9 @@ class _Task:
 
     def __call__(self, strain: np.ndarray, start: np.ndarray) -> Atoms | str:
         try:
-            return _label(self.cell, strain, self.calculator(), self.ions, self.fmax, start)
-        except Exception as error:  # one strain must not take the rest with it
-            # What a failed run left in its calculator must not spoil the next label.
+            return labelled_cell(self.cell, strain, self.calculator(), self.ions, self.fmax, start)
+        except Exception as error:  # one failure must not end the run
+            # A calculator may be left in a bad state by a failure: the next label gets a new one.
             _Task._calculators.pop((self.key, get_ident()), None)
             kind = (
                 "" if isinstance(error, InputError | Transformed) else type(error).__name__ + ": "
@@ -298,13 +314,13 @@ def _read_partial(pending: Path, header: dict) -> dict[int, Atoms]:
         return {}
     frames = list(_whole_frames(pending.read_text()))
     names = ("ions", "calculator", "force_tolerance", "reference_cell")
-    now = {name: header.get(name) for name in names}
+    now: dict[str, Any] = {name: header.get(name) for name in names}
     for frame in frames:
-        before = {name: frame.info.get(name) for name in names}
+        before: dict[str, Any] = {name: frame.info.get(name) for name in names}
         if np.allclose(before["reference_cell"], now["reference_cell"], atol=1e-6):
             before["reference_cell"] = now["reference_cell"]  # digits are lost on the way
         check_same(pending, _plain(before), _plain(now), REMEDY)
-    # What an interruption cut off is dropped before more is appended.
+    # A frame that an interruption cut off is dropped before more are appended.
     if frames:
         _rewrite(pending, frames)
     else:

@@ -1,4 +1,4 @@
-"""Stress labels: what a fit needs to know of an extxyz or CSV file, checked."""
+"""Labels read from extxyz or CSV files, and checked."""
 
 from __future__ import annotations
 
@@ -23,18 +23,17 @@ def read_labels(
     structure: Structure | str | Path | None = None,
     group: PointGroup | None = None,
 ) -> Labels:
-    """Labels from an extxyz file, of objstress's own making or anyone's, or from a CSV file.
+    """Labels from an extxyz file, written by objstress or by others, or from a CSV file.
 
-    Frames that carry `deformation_gradient` and `reference_cell` are taken at their word, after
-    both are checked against the cell; for others F is found from the cell, see
-    `find_deformation`.
+    The `deformation_gradient` that a frame carries is used once it is checked against the cell
+    and `reference_cell`; for other frames F is found from the cell, see `find_deformation`.
 
     Args:
-        path: extxyz with energy (optional) and stress (eV/Angstrom^3, ASE's sign and order), or
+        path: extxyz with energy (eV, optional) and stress (eV/Angstrom^3, ASE's sign and order), or
             a `.csv` of strains and stresses, see `read_pairs`.
         structure: the reference crystal, any cell of it.
         group: instead of a structure, the point group of a material whose atoms are not listed
-            (or are to be hidden), in the axes of the file; frames must carry their F then.
+            (or are to be hidden), in the axes of the file; frames must carry F then.
 
     Raises:
         InputError: unreadable or empty file, missing or non-finite stress, another composition,
@@ -63,12 +62,16 @@ def read_labels(
 def labels_of(
     frames: list[Atoms], reference: Structure, *, lone: bool = False, name: str = "frames"
 ) -> Labels:
-    """Labels from ASE frames, checked; see `read_labels`.
+    """Labels from ASE frames, checked as `read_labels` does.
 
     Args:
         frames: with stress, and energy if known.
         reference: the primitive reference crystal, or with `lone` a lone node.
-        name: what to call the source where the frames do not say.
+        lone: the reference is a lone node that stands for a material without listed atoms.
+        name: of the source, for frames that do not name their calculator.
+
+    Raises:
+        InputError: see `read_labels`.
     """
     _check_stress(frames)
     f, scatter = [], []
@@ -76,13 +79,13 @@ def labels_of(
     for k, atoms in enumerate(frames):
         try:
             if "deformation_gradient" in atoms.info:
-                known = _own_deformation(atoms)
-                f.append(known if lone else _given_deformation(atoms, known, reference, bases))
+                gradient = _carried_deformation(atoms)
+                f.append(gradient if lone else _rebased(atoms, gradient, reference, bases))
             elif lone:
                 raise InputError("without a structure every frame needs its deformation_gradient")
             else:
-                found, off = find_deformation(atoms, reference)
-                f.append(found)
+                gradient, off = find_deformation(atoms, reference)
+                f.append(gradient)
                 scatter.append(off)
         except InputError as error:
             raise InputError(f"frame {k}: {error}") from None
@@ -91,7 +94,7 @@ def labels_of(
     if len(kinds) > 1:
         raise InputError(
             f"labels with {' and '.join(sorted(kinds))} ions in one file; they differ by "
-            "half of C44 in silicon: fit them apart"
+            "half of C44 in silicon: fit them separately"
         )
     kinds.discard("unstated")
     notes = []
@@ -182,11 +185,11 @@ def _check_stress(frames: list[Atoms]) -> None:
         )
 
 
-def _own_deformation(atoms: Atoms) -> np.ndarray:
+def _carried_deformation(atoms: Atoms) -> np.ndarray:
     try:
         f = np.asarray(atoms.info["deformation_gradient"], dtype=float).reshape(3, 3)
     except ValueError:
-        raise InputError("its deformation_gradient is no 3 x 3 matrix") from None
+        raise InputError("its deformation_gradient is not a 3 x 3 matrix") from None
     if not np.isfinite(f).all():
         raise InputError("its deformation gradient is not finite")
     if np.linalg.det(f) <= 0:
@@ -197,24 +200,24 @@ def _own_deformation(atoms: Atoms) -> np.ndarray:
     return f
 
 
-def _given_deformation(
+def _rebased(
     atoms: Atoms, f: np.ndarray, reference: Structure, bases: dict[tuple, np.ndarray]
 ) -> np.ndarray:
-    own = Atoms(atoms.numbers, cell=atoms.cell.array @ np.linalg.inv(f).T, pbc=True)
-    own.set_scaled_positions(atoms.get_scaled_positions())
-    # The reference the labels were made from may be another size of the same crystal (its own
-    # frame must be the structure's): what F means then is F times that first stretch. One look
-    # for all frames of one reference.
-    key = (tuple(atoms.numbers), tuple(np.round(own.cell.array, 5).ravel() + 0.0))
+    undeformed = Atoms(atoms.numbers, cell=atoms.cell.array @ np.linalg.inv(f).T, pbc=True)
+    undeformed.set_scaled_positions(atoms.get_scaled_positions())
+    # The reference that the labels were made from may be the same crystal at another size (its
+    # axes must be the structure's): F is then multiplied by that first stretch, found once for
+    # all frames of one reference.
+    key = (tuple(atoms.numbers), tuple(np.round(undeformed.cell.array, 5).ravel() + 0.0))
     if key not in bases:
-        bases[key], _ = find_deformation(own, reference, scatter=0.45)
+        bases[key], _ = find_deformation(undeformed, reference, scatter=0.45)
     base = bases[key]
     if np.abs(base - np.eye(3)).max() < 1e-4:
         return f
     spin = np.abs(base - base.T).max()
     if spin > 1e-4:
         raise InputError(
-            "its reference cell is turned against the structure given; use the structure that "
+            "its reference cell is rotated against the structure; give the structure that "
             "the labels were made from"
         )
     return f @ base

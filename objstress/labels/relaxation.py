@@ -1,4 +1,4 @@
-"""A crystal free of stress under a calculator."""
+"""The stress-free crystal of a calculator."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from objstress.symmetry.crystal import primitive_cell, read_structure, symmetriz
 from objstress.symmetry.point_group import PointGroup
 
 PATIENCE = 100
-"""Steps after which the noise of a calculator is taken for the reason, and these are enough:"""
+"""Steps after which a calculator's noise is assumed to be the limit, and `NOISE` is enough."""
 NOISE = (1e-5, 1e-6)
 """Largest force (eV/Angstrom) and stress (eV/Angstrom^3, 0.16 MPa)."""
 
@@ -30,12 +30,15 @@ def relaxed_crystal(
     fmax: float = 1e-4,
     steps: int = 500,
 ) -> Structure:
-    """The primitive cell with neither forces nor stress, its symmetry kept.
+    """The primitive cell relaxed to zero forces and stress, its symmetry kept.
 
     Args:
-        calculator: a name for `make_calculator`, with its arguments, or an ASE calculator.
+        structure: a crystal or its file, any cell.
+        calculator: a name for `make_calculator`, or an ASE calculator.
+        arguments: keyword arguments of a calculator given by name.
         fmax: eV/Angstrom, of forces and of the cell's generalised forces (volume an atom times
             stress). Where a calculator's noise allows no more, `NOISE` is enough in the end.
+        steps: largest number of BFGS steps.
 
     Raises:
         InputError: not relaxed within the steps, or to a crystal of another point group.
@@ -55,11 +58,11 @@ def relaxed_crystal(
             f"the crystal does not relax: after {steps} steps forces of {force:.2g} eV/Angstrom "
             f"and a stress of {stress:.2g} eV/Angstrom^3 are left"
         )
-    found = symmetrized(read_structure(Atoms(atoms)))
-    after = PointGroup.of_primitive_cell(found).symbol
+    crystal = symmetrized(read_structure(Atoms(atoms)))
+    after = PointGroup.of_primitive_cell(crystal).symbol
     if after != before:
         raise InputError(
             f"the crystal relaxes from point group {before} to {after}: it is not stable under "
             "this calculator"
         )
-    return found
+    return crystal

@@ -19,7 +19,7 @@ class Labels:
         energy: eV for one reference cell, (n,); NaN where a label has none.
         ions: "relaxed", "clamped", "unknown" or "unlisted" (a material without atoms).
         source: the calculator, or the file.
-        notes: what was found while reading.
+        notes: what the reader had to infer.
         moves: internal displacements F^-1 x - X of the ions, Angstrom in the reference frame,
             relative to their mean, (n, atoms, 3); None where the labels do not carry them.
         lone: the structure is a lone node that stands for a material without listed atoms.
@@ -46,11 +46,15 @@ class Labels:
 
     @property
     def strain(self) -> np.ndarray:
-        """E = (F^T F - I) / 2, (n, 3, 3)."""
+        """Green-Lagrange strain E = (F^T F - I) / 2, (n, 3, 3)."""
         return 0.5 * (self.F.transpose(0, 2, 1) @ self.F - np.eye(3))
 
     def subset(self, index: np.ndarray) -> Labels:
-        """The labels of the given indices."""
+        """The labels with these indices.
+
+        Args:
+            index: the number of each label, (m,), or which to keep, bool (n,).
+        """
         return replace(
             self,
             F=self.F[index],
@@ -60,7 +64,11 @@ class Labels:
         )
 
     def rereferenced(self, stretch: np.ndarray) -> Labels:
-        """The same labels against the reference deformed by `stretch` U: F' = F U^-1."""
+        """The same labels against a stretched reference: F' = F U^-1.
+
+        Args:
+            stretch: U (3, 3), dimensionless.
+        """
         labels = replace(self, F=self.F @ np.linalg.inv(stretch))
         if self.lone:  # the node's lattice stays; its energy is that of a fixed volume
             return replace(labels, energy=self.energy / np.linalg.det(stretch))

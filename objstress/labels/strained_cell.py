@@ -19,13 +19,13 @@ FORCE_TOLERANCE = 1e-4
 """eV/Angstrom: relaxed ions have no larger force component (calculators without own relaxation)."""
 STRAY = 0.1
 """Ions further than this part of the nearest-neighbour distance from the homogeneous deformation
-are let back to F = I, to see whether the crystal is still the same."""
+are relaxed at F = I again, to see whether the crystal is still the same."""
 RETURN = 0.02
 """Angstrom: ions of the same crystal come back to their sites within this."""
 
 
 class Transformed(RuntimeError):
-    """The relaxed cell is another phase: unloaded, it does not come back."""
+    """The relaxed cell is another phase: unloaded, it does not return to the crystal."""
 
 
 def internal_move(atoms: Atoms, f: np.ndarray, cell: Atoms) -> np.ndarray:
@@ -34,8 +34,8 @@ def internal_move(atoms: Atoms, f: np.ndarray, cell: Atoms) -> np.ndarray:
     return move - move.mean(axis=0)
 
 
-class _InternalDisplacement:
-    """Linear estimate u = Lambda : E of how ions leave the homogeneous deformation.
+class InternalDisplacement:
+    """A linear estimate u = Lambda : E of the ions' internal displacements.
 
     Least squares over given labels; starting from it halves the relaxation's steps.
     """
@@ -55,9 +55,24 @@ class _InternalDisplacement:
         return (strain.ravel() @ self.response).reshape(-1, 3)
 
 
-def _label(
+def labelled_cell(
     cell: Atoms, strain: np.ndarray, calc, ions: str, fmax: float, start: np.ndarray
 ) -> Atoms:
+    """The cell strained, its ions relaxed or clamped, with energy, stress and metadata.
+
+    Args:
+        cell: the reference.
+        strain: E (3, 3).
+        calc: an ASE calculator.
+        ions: "relaxed" or "clamped".
+        fmax: eV/Angstrom, of relaxed ions.
+        start: internal displacements that relaxation starts from, (atoms, 3), Angstrom.
+
+    Raises:
+        InputError: the calculator lacks forces or stress.
+        Transformed: the cell became another phase.
+        RuntimeError: no relaxation, or results that are not finite.
+    """
     f = right_stretch(strain)
     atoms = cell.copy()
     if ions == "relaxed":
@@ -69,7 +84,7 @@ def _label(
     if ions == "relaxed" and len(cell) > 1:
         _check_phase(relaxed, f, cell, calc, fmax)
     if ions == "relaxed":
-        # A column of zeros for each atom would double the file; their largest says it all.
+        # Forces of almost zero for each atom would double the file; the largest is enough.
         relaxed.info["largest_force"] = float(np.abs(results.pop("forces")).max())
     relaxed.calc = SinglePointCalculator(relaxed, **results)
     relaxed.info["deformation_gradient"] = f
@@ -104,8 +119,8 @@ def _settle(atoms: Atoms, calc, ions: str, fmax: float, where: str) -> tuple[Ato
 
 
 def _check_phase(relaxed: Atoms, f: np.ndarray, cell: Atoms, calc, fmax: float) -> None:
-    # The same phase comes back to its sites when the strain is taken off. Only cells whose ions
-    # have gone far are asked.
+    # The same phase returns to its sites when the strain is taken off. Only cells whose ions have
+    # moved far are checked.
     distances = cell.get_all_distances(mic=True)
     nearest = distances[distances > 1e-3].min(initial=np.min(cell.cell.lengths()))
     if np.linalg.norm(internal_move(relaxed, f, cell), axis=1).max() < STRAY * nearest:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.stats import qmc
 
 from objstress.elasticity.directions import strain_directions
 from objstress.errors import InputError, check_seed
@@ -19,15 +18,21 @@ _GENERIC = np.array([1.0, 0.83, 0.64, 0.47, 0.31, 0.19])
 def sample_strains(
     samples: int, max_strain: float = 0.08, seed: int = 0, group: PointGroup | None = None
 ) -> np.ndarray:
-    r"""Green-Lagrange strains E with |E| = sqrt(E:E) <= max_strain, shape (samples, 3, 3).
+    r"""Quasi-random Green-Lagrange strains E with |E| = sqrt(E:E) <= max_strain.
 
-    All six components at once. Directions come from a scrambled Sobol sequence mapped through the
-    normal distribution to the sphere in Mandel's six-space; radii are uniform, every fifth one
-    in (0.1, 1) x min(1 %, max_strain), the others between that and max_strain.
+    All six components vary at once. Directions come from a scrambled Sobol sequence mapped
+    through the normal distribution to the sphere in Mandel's six-space; radii are uniform, every
+    fifth one in (0.1, 1) x min(1 %, max_strain), the others between that and max_strain.
 
     Args:
+        samples: number of strains.
+        max_strain: largest |E|.
+        seed: of the sequence.
         group: only strains of its `fundamental` part of the ball are kept, since g E g^T has
-            the stress g S g^T and says nothing new; None samples the whole ball.
+            the stress g S g^T and adds nothing new; None samples the whole ball.
+
+    Returns:
+        E (samples, 3, 3).
 
     Raises:
         InputError: no samples, or a max_strain outside (0, 0.4] (J must stay positive).
@@ -37,6 +42,8 @@ def sample_strains(
     if not 0 < max_strain <= 0.4:
         raise InputError(f"max_strain = {max_strain}: give a number in (0, 0.4]")
     check_seed(seed)
+    from scipy.stats import qmc  # slow to import
+
     points = np.empty((0, 7))
     power = int(np.ceil(np.log2(samples + 1)))
     while len(points) < samples:
@@ -52,10 +59,16 @@ def sample_strains(
 
 
 def fundamental(x: np.ndarray, group: PointGroup) -> np.ndarray:
-    """Which Mandel strains x (n, 6) lie in the one cone that G's images of it fill the space by.
+    r"""Which strains lie in the cone that holds one image under G of each strain.
 
-    The cone of all x with d . x >= d . M(g) x for every g in G (Dirichlet's domain of a generic
-    d): each strain has exactly one image in it, boundaries apart.
+    .. math::
+        d \cdot x \ge d \cdot M(g) x \quad \text{for every } g \in G
+
+    (Dirichlet's domain of a generic d): each strain has exactly one image in it, boundaries apart.
+
+    Args:
+        x: Mandel strains (n, 6).
+        group: the point group G.
 
     Returns:
         bool (n,).

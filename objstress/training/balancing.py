@@ -1,7 +1,7 @@
 r"""Weights of several losses against each other: L = sum_i w_i L_i, w_i > 0, sum_i w_i = tasks.
 
-Losses come without units (see `potential_fit`). Balancers are modules so that their state, all
-buffers in float64, is part of a checkpoint.
+Losses have no units (see `fit_potential`). Balancers are modules, so that their state, all buffers
+in float64, is part of a checkpoint.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from objstress.errors import InputError
 
 
 class Balancer(nn.Module):
-    """Fixed weights, and what every other way of balancing starts from.
+    """Fixed weights of the losses; the base of the other balancers.
 
     Args:
         tasks: names of the losses.
         weights: {task: weight}, 1 where not named; normalised to sum to the number of tasks.
 
     Attributes:
-        needs_norms: whether `update` wants the norms of the gradients.
-        weights: (tasks,), now.
+        needs_norms: whether `update` needs the norms of the gradients.
+        weights: (tasks,), the present ones.
 
     Raises:
-        InputError: a weight that is not positive, or of a task that is not trained.
+        InputError: a weight that is not positive, or of a task that is not fitted.
     """
 
     needs_norms = False
@@ -38,14 +38,18 @@ class Balancer(nn.Module):
         self.register_buffer("weights", normalised(self.tasks, weights or {}))
 
     def at(self, progress: float) -> Tensor:
-        """Weights (tasks,) at this part of the training, from 0 to 1."""
+        """Weights (tasks,) at this point of the fit.
+
+        Args:
+            progress: fraction of the fit that is over.
+        """
         return self.weights
 
     def update(self, losses: Tensor, present: Tensor, norms: Tensor | None = None) -> None:
-        """Learn from one batch; all processes call it with the same numbers.
+        """Adapt the weights after a batch; all processes call it with the same numbers.
 
         Args:
-            losses: (tasks,) of the whole batch, over all processes.
+            losses: (tasks,) of the batch, over all processes.
             present: (tasks,) bool, whether the batch has labels of the task.
             norms: (tasks,) |grad L_i|, without weights.
         """
@@ -53,21 +57,22 @@ class Balancer(nn.Module):
 
 def normalised(tasks: Sequence[str], weights: Mapping[str, float]) -> Tensor:
     """Weights (tasks,) that sum to the number of tasks."""
-    strange = [name for name in weights if name not in tasks]
-    if strange:
-        raise InputError(f"weights: {strange[0]!r} is not trained; there are {', '.join(tasks)}")
-    given = torch.tensor([float(weights.get(t, 1.0)) for t in tasks], dtype=torch.float64)
-    if not (torch.isfinite(given).all() and (given > 0).all()):
+    unknown = [name for name in weights if name not in tasks]
+    if unknown:
+        raise InputError(f"weights: {unknown[0]!r} is not fitted; targets are {', '.join(tasks)}")
+    relative = torch.tensor([float(weights.get(t, 1.0)) for t in tasks], dtype=torch.float64)
+    if not (torch.isfinite(relative).all() and (relative > 0).all()):
         raise InputError("weights: give positive numbers")
-    return given * (len(tasks) / given.sum())
+    return relative * (len(tasks) / relative.sum())
 
 
 class TwoStage(Balancer):
-    """Weights until a part of the training is over, others from then on.
+    """Weights of a first stage of the fit, and others of the second.
 
     Args:
+        tasks, weights: see `Balancer`.
         later: {task: weight} of the second stage.
-        switch: part of the training, between 0 and 1.
+        switch: fraction of the fit after which it begins.
     """
 
     later: Tensor
@@ -88,15 +93,18 @@ class TwoStage(Balancer):
 
 
 class SoftAdapt(Balancer):
-    r"""w_i = p_i exp(beta s_i) / Z,   s_i = (f_i - f_i') / sum_j |f_j - f_j'|
+    r"""Weights that grow where a loss falls more slowly than the others.
 
-    f_i is the mean of L_i over a window of batches, f_i' that of the window before, p_i the given
-    weights: a loss that falls more slowly than the others gets more weight. Heydari, Thompson,
-    Mehmood, arXiv:1912.12355 (normalised variant; there p_i = 1).
+    .. math::
+        w_i = \frac{p_i e^{\beta s_i}}{Z}, \qquad s_i = \frac{f_i - f_i'}{\sum_j |f_j - f_j'|}
+
+    f_i is the mean of L_i over a window of batches, f_i' that of the window before, p_i the weights
+    at the start. Heydari, Thompson, Mehmood, arXiv:1912.12355 (normalised variant; there p_i = 1).
 
     Args:
-        beta: sharpness; 0 keeps the given weights.
-        window: batches.
+        tasks, weights: see `Balancer`.
+        beta: sharpness, dimensionless; 0 keeps the weights.
+        window: number of batches.
     """
 
     given: Tensor
@@ -139,21 +147,24 @@ class SoftAdapt(Balancer):
 
 
 class GradNorm(Balancer):
-    r"""Weights under which all tasks pull at the shared layer alike, slow ones a little more.
+    r"""Weights under which all losses have like gradients at the shared layer, slow ones larger.
 
-        G_i = w_i |grad L_i|,   r_i = (L_i / L_i(0)) / mean_j (L_j / L_j(0))
-        L_grad = sum_i | G_i - mean_j(G_j) r_i^alpha |,   the targets constant
+    .. math::
+        G_i = w_i |\nabla L_i|, \qquad
+        r_i = \frac{L_i / L_i(0)}{\operatorname{mean}_j L_j / L_j(0)}, \qquad
+        L_\text{grad} = \sum_i \bigl| G_i - \operatorname{mean}_j(G_j)\, r_i^\alpha \bigr|,
 
-    and one step down L_grad in log w for each batch, see `gradnorm_slope`, after which the weights
-    are made to sum to what they did. Norms are linear in the weights, so that plain gradients of
-    the L_i are all that is needed, no second graph. The step in log w keeps weights positive and
-    their ratios free of the units of the losses; dividing by mean(G) frees `rate` of a unit.
-    L_i(0) is the mean over the first batches that have labels of the task; until all tasks of a
-    batch have theirs, weights stay. A batch without labels of a task leaves its weight alone; the
-    others share what is left. Chen et al., ICML 2018, arXiv:1711.02257.
+    the targets constant. Each batch takes one step down L_grad in log w, see `gradnorm_slope`,
+    after which the weights are scaled to their former sum. Norms are linear in the weights, so
+    that plain gradients of the L_i suffice, without a second graph. The step in log w keeps the
+    weights positive and their ratios free of the units of the losses; dividing by mean(G) makes
+    `rate` dimensionless. L_i(0) is the mean over the first batches that have labels of the task;
+    until all tasks of a batch have theirs, weights stay. A batch without labels of a task leaves
+    its weight alone; the others share the rest. Chen et al., ICML 2018, arXiv:1711.02257.
 
     Args:
-        alpha: how much slow tasks are favoured; 0 makes all G_i equal.
+        tasks, weights: see `Balancer`.
+        alpha: how much slow tasks are favoured, dimensionless; 0 makes all G_i equal.
         rate: relative change of a weight in one step, about.
         reference_batches: number of batches for L_i(0).
     """
@@ -194,10 +205,11 @@ class GradNorm(Balancer):
 
 
 def gradnorm_slope(weights: Tensor, norms: Tensor, rates: Tensor, alpha: float) -> Tensor:
-    """dL_grad / dlog w_i = sign(G_i - target_i) w_i |grad L_i|, the targets constant.
+    """The slope dL_grad / dlog w_i = sign(G_i - target_i) w_i |grad L_i|, the targets constant.
 
     Args:
         weights, norms, rates: (tasks,) w_i, |grad L_i|, L_i / L_i(0).
+        alpha: see `GradNorm`.
     """
     g = weights * norms
     target = g.mean() * (rates / rates.mean()) ** alpha

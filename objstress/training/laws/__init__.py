@@ -1,0 +1,1 @@
+"""Fits of laws: stress-free reference, polynomial, network, ensembles, adaptive labels."""

@@ -1,4 +1,4 @@
-"""Labels where they are needed: an ensemble picks the strains its members disagree on."""
+"""Adaptive labels: an ensemble picks the strains on which its members disagree."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from objstress.symmetry.voigt import to_mandel
 from objstress.training.laws.ensemble import fit_law_ensemble
 
 FIRST = 32
-"""Quasi-random labels that the first ensemble is fitted to."""
+"""Number of quasi-random labels that the first ensemble is fitted to."""
 POOL = 2048
-"""Strains that the next ones are picked from."""
+"""Number of strains that the next ones are picked from."""
 
 
 def label_adaptively(
@@ -42,21 +42,26 @@ def label_adaptively(
 ) -> dict[str, Any]:
     r"""Label strains in batches, each where an ensemble's error bar on the stress is largest.
 
-    The error bar of a strain is e(F) / max(|P|, floor), e from `fit_law_ensemble` (polynomials
-    alone) on the labels so far. A batch takes the largest ones among 2,048 quasi-random strains,
-    no two closer than half the mean distance that this many points have. It ends when the root
-    mean square of the bars over all 2,048 is below `target`.
+    .. math::
+        b(F) = \frac{e(F)}{\max(|P|, P_0)}
+
+    e comes from `fit_law_ensemble` (polynomials alone) on the labels so far, P_0 is the stress
+    floor. A batch takes the largest bars b among 2,048 quasi-random strains, no two strains closer
+    than half the mean distance of as many points. Labelling ends when the root mean square of b
+    over all 2,048 is below `target`.
 
     Args:
+        structure, calculator, out: see `label_strains`.
         target: relative error of the stress, such as 0.01.
-        samples: labels at most.
-        batch: labels between two fits.
+        samples: largest number of labels.
+        batch: number of labels between two fits.
         max_strain, seed: see `sample_strains`.
+        say: called with a line after each fit.
         labelling: further arguments of `label_strains` (ions, arguments, workers, ...).
 
     Returns:
         As `label_strains`, with "error_bars": [[labels, root mean square bar], ...] and
-        "reached": whether the target was.
+        "reached": whether the error bar is below the target.
 
     Raises:
         InputError: see `label_strains`; a target that is not positive.
@@ -77,7 +82,7 @@ def label_adaptively(
         disable=not labelling.get("progress", True),
     ) as bar:
         while True:
-            # An interrupted run picks its strains over again, from the same labels.
+            # A resumed run picks the same strains again, from the same labels.
             run.label(strains, bar)
             frames = [run.done[i] for i in sorted(run.done) if i <= len(strains)]
             error, bars = _error_bars(frames, run, pool, seed)
@@ -115,6 +120,6 @@ def _pick(pool: np.ndarray, bars: np.ndarray, strains: np.ndarray, size: int) ->
             taken = np.concatenate([taken, x[k : k + 1]])
         if len(picked) == size:
             break
-    # A pool that is full everywhere gives its largest bars after all.
+    # Where no more strains are far enough apart, the largest bars are taken.
     rest = [int(k) for k in np.argsort(-bars) if int(k) not in picked]
     return pool[(picked + rest)[:size]].copy()

@@ -1,4 +1,4 @@
-"""Fitting of ensembles of laws, and calibration of their error bars."""
+"""Fits of ensembles of laws, and the calibration of their error bars."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ from objstress.laws.base import MaterialLaw
 from objstress.laws.ensemble import EnsembleLaw, stress_spread
 from objstress.symmetry.point_group import PointGroup
 from objstress.training.laws.fit import fit_law, labels_and_group, trained_domain
-from objstress.training.laws.network import TrainingSettings
+from objstress.training.laws.metrics import stress_errors
 from objstress.training.laws.reference import stress_free_labels
+from objstress.training.laws.settings import NetworkTraining
 
 SHARE = 2 / 3
-"""Part of the labels, drawn at random without repeats, that each member is fitted to."""
+"""Fraction of the labels, drawn at random without repeats, that each member is fitted to."""
 
 
 def fit_law_ensemble(
@@ -35,19 +36,21 @@ def fit_law_ensemble(
     progress: bool = True,
     say: Callable[[str], None] = lambda text: None,
 ) -> EnsembleLaw:
-    """Laws fitted to random two thirds of the labels each, against one stress-free reference.
+    """Fit laws to random two thirds of the labels each, against one stress-free reference.
 
     Args:
-        members: how many.
+        members: number of laws.
         seed: of the draws, the split and the networks.
-        (others): see `fit_law`.
+        data, structure, point_group, held_out, use_network, workdir, progress, say: see
+            `fit_law` (held_out is a fraction of the labels).
 
     Returns:
-        The ensemble; `metadata["held_out"]` and `metadata["error_bar"]` hold the error on labels
-        that no member saw, and how much of it the error bar foretold.
-    """
-    from objstress.training.laws.metrics import stress_errors
+        The ensemble; `metadata["held_out"]` and `metadata["error_bar"]` hold the errors on labels
+        that no member saw, and how well the error bars predict them.
 
+    Raises:
+        InputError: see `fit_law`; fewer than two members.
+    """
     if members < 2:
         raise InputError(f"members = {members}: an ensemble needs at least two laws")
     check_seed(seed)
@@ -69,7 +72,7 @@ def fit_law_ensemble(
                 held_out=0.0,
                 stress_free=False,
                 use_network=use_network,
-                training=TrainingSettings(seed=seed + k),
+                training=NetworkTraining(seed=seed + k),
                 workdir=None if workdir is None else Path(workdir) / f"member{k}",
                 progress=progress,
             )

@@ -1,4 +1,4 @@
-"""From labels to a law: the stress-free reference, the polynomial, the network, the report."""
+"""From labels to a law: the stress-free reference, the polynomial, the network, the errors."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import asdict, replace
 from itertools import permutations
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -17,23 +17,25 @@ from objstress.errors import InputError, check_seed
 from objstress.labels.reading import read_labels
 from objstress.labels.strain_labels import Labels
 from objstress.laws.learned import LearnedLaw
-from objstress.models.constitutive import ConstitutiveNetwork, NetworkSettings
 from objstress.models.displacements import InternalDisplacements
 from objstress.symmetry.point_group import PointGroup, SymmetryGroup
 from objstress.symmetry.voigt import from_mandel, mandel_rotations, to_mandel
 from objstress.training.laws.metrics import energy_errors, stress_errors
-from objstress.training.laws.network import Targets, TrainingSettings, fit_network
 from objstress.training.laws.polynomial import fit_polynomial, stress_floor
 from objstress.training.laws.reference import stress_free_labels, stretch_size
+from objstress.training.laws.settings import NetworkTraining
+
+if TYPE_CHECKING:
+    from objstress.models.constitutive import NetworkSettings
 
 MISFIT = 0.2
 """Leave-one-out error of the polynomial beyond which labels are refused as contradictory."""
 FEWEST = 40
-"""Labels below which no network is added to a polynomial: the 15 % of them that judge it would be
-fewer than six, too few for a standard error."""
+"""Labels below which no network is added to a polynomial: the 15 % that judge it would be fewer
+than six, too few for a standard error."""
 ENOUGH = 1e-3
-"""Leave-one-out error of the polynomial below which no network is tried: a tenth of the bar that
-laws are held to, and of the order of the labels' own noise."""
+"""Leave-one-out error of the polynomial below which no network is tried: a tenth of the error that
+laws may have, and of the order of the labels' noise."""
 
 
 def fit_law(
@@ -43,7 +45,7 @@ def fit_law(
     point_group: PointGroup | str | None = None,
     held_out: float = 0.2,
     network: NetworkSettings | None = None,
-    training: TrainingSettings | None = None,
+    training: NetworkTraining | None = None,
     filters: SymmetryGroup | None = None,
     polynomial: bool = True,
     use_network: bool = True,
@@ -52,36 +54,43 @@ def fit_law(
     progress: bool = True,
     say: Callable[[str], None] = lambda text: None,
 ) -> LearnedLaw:
-    """Fit a law to strained cells of one crystal, or to strain-stress pairs of any material.
+    r"""Fit a law to strained cells of one crystal, or to strain-stress pairs of any material.
 
-    The given structure is replaced by the stress-free one found from the labels; a polynomial of
-    E, invariant under the crystal's point group, is fitted by least squares; the network, its
-    filters restricted to that group, learns what is left, and is kept only if labels that
-    neither trained nor stopped it say that it helps (and never with fewer than 40 labels, or
-    where the polynomial leaves less than 0.1 %).
+    .. math::
+        W(E) = \sum_k c_k \phi_k(E) + w(E)
+
+    The structure is replaced by the stress-free one found from the labels. A polynomial of E,
+    invariant under the crystal's point group, is fitted by least squares; a network w, its filters
+    restricted to that group, is fitted to the residual, and is kept only if labels that neither
+    fitted nor stopped it show that it helps (and never with fewer than 40 labels, or where the
+    polynomial leaves less than 0.1 %).
 
     Args:
         data: an extxyz or CSV file (see `read_labels`) or labels.
         structure: the crystal, any cell.
-        point_group: instead of a structure, the group of a material whose atoms nobody lists,
-            its axes those of the data; its network runs on a lone node.
-        held_out: part of the labels that no step of the fit sees; the errors in
+        point_group: instead of a structure, the group of a material whose atoms are not listed, in
+            the axes of the data; its network runs on a lone node.
+        held_out: fraction of the labels that no step of the fit sees; the errors in
             `law.metadata["held_out"]` are theirs. 0 uses all.
-        network, training: sizes and schedule.
+        network: size of the network.
+        training: how it is fitted.
         filters: group of the network's filters; the crystal's point group by default.
-        polynomial, use_network: leave one of the two parts out.
-        stress_free: False keeps the given structure as reference; the law is free of stress there
-            all the same, and a residual stress of the labels becomes misfit.
-        workdir: folder for the network's log and checkpoints; an interrupted fit resumes there.
+        polynomial, use_network: False leaves this part out.
+        stress_free: False keeps the structure as reference; the law is free of stress there all
+            the same, and a residual stress of the labels becomes misfit.
+        workdir: folder for the network's log and checkpoints; the same call resumes a fit that
+            was interrupted there.
+        progress: show a bar on standard error.
         say: called with a line on each step.
 
     Returns:
-        The law; its metadata hold the shift of the reference, both parts' errors and the ions.
+        The law; its metadata hold the shift of the reference, the errors of both parts and the
+        ions.
 
     Raises:
         InputError: see `read_labels`, `stress_free_labels` and `fit_polynomial`.
     """
-    training = training or TrainingSettings()
+    training = training or NetworkTraining()
     if not (polynomial or use_network):
         raise InputError("neither polynomial nor network is to be fitted")
     labels, group = labels_and_group(data, structure, point_group, held_out)
@@ -175,7 +184,10 @@ def labels_and_group(
     point_group: PointGroup | str | None,
     held_out: float,
 ) -> tuple[Labels, PointGroup]:
-    """What every fit begins with: the labels and their material's group, `held_out` checked.
+    """The labels that a fit starts from and their material's group, `held_out` checked.
+
+    Args:
+        data, structure, point_group, held_out: see `fit_law`.
 
     Raises:
         InputError: see `fit_law`.
@@ -196,10 +208,14 @@ def _add_network(
     floor: float,
     filters: SymmetryGroup,
     settings: NetworkSettings | None,
-    training: TrainingSettings,
+    training: NetworkTraining,
     workdir: str | Path | None,
     progress: bool,
 ) -> tuple[LearnedLaw, dict[str, Any]]:
+    # PyTorch Geometric and Lightning are imported only where there is a network to fit.
+    from objstress.models.constitutive import ConstitutiveNetwork, NetworkSettings
+    from objstress.training.laws.network import Targets, fit_network
+
     stress = torch.tensor(labels.piola)
     known, base = law.response(labels.F, 1)
     rest = stress - base
@@ -209,12 +225,12 @@ def _add_network(
     n = len(labels)
     order = np.random.default_rng(training.seed + 1).permutation(n)
     size = max(1, round(training.validation * n))
-    # A network alone is kept in any case: nothing needs to judge it.
+    # A network alone is kept in any case: no labels need to judge it.
     judges = size if law.polynomial is not None else 0
     stopping, judging = order[:size], order[size : size + judges]
     if settings is None:
         settings = NetworkSettings()
-    # What is left over sets the scale: an output of one gives about the residual stress.
+    # The residual sets the scale: an output of one gives about the residual stress.
     rms = float(rest.pow(2).mean().sqrt())
     settings = replace(settings, energy_scale=3 * rms * settings.strain_scale)
     with torch.random.fork_rng():
@@ -261,8 +277,8 @@ def _is_better(new: LearnedLaw, old: LearnedLaw, labels: Labels, floor: float) -
 
 
 def _check_fit(error: float, labels: Labels, group: PointGroup, floor: float) -> None:
-    # A hyperelastic crystal of this group explains its own labels. Where it does not, the usual
-    # reason is another order of the shear stresses in the file.
+    # A hyperelastic law of this group must explain the labels. Where it does not, the usual reason
+    # is another order of the shear stresses in the file.
     if error < MISFIT:
         return
     names = ("yz", "xz", "xy")
@@ -273,10 +289,10 @@ def _check_fit(error: float, labels: Labels, group: PointGroup, floor: float) ->
         vector[:, 3:] = vector[:, [3 + k for k in order]]
         other = replace(labels, cauchy=from_mandel(vector))
         if fit_polynomial(other, group, floor, degrees=range(2, 4)).error < error / 5:
-            given = " ".join(names[k] for k in np.argsort(order))
+            order_in_file = " ".join(names[k] for k in np.argsort(order))
             raise InputError(
                 f"the stresses contradict the strains ({error:.0%} error), but agree once their "
-                f"shear components are read in the order {given}: store them as ASE does, "
+                f"shear components are read in the order {order_in_file}: store them as ASE does, "
                 "xx yy zz yz xz xy"
             )
     raise InputError(
@@ -286,10 +302,20 @@ def _check_fit(error: float, labels: Labels, group: PointGroup, floor: float) ->
 
 
 def trained_domain(labels: Labels, group: PointGroup) -> np.ndarray:
-    """M (6, 6) such that x M x <= 1 holds for every label and its images under G, and no smaller.
+    r"""The ellipsoid of strains that holds every label and its images under G.
 
-    The ellipsoid has the shape of the group-averaged second moments of the labels' Mandel
-    strains; directions nobody sampled get a thousandth of the largest extent.
+    .. math::
+        x^T M x \le 1
+
+    It has the shape of the group-averaged second moments of the labels' Mandel strains x;
+    directions without labels get a thousandth of the largest extent.
+
+    Args:
+        labels: of one crystal.
+        group: its point group G.
+
+    Returns:
+        M (6, 6), no larger ellipsoid than the labels need.
     """
     x = to_mandel(labels.strain)
     rotations = mandel_rotations(group.operations)

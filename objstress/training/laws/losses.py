@@ -1,4 +1,4 @@
-"""Losses with units: relative stress (no unit) and energy density (GPa, made relative)."""
+"""Losses of the constitutive network: relative stress, and energy density over a scale."""
 
 from __future__ import annotations
 
@@ -10,8 +10,16 @@ from objstress.models.constitutive import ConstitutiveNetwork
 
 
 def network_response(network: ConstitutiveNetwork, F: Tensor) -> tuple[Tensor, Tensor]:
-    """W (n,) and P (n, 3, 3) in GPa with W(I) = 0, P(I) = 0, differentiable in the weights."""
-    # The last row is the undeformed crystal: what it gives is subtracted, S_0 : E and not
+    """Energy density and stress, zero at F = I, differentiable in the network's weights.
+
+    Args:
+        network: a constitutive network.
+        F: deformation gradients (n, 3, 3).
+
+    Returns:
+        W (n,) and P (n, 3, 3), GPa.
+    """
+    # The last row is the undeformed crystal, whose values are subtracted: S_0 : E and not
     # P_0 : (F - I), which would not be objective.
     x = mandel_strain(F)
     x = torch.cat([x, torch.zeros_like(x[:1])]).requires_grad_()
@@ -21,7 +29,12 @@ def network_response(network: ConstitutiveNetwork, F: Tensor) -> tuple[Tensor, T
 
 
 def stress_loss(predicted: Tensor, target: Tensor, weight: Tensor) -> Tensor:
-    """Mean of |dP|^2 weight^2; weight = 1 / max(|P|, floor) in 1/GPa makes it relative."""
+    """Mean of |dP|^2 weight^2; weight = 1 / max(|P|, floor) makes it relative.
+
+    Args:
+        predicted, target: P (n, 3, 3), GPa.
+        weight: (n,), 1/GPa.
+    """
     return (((predicted - target).flatten(1).norm(dim=1) * weight) ** 2).mean()
 
 
@@ -29,6 +42,11 @@ def energy_loss(predicted: Tensor, target: Tensor, scale: float) -> Tensor:
     """Variance of (W - W_label) / scale over the labels that have an energy (GPa).
 
     The variance, not the mean square: a constant offset between energies means nothing.
+
+    Args:
+        predicted: W (n,), GPa.
+        target: W_label (n,), GPa; NaN where a label has no energy.
+        scale: GPa.
     """
     known = torch.isfinite(target)
     gap = (predicted[known] - target[known]) / scale

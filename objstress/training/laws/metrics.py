@@ -10,7 +10,7 @@ from objstress.laws.base import MaterialLaw
 
 
 def relative_rmse(predicted: np.ndarray, stress: np.ndarray, floor: float) -> float:
-    """Root mean square over labels of |dP| / max(|P|, floor).
+    """Root mean square over labels of |dP| / max(|P|, floor), a pure number.
 
     Args:
         predicted, stress: first Piola-Kirchhoff, (n, 3, 3), GPa.
@@ -22,7 +22,16 @@ def relative_rmse(predicted: np.ndarray, stress: np.ndarray, floor: float) -> fl
 
 
 def stress_errors(law: MaterialLaw, labels: Labels) -> dict[str, float]:
-    """Relative RMSE, plain RMSE (GPa) and relative error of the whole set, |dP| / |P|."""
+    """Errors of a law's first Piola-Kirchhoff stress.
+
+    Args:
+        law: a material law.
+        labels: of its crystal, against its reference.
+
+    Returns:
+        "relative_rmse" (see `relative_rmse`), "rmse_GPa", "total_relative", |dP| / |P| of the set,
+        and "labels", their number.
+    """
     stress = labels.piola
     predicted = law.response(labels.F, 1)[1].numpy()
     return {
@@ -34,7 +43,15 @@ def stress_errors(law: MaterialLaw, labels: Labels) -> dict[str, float]:
 
 
 def energy_errors(law: MaterialLaw, labels: Labels) -> dict[str, float]:
-    """RMSE of the energy per atom (meV) after the best constant offset; empty without energies."""
+    """Errors of a law's energy after the best constant offset; empty without energies.
+
+    Args:
+        law: a material law.
+        labels: of its crystal, against its reference.
+
+    Returns:
+        "rmse_meV_per_atom" and "labels", their number.
+    """
     known = np.isfinite(labels.energy)
     if known.sum() < 2:
         return {}

@@ -1,54 +1,33 @@
-"""Fitting the constitutive network with Lightning: full batches, L-BFGS, early stopping."""
+"""Fits of the constitutive network: full batches, L-BFGS, early stopping."""
 
 from __future__ import annotations
 
 import json
-import logging
-import warnings
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import lightning
 import numpy as np
 import torch
-from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
-from lightning.pytorch.loggers import CSVLogger
 from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
-from tqdm import tqdm
 
-from objstress.io.run_folder import fingerprint, resume_from, work_folder
+from objstress.io.run_folder import fingerprint, work_folder
 from objstress.models.constitutive import ConstitutiveNetwork
 from objstress.training.laws.losses import energy_loss, network_response, stress_loss
-
-
-@dataclass(frozen=True)
-class TrainingSettings:
-    """How the network is fitted.
-
-    Attributes:
-        epochs: at most this many L-BFGS steps.
-        iterations: L-BFGS iterations of one step (the whole batch each).
-        history: curvature pairs that L-BFGS keeps.
-        patience: steps without a better validation error before training stops.
-        validation: part of the training labels that early stopping looks at.
-        energy_weight: weight of the energy loss against the stress loss; energies disagree with
-            stresses by the basis-set error, so 0 (stress alone) is the default.
-        seed: of the weights and the split.
-    """
-
-    epochs: int = 40
-    iterations: int = 20
-    history: int = 50
-    patience: int = 6
-    validation: float = 0.15
-    energy_weight: float = 0.0
-    seed: int = 0
+from objstress.training.laws.settings import NetworkTraining
+from objstress.training.trainer import BEST, FitModule, run_fit
 
 
 @dataclass(frozen=True)
 class Targets:
-    """What the network has to say: P (n, 3, 3) and W (n,) in GPa at F; weights in 1/GPa."""
+    """What the network is fitted to.
+
+    Attributes:
+        F: deformation gradients (n, 3, 3).
+        stress: P (n, 3, 3), GPa.
+        energy: W (n,), GPa; NaN where a label has none.
+        weight: of the stresses (n,), 1/GPa.
+    """
 
     F: Tensor
     stress: Tensor
@@ -56,18 +35,20 @@ class Targets:
     weight: Tensor
 
     def subset(self, index: np.ndarray) -> Targets:
+        """The targets with these indices (m,)."""
         i = torch.as_tensor(index)
         return Targets(self.F[i], self.stress[i], self.energy[i], self.weight[i])
 
     def loader(self) -> DataLoader:
+        """All targets as one batch."""
         data = TensorDataset(self.F, self.stress, self.energy, self.weight)
         return DataLoader(data, batch_size=len(data))
 
 
-class NetworkFit(lightning.LightningModule):
+class NetworkFit(FitModule):
     """Relative stress loss (plus energy, if weighted) of a constitutive network."""
 
-    def __init__(self, network: ConstitutiveNetwork, settings: TrainingSettings, scale: float):
+    def __init__(self, network: ConstitutiveNetwork, settings: NetworkTraining, scale: float):
         super().__init__()
         self.network, self.settings, self.scale = network, settings, scale
 
@@ -90,6 +71,9 @@ class NetworkFit(lightning.LightningModule):
         error = stress_loss(p.detach(), batch[1], batch[3]).sqrt()
         self.log("valid_error", error, prog_bar=True, batch_size=len(batch[0]))
 
+    def status(self) -> str:
+        return f"validation error {self.trainer.callback_metrics['valid_error']:.3%}"
+
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return torch.optim.LBFGS(
             self.network.parameters(),
@@ -101,79 +85,51 @@ class NetworkFit(lightning.LightningModule):
         )
 
 
-class _Bar(Callback):
-    """One bar over the L-BFGS steps, on standard error (Lightning's own writes to stdout)."""
-
-    def on_train_start(self, trainer, module) -> None:
-        self.bar = tqdm(total=trainer.max_epochs, initial=trainer.current_epoch, desc="network")
-
-    def on_validation_epoch_end(self, trainer, module) -> None:
-        self.bar.set_postfix_str(f"validation error {trainer.callback_metrics['valid_error']:.3%}")
-        self.bar.update()
-
-    def on_train_end(self, trainer, module) -> None:
-        self.bar.close()
-
-
 def fit_network(
     network: ConstitutiveNetwork,
     train: Targets,
     valid: Targets,
-    settings: TrainingSettings,
+    settings: NetworkTraining,
     scale: float,
     workdir: str | Path | None = None,
     progress: bool = True,
 ) -> tuple[float, float]:
-    """Train in place and leave the weights of the best validation error in `network`.
+    """Fit a network in place, and leave the weights of the best validation error in it.
 
     Args:
+        network: to be fitted.
+        train, valid: targets to fit to, and to stop by.
+        settings: of the fit.
         scale: GPa, energy density that energy errors are divided by.
-        workdir: folder for `metrics.csv` and checkpoints; a run that was interrupted there with
-            the same data and settings goes on. None uses a folder that is thrown away.
+        workdir: folder for `log/metrics.csv` and checkpoints; the same call resumes a fit that
+            was interrupted there. None uses a temporary folder.
+        progress: show a bar on standard error.
 
     Returns:
-        Relative validation error of the targets themselves (network zero) and of the network.
+        Relative validation error of a network that is zero, and of the fitted one.
     """
     with work_folder(workdir) as folder:
         before = float(
             stress_loss(torch.zeros_like(valid.stress), valid.stress, valid.weight).sqrt()
         )
-        resume = _resume_from(folder, network, train, valid, settings)
-        best = ModelCheckpoint(
-            dirpath=folder,
-            filename="best",
+        metrics = run_fit(
+            NetworkFit(network, settings, scale),
+            folder,
+            _fingerprint(network, train, valid, settings),
+            epochs=settings.epochs,
+            loaders=(train.loader(), valid.loader()),
             monitor="valid_error",
-            save_last=True,
-            enable_version_counter=False,
+            patience=settings.patience,
+            min_delta=1e-5,
+            log=True,
+            title="network" if progress else None,
         )
-        stop = EarlyStopping("valid_error", patience=settings.patience, min_delta=1e-5)
-        bars = [_Bar()] if progress else []
-        module = NetworkFit(network, settings, scale)
-        logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            trainer = lightning.Trainer(
-                max_epochs=settings.epochs,
-                accelerator="cpu",
-                devices=1,
-                inference_mode=False,
-                logger=CSVLogger(folder, name="", version="log"),
-                callbacks=[best, stop, *bars],
-                enable_progress_bar=False,
-                enable_model_summary=False,
-                num_sanity_val_steps=0,
-                log_every_n_steps=1,
-            )
-            trainer.fit(module, train.loader(), valid.loader(), ckpt_path=resume)
-        if trainer.interrupted:
-            raise KeyboardInterrupt
-        state = torch.load(best.best_model_path, weights_only=True)["state_dict"]
+        state = torch.load(folder / BEST, weights_only=True)["state_dict"]
         network.load_state_dict({k.removeprefix("network."): v for k, v in state.items()})
-        after = float(best.best_model_score)
-        return before, after
+        return before, metrics["best_valid_error"]
 
 
-def _resume_from(folder: Path, network, train: Targets, valid: Targets, settings) -> Path | None:
+def _fingerprint(network, train: Targets, valid: Targets, settings) -> str:
     # A checkpoint counts only for the same labels, network and settings.
     arrays = [
         np.round(tensor.numpy(), 12)
@@ -181,4 +137,4 @@ def _resume_from(folder: Path, network, train: Targets, valid: Targets, settings
         for tensor in (part.F, part.stress, part.energy, part.weight)
     ]
     text = json.dumps([asdict(settings), network.describe(), network.group.symbol])
-    return resume_from(folder, fingerprint([*arrays, text]))
+    return fingerprint([*arrays, text])

@@ -1,4 +1,4 @@
-"""Least squares on G-invariant polynomials; degree and ridge chosen by leaving labels out."""
+"""Fits of G-invariant polynomials by least squares; degree and ridge by leave-one-out errors."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ RIDGES = 10.0 ** np.arange(-12, 0)
 
 @dataclass(frozen=True)
 class PolynomialFit:
-    """A fitted polynomial and how well it does on labels left out one at a time.
+    """A fitted polynomial and its errors on labels left out one at a time.
 
     Attributes:
         polynomial: with its coefficients set.
-        ridge: the chosen candidate of RIDGES.
+        ridge: the chosen one of `RIDGES`, relative.
         error: relative RMSE, each label predicted from the others.
-        errors: {degree: best such error}.
+        errors: {degree: least such error}.
     """
 
     polynomial: InvariantPolynomial
@@ -41,15 +41,20 @@ def fit_polynomial(
     degrees: range = range(2, 7),
     lowest: int = 2,
 ) -> PolynomialFit:
-    """Minimise sum |P - P_label|^2 / max(|P_label|, floor)^2 over c in W = sum c_k phi_k.
+    r"""Fit an invariant polynomial to the labels' stresses.
+
+    .. math::
+        \min_c \sum_n \frac{|P(F_n) - P_n|^2}{\max(|P_n|, P_0)^2}, \qquad W = \sum_k c_k \phi_k(E)
 
     For each degree and ridge the leave-one-label-out error comes in closed form from the hat
-    matrix (e_i = (I - H_ii)^-1 r_i for the nine components of a label); the least wins.
+    matrix (e_i = (I - H_ii)^-1 r_i for the nine components of a label); the least one decides.
 
     Args:
-        floor: GPa, see `stress_floor`.
+        labels: of one crystal.
+        group: its point group.
+        floor: P_0, GPa, see `stress_floor`.
         degrees: highest degrees tried.
-        lowest: 1 admits a residual stress at F = I.
+        lowest: lowest degree; 1 admits a residual stress at F = I.
 
     Raises:
         InputError: fewer labels than the lowest degree needs.
@@ -68,7 +73,7 @@ def fit_polynomial(
     for degree in degrees:
         polynomial = InvariantPolynomial(group, degree, lowest)
         design = push @ polynomial.design(torch.tensor(x))
-        size = scale ** (1.0 - np.array(polynomial.degrees))  # columns of like size
+        size = scale ** (1.0 - np.array(polynomial.degrees))  # columns of about equal size
         design = design.reshape(n * 9, -1) * size
         if design.shape[1] > 6 * n:
             break
@@ -93,7 +98,15 @@ def fit_polynomial(
 
 
 def stress_floor(labels: Labels, group: PointGroup) -> float:
-    """1e-3 of the largest elastic constant of a linear fit, GPa: the project's stress floor."""
+    """The project's stress floor: 1e-3 of the largest elastic constant of a linear fit, GPa.
+
+    Args:
+        labels: of one crystal.
+        group: its point group.
+
+    Raises:
+        InputError: no strain, or no stress, in the labels.
+    """
     n = len(labels)
     x = to_mandel(labels.strain)
     if n < 2 or np.linalg.norm(x, axis=1).max() < 1e-6:

@@ -1,4 +1,4 @@
-"""The stress-free reference, found from labels whose given structure is not free of stress."""
+"""The stress-free reference of labels whose own reference bears a stress."""
 
 from __future__ import annotations
 
@@ -18,17 +18,21 @@ LARGEST_SHIFT = 0.02
 
 
 def stress_free_labels(labels: Labels, group: PointGroup) -> tuple[Labels, np.ndarray]:
-    """The labels against the stress-free crystal, and the stretch U that leads to it.
+    """The labels against the stress-free crystal, and the stretch U to it.
 
     A polynomial with a linear term is fitted, its stationary strain among the G-invariant ones
-    is taken as the new reference (a stretch that kept less symmetry would change the crystal),
-    and both are repeated until the strain vanishes.
+    becomes the new reference (a stretch with less symmetry would change the crystal), and both
+    steps are repeated until the strain vanishes.
+
+    Args:
+        labels: of one crystal.
+        group: its point group.
 
     Returns:
-        The labels with F U^-1 and the stretched structure; U (3, 3), G-invariant.
+        The labels with F U^-1 and the stretched structure; U (3, 3), a G-invariant stretch.
 
     Raises:
-        InputError: the crystal has no stress-free state near, or it is more than 2 % away.
+        InputError: the stress-free state is more than 2 % away, or not found.
     """
     invariant = mandel_rotations(group.operations).mean(axis=0)
     values, vectors = np.linalg.eigh(invariant)

@@ -1,0 +1,1 @@
+"""Fits of potentials: settings, frames, the Lightning module, errors."""

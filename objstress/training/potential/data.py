@@ -1,4 +1,4 @@
-"""What a fit of a potential begins with: graphs, references, scales, a new network."""
+"""What the fit of a potential starts from: frames, references, scales, a new network."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ from objstress.training.potential.settings import FitSettings
 
 @dataclass(frozen=True)
 class FitData:
-    """What is learned, and the numbers that labels are made comparable with.
+    """The frames of a fit, and the scales that make their labels comparable.
 
     Attributes:
-        train, valid: frames.
+        train, valid: frames to fit to, and to choose the best weights by.
         potential: settings of the potential.
         references: (elements,) eV.
-        buffers: values of the potential's other buffers, found from the training frames.
+        buffers: values of the potential's other buffers, from the training frames.
         scales: {target: what its errors are divided by, in its unit (per atom if extensive)}.
     """
 
@@ -47,7 +47,11 @@ class FitData:
 
 
 def prepare(settings: FitSettings, say: Callable[[str], None] = lambda text: None) -> FitData:
-    """Frames read, split and checked for plausible units; references and scales.
+    """Read, split and check the frames; find references and scales.
+
+    Args:
+        settings: of the fit.
+        say: called with a line on the frames and on units that are not plausible.
 
     Raises:
         InputError: see `read_frames`; too few frames.
@@ -63,23 +67,27 @@ def prepare(settings: FitSettings, say: Callable[[str], None] = lambda text: Non
     least = settings.training.processes
     if len(train) < least or len(valid) < least:
         raise InputError(
-            f"{settings.data}: {len(frames)} frames are too few to train and to validate"
+            f"{settings.data}: {len(frames)} frames are too few to fit and to validate"
         )
     unlabelled = [t for t in settings.tasks if not any(t in f.labels for f in train)]
     if unlabelled:
-        raise InputError(f"{settings.data}: all labels of the {unlabelled[0]} went to validation")
-    present = elements_of(train)
-    strange = set(elements_of(valid)) - set(present)
-    if strange:
         raise InputError(
-            f"{settings.data}: {chemical_symbols[min(strange)]} occurs in validation frames only; "
+            f"{settings.data}: all labels of the {unlabelled[0]} are among the validation frames"
+        )
+    present = elements_of(train)
+    unseen = set(elements_of(valid)) - set(present)
+    if unseen:
+        raise InputError(
+            f"{settings.data}: {chemical_symbols[min(unseen)]} occurs in validation frames only; "
             "give more frames of it, or another training.seed"
         )
     open_settings = settings.potential_settings(present, 1.0)
     elements = open_settings.elements
     unknown = set(present) - set(elements)
     if unknown:
-        raise InputError(f"model.elements lacks {chemical_symbols[min(unknown)]}, which is trained")
+        raise InputError(
+            f"model.elements lacks {chemical_symbols[min(unknown)]}, which the training frames have"
+        )
     given = None
     if "energy" in settings.keys and settings.references != "fitted":
         given = given_references(settings.references, elements, settings.keys["energy"])
@@ -141,11 +149,11 @@ def _scales(
     return scales, buffers
 
 
-def _new_potential(data: FitData, settings: FitSettings, dtype: torch.dtype) -> Potential:
-    """Random weights of the seed, references zero: what is learned is the rest."""
+def new_potential(data: FitData, settings: FitSettings, dtype: torch.dtype) -> Potential:
+    """A potential with random weights of the seed, and references zero."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.training.seed)
-        # Drawn in float64 whatever the dtype: both start from the same weights.
+        # Drawn in float64 for any dtype: float32 and float64 start from the same weights.
         potential = Potential(data.potential, torch.float64)
     for name, value in data.buffers.items():
         getattr(potential, name).copy_(torch.as_tensor(value, dtype=torch.float64))

@@ -24,45 +24,49 @@ def evaluate_potential(
     """Errors of a potential on labelled structures, over all of them and by their kind.
 
     Args:
-        path: see `read_frames`.
-        keys: {target: key}, each of which must be there; None takes those of the training, as far
+        potential: a fitted potential.
+        path: file of labelled structures, see `read_frames`.
+        keys: {target: key}, each of which must be in the file; None takes those of the fit, as far
             as the file has them.
         group: key of the frames' kind, see `read_frames`.
+        batch_size: number of structures evaluated together.
 
     Returns:
-        `frames`; `targets`: {target: `rmse`, `mae` over all components in `unit`, `labels` (frames
-        that have one)}, energies per atom with `rmse_total`, `mae_total` in eV, pseudoscalars with
-        `right_sign`, a part of 1; `groups`: {kind: the same of its frames}, where there are any.
+        `frames`, their number; `targets`: {target: `rmse`, `mae` over all components in `unit`,
+        `labels` (number of frames that have one)}, energies in eV/atom with `rmse_total`,
+        `mae_total` in eV, pseudoscalars with `right_sign`, a fraction; `groups`: {kind: the same
+        of its frames}, where the file names kinds.
 
     Raises:
         InputError: see `read_frames`, `atom_graph`; a target that the potential has no head for.
     """
-    trained = potential.metadata.get("keys") or {
+    fitted = potential.metadata.get("keys") or {
         t: t for t, target in TARGETS.items() if target.head in potential.settings.heads
     }
-    frames = read_frames(path, keys or trained, optional=not keys, group=group)
-    tasks = [t for t in (keys or trained) if any(t in f.labels for f in frames)]
+    frames = read_frames(path, keys or fitted, optional=not keys, group=group)
+    tasks = [t for t in (keys or fitted) if any(t in f.labels for f in frames)]
     headless = [t for t in tasks if TARGETS[t].head not in potential.settings.heads]
     if headless:
         raise InputError(
             f"this potential has no {headless[0]}; it has {', '.join(potential.settings.heads)}"
         )
-    return _errors(potential, frames, tasks, batch_size)
+    return frame_errors(potential, frames, tasks, batch_size)
 
 
-def _errors(
+def frame_errors(
     potential: Potential, frames: Sequence[Frame], tasks: Sequence[str], batch_size: int = 16
 ) -> dict[str, Any]:
+    """Errors on frames, see `evaluate_potential`."""
     gaps: list[dict[str, tuple[np.ndarray, float]]] = []
-    for found in _predictions(potential, frames, tasks, batch_size):
+    for predicted in predictions(potential, frames, tasks, batch_size):
         frame = frames[len(gaps)]
-        own = {}
+        of_frame = {}
         for task in tasks:
             if task in frame.labels:
                 label = frame.labels[task]
-                gap = np.reshape(found[task], np.shape(label)) - label
-                own[task] = (np.atleast_1d(gap), float(np.sum(label)))
-        gaps.append(own)
+                gap = np.reshape(predicted[task], np.shape(label)) - label
+                of_frame[task] = (np.atleast_1d(gap), float(np.sum(label)))
+        gaps.append(of_frame)
     sizes = [len(f.atoms) for f in frames]
     everything = range(len(frames))
     result: dict[str, Any] = {
@@ -112,10 +116,10 @@ def _rms(x: np.ndarray) -> float:
     return float(np.sqrt(np.mean(x**2)))
 
 
-def _predictions(
+def predictions(
     potential: Potential, frames: Sequence[Frame], tasks: Sequence[str], batch_size: int
 ) -> Iterator[dict[str, np.ndarray]]:
-    """What the potential says about each frame, in the frames' order."""
+    """The potential's outputs for each frame, in the frames' order."""
     s = potential.settings
     device = potential.references.device
     was = potential.training
@@ -125,12 +129,12 @@ def _predictions(
             some = frames[start : start + batch_size]
             graphs = labelled_graphs(some, s.elements, s.cutoff, (), dtype=potential.dtype)
             batch = Batch.from_data_list(graphs).to(device)
-            found = {k: v.cpu().numpy() for k, v in potential(batch, tasks).items()}
+            outputs = {k: v.cpu().numpy() for k, v in potential(batch, tasks).items()}
             ends = np.cumsum([0, *(len(f.atoms) for f in some)])
             for k in range(len(some)):
                 yield {
                     t: v[ends[k] : ends[k + 1]] if TARGETS[t].per_atom else v[k]
-                    for t, v in found.items()
+                    for t, v in outputs.items()
                 }
     finally:
         potential.train(was)

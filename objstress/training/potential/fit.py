@@ -1,33 +1,24 @@
-"""Fitting a potential with Lightning: any mix of labels, balanced losses, averaged weights."""
+"""Fits of potentials: any mix of labels, balanced losses, averaged weights."""
 
 from __future__ import annotations
 
 import csv
 import json
-import logging
-import time
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 
-import lightning
 import numpy as np
 import torch
-from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
-from torch.multiprocessing import ProcessRaisedException
-from tqdm import tqdm
 
-from objstress.errors import ConvergenceError, InputError
 from objstress.graphs.atoms import total_charge
-from objstress.io.run_folder import LAST, fingerprint, resume_from, work_folder
+from objstress.io.run_folder import fingerprint, work_folder
 from objstress.models.potential import Potential
-from objstress.training.potential.data import FitData, _new_potential, prepare
-from objstress.training.potential.evaluate import _errors, _predictions
-from objstress.training.potential.frames import (
-    TARGETS,
-)
-from objstress.training.potential.module import PotentialFit
-from objstress.training.potential.settings import FitSettings, OptimiserSettings, read_settings
+from objstress.training.potential.data import FitData, new_potential, prepare
+from objstress.training.potential.evaluate import frame_errors, predictions
+from objstress.training.potential.frames import TARGETS
+from objstress.training.potential.module import LOG, PotentialFit
+from objstress.training.potential.settings import FitSettings, read_settings
+from objstress.training.trainer import BEST, run_fit
 
 ROUNDING = 1e-3
 """Difference of float32 and float64, relative to the labels, beyond which a warning is due."""
@@ -41,48 +32,47 @@ def fit_potential(
 ) -> Potential:
     r"""Fit a potential to labelled structures.
 
-        L = sum_t w_t L_t,   L_t = mean over the batch's labels of l((prediction - label) / s_t)
+    .. math::
+        L = \sum_t w_t L_t, \qquad
+        L_t = \operatorname{mean}_{\text{labels}}\; l\Bigl(\frac{p_t - y_t}{s_t}\Bigr)
 
-    l(x) = x^2, or Huber's; s_t is the RMS of the forces for forces and (times 1 Angstrom) for
-    energies per atom, the RMS of the labels for stress, dipole per atom and others, so that the
-    L_t have no units; w_t see `balancing`. The weights kept are the exponential average with the
-    least validation loss (with the settings' own w_t, of two
-    stages the later ones). In several processes the sums run over all
-    of them: the number of processes changes results by rounding only (a script that asks for
-    several needs the guard `if __name__ == "__main__":`, since each of them imports it).
+    p are predictions, y labels; l(x) = x^2, or Huber's. s_t is the RMS of the forces for forces
+    and (times 1 Angstrom) for energies per atom, the RMS of the labels for stress, dipole per atom
+    and others, so that the L_t have no units; for w_t see `BalancingSettings`. The kept weights
+    are the exponential average with the least validation loss (with the settings' own w_t, of two
+    stages the later ones). The number of processes changes results by rounding only (a script
+    that asks for several needs the guard `if __name__ == "__main__":`, since each imports it).
 
     Args:
-        settings: or a file of them, see `read_settings`.
-        workdir: folder for `log.csv` and checkpoints; a run that was interrupted there with the
-            same data and settings goes on. None uses a folder that is thrown away.
-        progress: a bar over the epochs on standard error.
+        settings: of the fit, or a file of them, see `read_settings`.
+        workdir: folder for `log.csv` and checkpoints; the same call resumes a fit that was
+            interrupted there. None uses a temporary folder.
+        progress: show a bar over the epochs on standard error.
         say: called with a line on each step.
 
     Returns:
-        The potential in float64; `metadata` holds the facts of its training.
+        The potential in float64; `metadata` holds the facts of its fit.
 
     Raises:
-        InputError: see `read_frames`, `read_settings`; GPUs that are not there.
+        InputError: see `read_frames`, `read_settings`; fewer GPUs than processes.
         ConvergenceError: the loss is no longer finite.
     """
     if not isinstance(settings, FitSettings):
         settings = read_settings(settings)
     data = prepare(settings, say)
     with work_folder(workdir) as folder:
-        seconds = time.monotonic()
-        _fit(data, settings, folder, progress, say)
-        seconds = time.monotonic() - seconds
-        checkpoint = torch.load(folder / "best.ckpt", weights_only=True, map_location="cpu")
-        with open(folder / "log.csv", newline="") as file:
+        fit_weights(data, settings, folder, progress, say)
+        checkpoint = torch.load(folder / BEST, weights_only=True, map_location="cpu")
+        with open(folder / LOG, newline="") as file:
             log = list(csv.DictReader(file))
-    potential = _new_potential(data, settings, torch.float64)
+    potential = new_potential(data, settings, torch.float64)
     state = checkpoint["state_dict"]
     potential.load_state_dict(
         {k.removeprefix("average."): v for k, v in state.items() if k.startswith("average.")}
     )
     potential.references.add_(torch.as_tensor(data.references))
     potential.eval()
-    errors = _errors(potential, data.valid, settings.tasks)
+    errors = frame_errors(potential, data.valid, settings.tasks)
     rounding = _rounding(potential, data, settings)
     if rounding > ROUNDING:
         say(f"warning: float32 and float64 differ by {rounding:.1e} of the labels")
@@ -102,110 +92,41 @@ def fit_potential(
     return potential
 
 
-class _Bar(Callback):
-    """One bar over the epochs, on standard error (Lightning's own writes to stdout)."""
-
-    UNITS = {"energy": (1e3, "meV/atom"), "forces": (1e3, "meV/Angstrom")}
-
-    def on_train_start(self, trainer, module) -> None:
-        self.bar = None
-        if trainer.is_global_zero:
-            self.bar = tqdm(
-                total=trainer.max_epochs, initial=trainer.current_epoch, desc="potential"
-            )
-
-    def on_validation_end(self, trainer, module) -> None:
-        if self.bar is None:
-            return
-        parts = []
-        for task in module.tasks:
-            factor, unit = self.UNITS.get(task, (1.0, TARGETS[task].unit))
-            parts.append(f"{task} {factor * module.latest[f'rmse_{task}']:.3g} {unit}")
-        self.bar.set_postfix_str(", ".join(parts))
-        self.bar.update()
-
-    def on_train_end(self, trainer, module) -> None:
-        if self.bar is not None:
-            self.bar.close()
-
-
-def _fit(
+def fit_weights(
     data: FitData,
     settings: FitSettings,
     folder: Path,
-    progress: bool,
+    progress: bool = True,
     say: Callable[[str], None] = lambda text: None,
 ) -> None:
-    """Train, and leave `best.ckpt`, `last.ckpt` and `log.csv` in the folder."""
+    """Fit, and leave `best.ckpt`, `last.ckpt` and `log.csv` in the folder.
+
+    Args:
+        data, settings: see `prepare`.
+        folder, progress, say: see `fit_potential`.
+
+    Raises:
+        InputError, ConvergenceError: see `fit_potential`.
+    """
     training = settings.training
-    gpu = _on_gpu(training)
-    resume = _resume_from(folder, data, settings, say)
-    if resume is not None and training.max_minutes is not None:
-        spent = torch.load(resume, weights_only=True, map_location="cpu")["minutes"]
-        if spent >= training.max_minutes:
-            return
-    callbacks: list[Callback] = [
-        ModelCheckpoint(
-            dirpath=folder,
-            filename="best",
-            monitor="valid_loss",
-            save_last=True,
-            enable_version_counter=False,
-        )
-    ]
-    if training.patience is not None:
-        callbacks.append(EarlyStopping("valid_loss", patience=training.patience))
-    if progress:
-        callbacks.append(_Bar())
-    module = PotentialFit(data, settings, folder / "log.csv")
-    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        trainer = lightning.Trainer(
-            max_epochs=training.epochs,
-            accelerator="gpu" if gpu else "cpu",
-            devices=training.processes,
-            strategy="auto" if training.processes == 1 else "ddp_spawn",
-            use_distributed_sampler=False,
-            gradient_clip_val=training.clip,
-            inference_mode=False,
-            logger=False,
-            callbacks=callbacks,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            num_sanity_val_steps=0,
-        )
-        try:
-            trainer.fit(module, ckpt_path=resume)
-        except ProcessRaisedException as error:
-            # The last line of another process's traceback.
-            kind, _, text = str(error).strip().splitlines()[-1].partition(": ")
-            for known in (ConvergenceError, InputError):
-                if kind.endswith(known.__name__):
-                    raise known(text) from None
-            raise
-    if trainer.interrupted:
-        raise KeyboardInterrupt
+    run_fit(
+        PotentialFit(data, settings, folder),
+        folder,
+        fit_fingerprint(data, settings),
+        epochs=training.epochs,
+        monitor="valid_loss",
+        patience=training.patience,
+        clip=training.clip,
+        max_minutes=training.max_minutes,
+        accelerator=training.accelerator,
+        processes=training.processes,
+        title="potential" if progress else None,
+        say=say,
+    )
 
 
-def _on_gpu(training: OptimiserSettings) -> bool:
-    """Whether to train there; refused where there are too few."""
-    there = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if training.accelerator == "cpu" or (training.accelerator == "auto" and not there):
-        return False
-    if there < training.processes:
-        raise InputError(
-            f"training.accelerator = {training.accelerator}, training.processes = "
-            f"{training.processes}: each needs a GPU, and PyTorch finds {there}; set "
-            "training.accelerator to cpu" + (f" or training.processes to {there}" if there else "")
-        )
-    return True
-
-
-def _resume_from(
-    folder: Path, data: FitData, settings: FitSettings, say: Callable[[str], None]
-) -> Path | None:
-    # A checkpoint counts only for the same labels and settings; a longer run may go on from it.
+def fit_fingerprint(data: FitData, settings: FitSettings) -> str:
+    """SHA-256 of the labels and of the settings that a checkpoint depends on."""
     parts: list[np.ndarray | str] = []
     for part in (data.train, data.valid):
         for frame in part:
@@ -213,29 +134,26 @@ def _resume_from(
             arrays = [atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc]
             arrays.append(np.array(total_charge(atoms)))
             parts += [*arrays, *(frame.labels[t] for t in sorted(frame.labels))]
+    # A longer fit may resume from the checkpoint of a shorter one.
     free = {"epochs", "max_minutes", "processes", "accelerator", "patience"}
     kept = settings.model_dump(mode="json", exclude={"training": free, "data": True})
     parts.append(json.dumps([kept, data.references.tolist()], sort_keys=True))
-    before = (folder / LAST).exists()
-    found = resume_from(folder, fingerprint(parts), stale=("best.ckpt", "log.csv"))
-    if before and found is None:
-        say(f"{folder}: a training of other data or settings lay here; it is begun anew")
-    return found
+    return fingerprint(parts)
 
 
 def _rounding(potential: Potential, data: FitData, settings: FitSettings) -> float:
     """Largest difference of float32 and float64 on validation frames, relative to the scales."""
     some = data.valid[:10]
-    single = _new_potential(data, settings, torch.float32)
+    single = new_potential(data, settings, torch.float32)
     single.load_state_dict(potential.state_dict())
     # Without the references, whose rounding is that of any float32 number.
     single.references.zero_()
-    double = _new_potential(data, settings, torch.float64)
+    double = new_potential(data, settings, torch.float64)
     double.load_state_dict(potential.state_dict() | {"references": 0 * potential.references})
     worst = 0.0
     tasks = settings.tasks
     for a, b, frame in zip(
-        *(_predictions(p, some, tasks, 10) for p in (single, double)), some, strict=True
+        *(predictions(p, some, tasks, 10) for p in (single, double)), some, strict=True
     ):
         for task in tasks:
             size = len(frame.atoms) if TARGETS[task].extensive else 1

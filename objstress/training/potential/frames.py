@@ -1,4 +1,4 @@
-"""Labelled structures for a potential: read with named keys, checked, made into graphs."""
+"""Labelled structures for a potential: read, checked, and made into graphs."""
 
 from __future__ import annotations
 
@@ -26,13 +26,14 @@ CLOSEST = 0.3
 
 @dataclass(frozen=True)
 class Target:
-    """What a potential can learn.
+    """A quantity that a potential can be fitted to.
 
     Attributes:
-        shape: of one label; with `per_atom` each atom has one.
+        shape: of one label.
         unit: of the label.
-        head: of the potential that gives it.
-        extensive: errors are divided by the number of atoms.
+        head: of the potential that predicts it.
+        per_atom: whether each atom has a label.
+        extensive: whether errors are divided by the number of atoms.
     """
 
     shape: tuple[int, ...]
@@ -60,8 +61,8 @@ class Frame:
     Attributes:
         atoms: without a calculator.
         labels: {target: array of the target's shape, (n, ...) per atom}, all finite.
-        group: what the file calls the frame's kind, "" where it does not.
-        place: file and number, for messages.
+        group: the frame's kind, "" where the file names none.
+        place: file and number of the frame, for messages.
     """
 
     atoms: Atoms
@@ -79,16 +80,20 @@ def read_frames(
 ) -> list[Frame]:
     """Frames of any file that ASE reads, each with those of the named labels that it carries.
 
-    A frame without a label simply does not teach it. A label that is there and is NaN or infinite
-    is refused: it is a calculation that failed, not one that was not made.
+    A frame may lack any label. A label that is NaN or infinite is refused: it is a calculation
+    that failed, not one that was not made.
 
     Args:
-        keys: {target: key in the file}, targets out of `TARGETS`. A key is looked for among the
+        path: the file.
+        keys: {target: key in the file}, targets out of `TARGETS`. A key is searched among the
             results of a calculator (where ASE's readers put `energy`, `forces`, `stress`,
             `dipole` and others), the frame's own values and its arrays. Stress and polarizability
             come as 3 x 3, 9 numbers, or 6 in the order xx yy zz yz xz xy.
-        optional: keys found nowhere are left out, as long as one is found.
-        group: key of the frame's kind; None takes `group` or `config_type`, whichever is there.
+        optional: leave out keys that no frame has, as long as one is found.
+        group: key of the frame's kind; None takes `group` or `config_type`, whichever it has.
+
+    Returns:
+        The frames in the file's order.
 
     Raises:
         InputError: no such file, unreadable, empty; an unknown target; a key found nowhere (the
@@ -100,34 +105,37 @@ def read_frames(
     path = Path(path)
     check_keys(keys)
     frames: list[Frame] = []
-    found: set[str] = set()
-    there: set[str] = set()
+    labelled: set[str] = set()
+    known: set[str] = set()
     for k, atoms in enumerate(_read(path)):
         place = f"{path}: frame {k}"
         _check_atoms(atoms, place)
         values = _values(atoms)
-        there |= set(values)
+        known |= set(values)
         labels = {}
         for target, key in keys.items():
             if key in values:
                 labels[target] = _label(target, key, values[key], atoms, place)
-        found |= set(labels)
+        labelled |= set(labels)
         kind = atoms.info.get(group) if group else _kind(atoms)
         plain = atoms.copy()
         plain.calc = None
         frames.append(Frame(plain, labels, "" if kind is None else str(kind), place))
     if not frames:
         raise InputError(f"{path}: holds no frames")
-    missing = [target for target in keys if target not in found]
-    if missing and not (optional and found):
-        raise InputError(f"{path}: {_not_found(missing[0], keys[missing[0]], there)}")
-    if group and group not in there:
-        raise InputError(f"{path}: no frame has the key {group!r} of its kind{_near(group, there)}")
+    missing = [target for target in keys if target not in labelled]
+    if missing and not (optional and labelled):
+        raise InputError(f"{path}: {_not_found(missing[0], keys[missing[0]], known)}")
+    if group and group not in known:
+        raise InputError(f"{path}: no frame has the key {group!r} of its kind{_near(group, known)}")
     return frames
 
 
 def check_keys(keys: Mapping[str, str]) -> None:
-    """Refuse targets that a potential does not have, and keys of another quantity.
+    """Refuse unknown targets, and keys that name another quantity.
+
+    Args:
+        keys: {target: key in the file}.
 
     Raises:
         InputError: with the nearest target named.
@@ -146,7 +154,7 @@ def check_keys(keys: Mapping[str, str]) -> None:
 
 
 def elements_of(frames: Sequence[Frame]) -> tuple[int, ...]:
-    """Atomic numbers that occur, ascending."""
+    """Atomic numbers that occur in the frames, ascending."""
     return tuple(sorted({int(z) for frame in frames for z in frame.atoms.numbers}))
 
 
@@ -159,11 +167,16 @@ def labelled_graphs(
     references: np.ndarray | None = None,
     dtype: torch.dtype = torch.float64,
 ) -> list[Data]:
-    """Graphs (`atom_graph`) with `target_energy` (1,), `target_forces` (n, 3), ...; NaN = no label.
+    """Graphs with `target_energy` (1,), `target_forces` (n, 3), ...; NaN where a label is missing.
 
     Args:
+        frames: labelled structures.
+        elements: atomic numbers, ascending.
+        cutoff: Angstrom, see `atom_graph`.
+        targets: names of the labels to add.
         references: (elements,) eV, subtracted from the energies in float64: total energies of
             thousands of eV leave no digits to learn from in float32.
+        dtype: of positions and labels.
 
     Raises:
         InputError: with the frame's number, see `atom_graph`; a dipole or charges of a charged
@@ -175,7 +188,7 @@ def labelled_graphs(
             graph = atom_graph(frame.atoms, elements, cutoff, dtype)
         except InputError as error:
             raise InputError(f"{frame.place}: {error}") from None
-        # Stress is wanted of the whole batch; of a molecule it has no label, but must be a number.
+        # A batch is asked for stress as a whole: a molecule's has no label, but must be a number.
         graph.volume = torch.where(graph.volume > 0, graph.volume, torch.ones_like(graph.volume))
         if graph.periodic and graph.charge:
             for name in ("dipole", "charges"):
@@ -184,7 +197,7 @@ def labelled_graphs(
                         f"{frame.place}: a charged periodic cell has no {name}; leave the label "
                         "out, or make the cell neutral"
                     )
-            # The whole batch is asked for dipoles; here none is compared with a label.
+            # A batch is asked for dipoles as a whole: here none is compared with a label.
             graph.charge = torch.zeros_like(graph.charge)
         for name in targets:
             target = TARGETS[name]
@@ -199,17 +212,28 @@ def labelled_graphs(
 
 
 def composition(frames: Sequence[Frame], elements: Sequence[int]) -> np.ndarray:
-    """Numbers of atoms of each element, (frames, elements)."""
+    """Number of atoms of each element in each frame, (frames, elements)."""
     return np.array([[np.sum(f.atoms.numbers == z) for z in elements] for f in frames], float)
 
 
 def fitted_references(
     frames: Sequence[Frame], elements: Sequence[int], target: str = "energy"
 ) -> np.ndarray:
-    """e_Z that minimise sum_k ((E_k - sum_Z n_kZ e_Z) / n_k)^2, (elements,) in the target's unit.
+    r"""Reference values of the elements by least squares.
 
-    Where compositions do not tell elements apart (one molecule only) the solution of least norm.
-    Of a polarizability its mean, trace/3.
+    .. math::
+        \min_e \sum_k \Bigl(\frac{E_k - \sum_Z n_{kZ} e_Z}{n_k}\Bigr)^2
+
+    Where compositions do not tell elements apart (one molecule only) it is the solution of least
+    norm.
+
+    Args:
+        frames: labelled structures.
+        elements: atomic numbers.
+        target: "energy", or "polarizability", of which the mean trace/3 is taken.
+
+    Returns:
+        e (elements,), in the target's unit.
     """
     known = [f for f in frames if target in f.labels]
     if not known:
@@ -224,18 +248,23 @@ def fitted_references(
 def given_references(
     given: Mapping[str, float] | str | Path, elements: Sequence[int], key: str
 ) -> np.ndarray:
-    """Reference energies (elements,), eV, from {symbol: eV} or a file of isolated atoms.
+    """Reference energies from a mapping or a file of isolated atoms.
 
     Args:
+        given: {symbol: eV}, or the file.
+        elements: atomic numbers.
         key: of the energy in the file.
+
+    Returns:
+        e (elements,), eV.
 
     Raises:
         InputError: an element without a reference, or a frame that is not one atom.
     """
     if isinstance(given, Mapping):
-        strange = [s for s in given if s not in atomic_numbers]
-        if strange:
-            raise InputError(f"references: {strange[0]!r} is no chemical element")
+        unknown = [s for s in given if s not in atomic_numbers]
+        if unknown:
+            raise InputError(f"references: {unknown[0]!r} is no chemical element")
         energies = {atomic_numbers[s]: float(e) for s, e in given.items()}
         source = "references"
     else:
@@ -255,7 +284,7 @@ def given_references(
 
 
 def root_mean_square(frames: Sequence[Frame], target: str) -> float:
-    """Of all components of a label (1 where there are none, or all are zero)."""
+    """Root mean square of a label's components; 1 where there are none, or all are zero."""
     parts = [np.ravel(f.labels[target]) for f in frames if target in f.labels]
     size = float(np.sqrt(np.mean(np.concatenate(parts) ** 2))) if parts else 0.0
     return size if size > 0 else 1.0
@@ -334,10 +363,10 @@ def _check_atoms(atoms: Atoms, place: str) -> None:
         raise InputError(f"{place}: atoms {i[k]} and {j[k]} overlap ({d[k]:.3f} Angstrom apart)")
 
 
-def _not_found(target: str, key: str, there: set[str]) -> str:
-    return f"no frame has the key {key!r} of the {target}{_near(key, there)}"
+def _not_found(target: str, key: str, known: set[str]) -> str:
+    return f"no frame has the key {key!r} of the {target}{_near(key, known)}"
 
 
-def _near(key: str, there: set[str]) -> str:
-    near = difflib.get_close_matches(key, sorted(there), n=1, cutoff=0.0)
+def _near(key: str, known: set[str]) -> str:
+    near = difflib.get_close_matches(key, sorted(known), n=1, cutoff=0.0)
     return f"; the nearest in the file is {near[0]!r}" if near else "; the file has no keys at all"

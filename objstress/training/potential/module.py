@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import lightning
 import torch
 from torch import Tensor
 from torch_geometric.data import Batch
@@ -19,27 +18,38 @@ from torch_geometric.loader import DataLoader
 from objstress.errors import ConvergenceError
 from objstress.io.files import write_whole
 from objstress.models.potential import Potential
-from objstress.training.potential.data import FitData, _new_potential
+from objstress.training.potential.data import FitData, new_potential
 from objstress.training.potential.frames import TARGETS, Frame, labelled_graphs
 from objstress.training.potential.settings import FitSettings
-from objstress.training.trainer import EpochBatches
+from objstress.training.trainer import EpochBatches, FitModule
+
+LOG = "log.csv"
+"""The log of a fit in its folder, a row for each epoch."""
+SHOWN = {"energy": (1e3, "meV/atom"), "forces": (1e3, "meV/Angstrom")}
+"""Targets whose errors the progress bar shows in another unit: factor and unit."""
 
 
-class PotentialFit(lightning.LightningModule):
+class PotentialFit(FitModule):
     """Balanced losses of a potential, its averaged weights, and their validation.
 
-    References that are fitted, not given, are fitted again after every epoch to what the network
-    left of the energies in it: forces say nothing about a constant, and the network, led by them,
-    would be long in finding it. What is added since the start stands in `references`.
+    Fitted references are fitted again after every epoch to the energies that the network left in
+    it: forces do not determine a constant, and the network, led by them, would find it slowly.
+    `references` holds what was added since the start.
+
+    Args:
+        data: frames, references and scales.
+        settings: of the fit.
+        folder: the log is written there.
     """
 
+    files = (LOG,)
     potential: Potential
     average: Potential
 
-    def __init__(self, data: FitData, settings: FitSettings, log: Path):
+    def __init__(self, data: FitData, settings: FitSettings, folder: Path):
         super().__init__()
-        # Graphs and networks are made in each process: nothing but numpy is sent to it.
-        self.frames, self.fit_settings, self.log_file = data, settings, log
+        # Each process makes its graphs and networks: only numpy arrays are sent to it.
+        self.frames, self.fit_settings, self.log_file = data, settings, folder / LOG
         self.tasks = settings.tasks
         self.balancer = settings.balancing.build(self.tasks)
         self.judge = settings.balancing.judge(self.tasks)
@@ -51,18 +61,18 @@ class PotentialFit(lightning.LightningModule):
     def configure_model(self) -> None:
         if hasattr(self, "potential"):
             return
-        self.potential = _new_potential(self.frames, self.fit_settings, self.dtype_)
-        self.average = _new_potential(self.frames, self.fit_settings, self.dtype_)
+        self.potential = new_potential(self.frames, self.fit_settings, self.dtype_)
+        self.average = new_potential(self.frames, self.fit_settings, self.dtype_)
         self.average.requires_grad_(False)
 
     def _graphs(self, frames: list[Frame]) -> list:
-        found = self.frames
+        data = self.frames
         return labelled_graphs(
             frames,
-            found.potential.elements,
-            found.potential.cutoff,
+            data.potential.elements,
+            data.potential.cutoff,
             self.tasks,
-            references=found.references,
+            references=data.references,
             dtype=self.dtype_,
         )
 
@@ -78,8 +88,8 @@ class PotentialFit(lightning.LightningModule):
         return DataLoader(self._graphs(self.frames.train), batch_sampler=batches)
 
     def val_dataloader(self) -> DataLoader:
-        own = self.frames.valid[self.trainer.global_rank :: self.trainer.world_size]
-        return DataLoader(self._graphs(own), batch_size=4 * self.fit_settings.training.batch_size)
+        share = self.frames.valid[self.trainer.global_rank :: self.trainer.world_size]
+        return DataLoader(self._graphs(share), batch_size=4 * self.fit_settings.training.batch_size)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         training = self.fit_settings.training
@@ -97,7 +107,7 @@ class PotentialFit(lightning.LightningModule):
         return (self.seconds_before + time.monotonic() - self.begun) / 60
 
     def _progress(self) -> float:
-        """Part of the training that is over: of the steps or of the time, whichever is more."""
+        """Fraction of the fit that is over: of the steps or of the time, whichever is more."""
         steps = self.fit_settings.training.epochs * self.trainer.num_training_batches
         done = (self.trainer.global_step + 0.5) / steps
         limit = self.fit_settings.training.max_minutes
@@ -119,7 +129,7 @@ class PotentialFit(lightning.LightningModule):
         self.begun = time.monotonic()
         if self.trainer.is_global_zero:
             _cut_log(self.log_file, self.trainer.current_epoch)
-        self.on_train_epoch_start()  # Lightning calls it not in an epoch that is gone on with
+        self.on_train_epoch_start()  # Lightning does not call it in an epoch that is resumed
 
     def on_train_epoch_start(self) -> None:
         self._sums = torch.zeros(len(self.tasks), dtype=torch.float64, device=self.device)
@@ -129,14 +139,14 @@ class PotentialFit(lightning.LightningModule):
 
     # Losses
 
-    def _gaps(self, found: dict[str, Tensor], batch: Batch) -> list[tuple[Tensor, Tensor]]:
-        """For each task (prediction - label) / scale, zero without a label, and what has one."""
+    def _gaps(self, predicted: dict[str, Tensor], batch: Batch) -> list[tuple[Tensor, Tensor]]:
+        """(prediction - label) / scale of each task, zero without a label; and where labels are."""
         size = torch.diff(batch.ptr)
         gaps = []
         for task in self.tasks:
             label = batch[f"target_{task}"]
             known = torch.isfinite(label)
-            gap = torch.where(known, found[task] - torch.nan_to_num(label), 0.0)
+            gap = torch.where(known, predicted[task] - torch.nan_to_num(label), 0.0)
             gap = gap / self.frames.scales[task]
             if TARGETS[task].extensive:
                 gap = gap / size.view(-1, *[1] * (gap.ndim - 1))
@@ -186,7 +196,7 @@ class PotentialFit(lightning.LightningModule):
         return total
 
     def _remember_energies(self, gap: Tensor, known: Tensor, batch: Batch) -> None:
-        """Normal equations of the energies per atom that are left, with the compositions."""
+        """Add to the normal equations of the residual energies per atom."""
         size = torch.diff(batch.ptr)
         place = batch.batch * len(self._normal) + batch.species
         numbers = torch.bincount(place, minlength=len(size) * len(self._normal))
@@ -204,12 +214,12 @@ class PotentialFit(lightning.LightningModule):
         """|grad L_t| at the last shared layer, of the losses over all processes, (tasks,)."""
         parameters = list(self.potential.shared.parameters())
         rows = []
-        for loss, there in zip(losses, present, strict=True):
-            zero = [torch.zeros_like(p) for p in parameters]
-            if there:
-                found = torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True)
-                zero = [z if g is None else g for z, g in zip(zero, found, strict=True)]
-            rows.append(torch.cat([g.flatten() for g in zero]))
+        for loss, labelled in zip(losses, present, strict=True):
+            grads = [torch.zeros_like(p) for p in parameters]
+            if labelled:
+                some = torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True)
+                grads = [z if g is None else g for z, g in zip(grads, some, strict=True)]
+            rows.append(torch.cat([g.flatten() for g in grads]))
         return (self._total(torch.stack(rows)) / self.trainer.world_size).norm(dim=1)
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, index: int) -> None:
@@ -258,6 +268,13 @@ class PotentialFit(lightning.LightningModule):
         if self.trainer.is_global_zero:
             _append_log(self.log_file, self.latest)
 
+    def status(self) -> str:
+        parts = []
+        for task in self.tasks:
+            factor, unit = SHOWN.get(task, (1.0, TARGETS[task].unit))
+            parts.append(f"{task} {factor * self.latest[f'rmse_{task}']:.3g} {unit}")
+        return ", ".join(parts)
+
     # Several processes, checkpoints
 
     def _total(self, x: Tensor) -> Tensor:
@@ -283,7 +300,7 @@ class PotentialFit(lightning.LightningModule):
 
 
 def _cut_log(path: Path, epoch: int) -> None:
-    """Drop what a run that was interrupted wrote of the epochs to come."""
+    """Drop the rows that an interrupted run wrote of epochs that are done again."""
     if path.exists():
         lines = path.read_text().splitlines(keepends=True)
         kept = [x for x in lines[1:] if int(x.split(",")[0]) < epoch]

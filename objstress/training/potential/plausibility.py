@@ -1,16 +1,17 @@
-r"""Do the units of the labels make sense? Warnings, never refusals.
+r"""Checks of the labels' units, without a model: warnings, never refusals.
 
-Three tests that need no model:
+Three tests:
 
 1. Energies against forces. Between two frames a, b of the same atoms
 
-       E_b - E_a = - 1/2 sum_i (F_a + F_b) . (r_b - r_a)  +  O(anharmonicity)
+   .. math::
+       E_b - E_a = -\tfrac12 \sum_i (F_a + F_b)_i \cdot (r_b - r_a)_i + O(\text{anharmonicity})
 
    (trapezoidal, exact for harmonic energies; with the work of the stress where the cell changes).
    The slope of the one against the other over many pairs, each frame with its nearest, is 1. It
    is 23.06 for energies in kcal/mol with forces in eV/Angstrom, 1/27.2 for Hartree, 1.89 for
    forces per Bohr, -1 for gradients in the place of forces.
-2. Total energies against what all electrons of the free atoms can give: E_Z of Schwinger's
+2. Total energies against the sum of all-electron energies of the free atoms: E_Z of Schwinger's
    formula, within 2 % (8 % for H). Energies far below that sum are in a smaller unit, energies
    that agree with it in another unit are in that one.
 3. Energies of isolated atoms, if given, against the frames: nothing binds with more than 12 eV
@@ -34,9 +35,9 @@ UNITS = {
 }
 """What 1 eV is in other units of energy."""
 MANY = 200
-"""Frames of one kind that are looked at."""
+"""Frames of one kind that are compared, at most."""
 TRUSTED = 0.8
-"""Correlation of energies and work from which a slope is believed."""
+"""Correlation of energies and work from which a slope is trusted."""
 STRONGEST = 12.0
 """eV an atom; more than anything binds with."""
 
@@ -44,22 +45,27 @@ STRONGEST = 12.0
 def unit_warnings(
     frames: Sequence[Frame], references: np.ndarray | None = None, stress: bool = True
 ) -> list[str]:
-    """A line for each sign of labels in wrong units, or with the wrong sign.
+    """Warnings of labels in wrong units, or with the wrong sign.
 
     Args:
+        frames: labelled structures.
         references: (elements,) eV of isolated atoms, where they were given, not fitted.
-        stress: whether to look at the stress, too.
+        stress: whether to check the stress, too.
+
+    Returns:
+        A line for each sign of it.
     """
-    found = [_against_work(frames), _against_electrons(frames), _against_atoms(frames, references)]
+    lines = [_against_work(frames), _against_electrons(frames), _against_atoms(frames, references)]
     if stress:
-        found.append(_against_stress(frames))
-    return [line for line in found if line]
+        lines.append(_against_stress(frames))
+    return [line for line in lines if line]
 
 
 def work_slope(frames: Sequence[Frame], stress: bool = False) -> tuple[float, float, int]:
-    """Slope, correlation and number of pairs of frames, see above.
+    """Slope of energies against work, its correlation, and the number of pairs of frames.
 
     Args:
+        frames: labelled structures.
         stress: False: slope of energies against the work of forces (pairs of the same cell);
             True: of what forces leave of them against the work of the stress (other cells).
     """
@@ -69,8 +75,8 @@ def work_slope(frames: Sequence[Frame], stress: bool = False) -> tuple[float, fl
         if wanted <= set(frame.labels) and len(frame.atoms) > 1:
             key = (*frame.atoms.numbers.tolist(), *frame.atoms.pbc.tolist())
             alike.setdefault(key, []).append(frame)
-    found = [_nearest(group, stress) for group in alike.values() if len(group) > 1]
-    pairs = np.concatenate([np.zeros((0, 4)), *found])
+    steps = [_nearest(group, stress) for group in alike.values() if len(group) > 1]
+    pairs = np.concatenate([np.zeros((0, 4)), *steps])
     # Small steps, where the trapezoidal rule holds.
     pairs = pairs[np.argsort(pairs[:, 0])[: max(5, len(pairs) // 3)]]
     gap = pairs[:, 1] - (pairs[:, 2] if stress else 0.0)
@@ -96,7 +102,7 @@ def _nearest(group: Sequence[Frame], stress: bool) -> np.ndarray:
     pbc, mass = group[0].atoms.pbc, group[0].atoms.get_masses()
     rows = []
     for k in range(len(group)):
-        turned = force
+        rotated = force
         if pbc.any():
             strain = np.linalg.solve(h[k], h) - np.eye(3)
             # The displacement at a fixed cell: of scaled positions, across the nearest face.
@@ -104,7 +110,7 @@ def _nearest(group: Sequence[Frame], stress: bool) -> np.ndarray:
             moved = (s - np.round(s) * pbc) @ ((h + h[k]) / 2)
         else:
             strain = np.zeros((len(group), 3, 3))
-            moved, turned = _aligned(r, force, r[k], mass)
+            moved, rotated = _aligned(r, force, r[k], mass)
         size = np.abs(strain).max(axis=(1, 2))
         distance = (moved**2).mean(axis=(1, 2)) + size**2
         distance[(size > 1e-4) != stress] = np.inf
@@ -112,7 +118,7 @@ def _nearest(group: Sequence[Frame], stress: bool) -> np.ndarray:
         near = int(np.argmin(distance))
         if not np.isfinite(distance[near]):
             continue
-        work = -0.5 * np.sum((force[k] + turned[near]) * moved[near])
+        work = -0.5 * np.sum((force[k] + rotated[near]) * moved[near])
         pressed = 0.0
         if stress:  # dE = V sigma : h^-1 dh, half of it at either end
             for end in (k, near):
@@ -170,7 +176,10 @@ def _likely(slope: float, causes: dict[str, float], otherwise: str) -> str:
 
 
 def free_atom_energy(z: int) -> float:
-    """Total energy of a free atom, eV: -(0.7687 Z^(7/3) - 0.5 Z^2 + 0.2699 Z^(5/3)) Hartree.
+    r"""Total energy of a free atom, eV.
+
+    .. math::
+        E_Z = -(0.7687 Z^{7/3} - 0.5 Z^2 + 0.2699 Z^{5/3}) \text{ Hartree}
 
     Thomas and Fermi, Scott, Schwinger, Phys. Rev. A 24, 2353 (1981). Not relativistic.
     """

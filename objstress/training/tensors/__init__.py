@@ -1,0 +1,1 @@
+"""Fits of networks that predict a crystal's property tensors."""

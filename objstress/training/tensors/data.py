@@ -1,4 +1,4 @@
-"""Crystals with known property tensors, from JSON rows."""
+"""Crystals with known property tensors, read from JSON."""
 
 from __future__ import annotations
 
@@ -14,24 +14,28 @@ from objstress.symmetry.tensor_irreps import EXCHANGES
 from objstress.symmetry.voigt import VOIGT_INDEX, voigt_to_tensor
 
 
-def read_tensors(
+def read_crystal_tensors(
     path: str | Path,
     kind: str = "elastic",
     key: str = "elastic_tensor_voigt",
     ions: str = "relaxed",
 ) -> tuple[list[Structure], list[np.ndarray]]:
-    """Structures and tensors of a JSON list of rows, `structure` a pymatgen dictionary each.
+    """Read structures and tensors from a JSON list of rows.
 
     Args:
+        path: the file; `structure` of each row is a pymatgen dictionary.
         kind: see `tensor_irreps`; elastic tensors are 6 x 6 Voigt (GPa) or (3, 3, 3, 3),
             piezoelectric ones 3 x 6 Voigt (C/m^2) or (3, 3, 3), dielectric ones (3, 3), Born
             charges (atoms, 3, 3) (e).
         key: of the tensor in a row.
-        ions: "relaxed" or "clamped", what rows that say so must be of.
+        ions: "relaxed" or "clamped"; rows that name their ions must have these.
+
+    Returns:
+        The structures, and their tensors (3, ..., 3).
 
     Raises:
-        InputError: no such file, no rows, a row that lacks the key (the nearest one is named), is
-            of other ions or has a tensor of another shape.
+        InputError: no such file, no rows, a row that lacks the key (the nearest one is named), has
+            other ions or a tensor of another shape.
     """
     path = Path(path)
     if kind not in EXCHANGES:
@@ -49,7 +53,7 @@ def read_tensors(
         for name in ("structure", key):
             if name not in row:
                 near = difflib.get_close_matches(name, row, n=1, cutoff=0.3)
-                hint = f"; the nearest there is {near[0]!r}" if near else ""
+                hint = f"; the nearest key is {near[0]!r}" if near else ""
                 raise InputError(f"{path}: row {number} has no {name!r}{hint}")
         if row.get("ions", ions) != ions:
             raise InputError(f"{path}: row {number} is of {row['ions']} ions, not {ions}")
@@ -72,5 +76,5 @@ def _tensor(given: np.ndarray, kind: str, structure: Structure) -> np.ndarray:
     if kind == "born charges":
         wanted = (len(structure), *wanted)
     if given.shape != wanted:
-        raise ValueError(f"a tensor of shape {given.shape} where {wanted} was wanted")
+        raise ValueError(f"a tensor of shape {given.shape} where {wanted} was expected")
     return given

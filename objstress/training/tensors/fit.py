@@ -1,40 +1,39 @@
-"""Fitting networks of a property tensor with Lightning: all crystals at once, AdamW."""
+"""Fits of networks that predict a property tensor: AdamW on many crystals at once."""
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import lightning
 import numpy as np
 import torch
 from pymatgen.core import Structure
 from torch import Tensor
 from torch_geometric.data import Batch
 from torch_geometric.loader import DataLoader
-from tqdm import tqdm
 
 from objstress.errors import InputError, check_seed
 from objstress.io.run_folder import fingerprint, work_folder
 from objstress.models.crystal_tensor import CrystalTensorNetwork, CrystalTensorSettings
 from objstress.models.tensor_ensemble import TensorEnsemble, comparison_features, species_graph
 from objstress.symmetry.crystal import primitive_cell
-from objstress.training.trainer import EpochBatches, run_epochs
+from objstress.training.trainer import EpochBatches, FitModule, run_fit
 
 
 @dataclass(frozen=True)
 class TensorTraining:
-    """How an ensemble is fitted.
+    """How an ensemble of tensor networks is fitted.
 
     Attributes:
-        members: networks, each from weights of its own.
-        epochs: passes over the crystals; the rate falls to zero by a cosine.
-        batch_size: crystals in a step.
-        rate: of AdamW at the start.
-        decay: of the weights.
+        members: number of networks, each with its own random weights.
+        epochs: number of passes over the crystals; the learning rate falls to zero by a cosine.
+        batch_size: number of crystals in a step.
+        rate: learning rate of AdamW at the start.
+        decay: weight decay of AdamW.
         clip: largest norm of the gradient.
         seed: of the first member's weights and the order of crystals.
     """
@@ -48,7 +47,7 @@ class TensorTraining:
     seed: int = 0
 
 
-class TensorFit(lightning.LightningModule):
+class TensorFit(FitModule):
     """Mean absolute error of the components x, all irreps alike."""
 
     def __init__(self, network: CrystalTensorNetwork, training: TensorTraining):
@@ -57,8 +56,8 @@ class TensorFit(lightning.LightningModule):
 
     def training_step(self, batch: Batch, _: int) -> Tensor:
         x, _features = self.network(batch)
-        # The norm of a difference turns with the crystal; its root mean square would let a few
-        # crystals that are like no other hide the rest.
+        # The norm of a difference is the same for a rotated crystal; a mean square would let a few
+        # outlying crystals dominate.
         loss = (x - batch.target).square().sum(1).add(1e-8).sqrt().mean()
         self.log("loss", loss, on_epoch=True, on_step=False, batch_size=len(x))
         return loss
@@ -81,22 +80,27 @@ def fit_tensors(
     progress: bool = True,
     ions: str = "relaxed",
 ) -> TensorEnsemble:
-    """Networks that give a crystal's tensor, trained on crystals whose tensors are known.
+    """Fit networks that predict a crystal's tensor to crystals with known tensors.
 
     Args:
-        structures: ordered crystals; their tensors are in the frames they come in.
+        structures: ordered crystals, in the frames of their tensors.
         tensors: (3, ..., 3) each, in the unit of the kind; Born charges (atoms, 3, 3), of cells
             that are primitive (their atoms must not be merged).
-        settings: of the networks; `neighbours` is counted here.
-        workdir: folder for checkpoints; an interrupted run with the same data and settings goes
-            on. None uses one that is thrown away.
+        settings: of the networks; `neighbours` is counted in the crystals.
+        training: how they are fitted.
+        workdir: folder for checkpoints; the same call resumes a fit that was interrupted there.
+            None uses a temporary folder.
         dtype: of the weights.
+        progress: show a bar on standard error.
         ions: of the tensors, "relaxed" or "clamped"; kept with the networks, which refuse to
-            answer for the other.
+            predict for the other.
+
+    Returns:
+        The ensemble; its metadata hold the facts of the fit.
 
     Raises:
-        InputError: no data, numbers that do not fit, an elastic or dielectric tensor that is not
-            positive definite, see `atom_graph`.
+        InputError: no data, different numbers of structures and tensors, an elastic or dielectric
+            tensor that is not positive definite, see `atom_graph`.
     """
     settings, training = settings or CrystalTensorSettings(), training or TensorTraining()
     check_seed(training.seed)
@@ -109,9 +113,9 @@ def fit_tensors(
     graphs = [species_graph(c, settings.cutoff, torch.float64) for c in cells]
     neighbours = float(np.mean([g.num_edges / g.num_nodes for g in graphs]))
     settings = replace(settings, neighbours=max(1.0, neighbours))
-    whole = [torch.as_tensor(np.asarray(t, dtype=np.float64)) for t in tensors]
+    known = [torch.as_tensor(np.asarray(t, dtype=np.float64)) for t in tensors]
     exact = CrystalTensorNetwork(settings)
-    x = [exact.components(t if atoms else t[None]) for t in whole]
+    x = [exact.components(t if atoms else t[None]) for t in known]
     every = torch.cat(x)
     scalars = torch.cat([torch.full((2 * l + 1,), l == 0) for l, _ in exact.tensor_irreps])
     shift = torch.where(scalars & (not atoms), every.mean(0), 0.0)
@@ -122,17 +126,14 @@ def fit_tensors(
             graph[key] = graph[key].to(dtype)
     everything = Batch.from_data_list(graphs)
     members, features = [], []
-    mark = _fingerprint(settings, training, graphs, dtype)
-    with (
-        work_folder(workdir) as folder,
-        tqdm(total=training.members * training.epochs, disable=not progress) as bar,
-    ):
+    digest = _fingerprint(settings, training, graphs, dtype)
+    with work_folder(workdir) as folder:
         for k in range(training.members):
             with torch.random.fork_rng():
                 torch.manual_seed(training.seed + k)
                 network = CrystalTensorNetwork(settings, dtype)
                 network.shift.copy_(shift)
-                # Products of features that are below one are small: begin at the labels' size.
+                # Products of features below one are small: start at the labels' size.
                 with torch.no_grad():
                     raw = network(everything)[0] - network.shift
                     network.scale.copy_(size / raw.square().mean().sqrt().clamp_min(1e-12))
@@ -140,15 +141,17 @@ def fit_tensors(
                     graphs,
                     batch_sampler=EpochBatches(len(graphs), training.batch_size, training.seed + k),
                 )
-                network.metadata["loss"] = run_epochs(
+                metrics = run_fit(
                     TensorFit(network, training),
-                    loader,
-                    training.epochs,
                     folder / f"member-{k}",
-                    mark,
-                    bar,
-                    training.clip,
+                    digest,
+                    epochs=training.epochs,
+                    loaders=(loader,),
+                    every=20,
+                    clip=training.clip,
+                    title=f"network {k + 1} of {training.members}" if progress else None,
                 )
+                network.metadata["loss"] = metrics.get("loss", math.nan)
             members.append(network)
             with torch.no_grad():
                 features.append(network.eval()(everything)[1])

@@ -1,0 +1,11 @@
+from .abinit import AbinitCalculator as AbinitCalculator
+from .abinit import default_abinit as default_abinit
+from .lammps import LammpsCalculator as LammpsCalculator
+from .lammps import bks as bks
+from .lammps import cmas94 as cmas94
+from .lammps import lammps_potentials as lammps_potentials
+from .potential import PotentialCalculator as PotentialCalculator
+from .pyscf import PySCFCalculator as PySCFCalculator
+from .pyscf import isolated_atom as isolated_atom
+from .registry import CALCULATORS as CALCULATORS
+from .registry import make_calculator as make_calculator

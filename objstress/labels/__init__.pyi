@@ -1,0 +1,13 @@
+from .csv_pairs import read_pairs as read_pairs
+from .deformation import find_deformation as find_deformation
+from .differences import elastic_differences as elastic_differences
+from .differences import elastic_strains as elastic_strains
+from .differences import third_order_strains as third_order_strains
+from .labelling import StrainLabels as StrainLabels
+from .labelling import label_strains as label_strains
+from .reading import labels_of as labels_of
+from .reading import read_labels as read_labels
+from .relaxation import relaxed_crystal as relaxed_crystal
+from .strain_labels import Labels as Labels
+from .strains import fundamental as fundamental
+from .strains import sample_strains as sample_strains
