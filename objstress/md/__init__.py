@@ -1,5 +1,7 @@
 """Molecular dynamics of one structure, or of many replicas in one batch.
 
+For example::
+
     from objstress.md import run_md, run_replicas
 
     run = run_md("water.xyz", "water.potential", "out", ensemble="nvt", time=10.0)   # ps

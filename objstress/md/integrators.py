@@ -175,6 +175,7 @@ class Langevin(VelocityVerlet):
         return forces
 
     def get_conserved_energy(self) -> float:
+        """Total energy less the heat of the thermostat, eV."""
         return float(self.atoms.get_total_energy()) - self.heat
 
 

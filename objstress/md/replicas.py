@@ -59,12 +59,15 @@ class Replicas:
 class ReplicasBlownUp(ConvergenceError):
     """A replica blew up.
 
-    Attributes:
+    Args:
+        message: which replica, and how.
         so_far: the run until then, to be saved or continued: records of the good steps, `atoms` at
             the last of them, all replicas at the same time.
     """
 
-    so_far: Replicas
+    def __init__(self, message: str, so_far: Replicas):
+        super().__init__(message)
+        self.so_far = so_far
 
 
 def run_replicas(
@@ -210,9 +213,7 @@ def run_replicas(
                 p = bath(p)
             blown = _blown(outputs["energy"], p, m, dof, limit, step * timestep)
         if blown:
-            failure = ReplicasBlownUp(blown)
-            failure.so_far = result(*good)
-            raise failure
+            raise ReplicasBlownUp(blown, result(*good))
         if recorded:
             store(outputs)
     return result(pos, p)

@@ -1,5 +1,7 @@
 """Elastic properties of crystals: one structure, an equation of state, tables of thousands.
 
+For example::
+
     from objstress.properties import crystal_properties, describe
 
     copper = crystal_properties("copper.cif", "emt")

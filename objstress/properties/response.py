@@ -50,7 +50,7 @@ class HarmonicResponse:
 
     @property
     def stiffness_of_ions(self) -> np.ndarray:
-        """Eigenvalues of K without the three common shifts, (3 n - 3,) eV/Angstrom^2, ascending.
+        """Eigenvalues (m,) of K, eV/Angstrom^2, ascending; m = 3 n - 3 without the common shifts.
 
         A negative one means that the crystal relaxes to another structure of the same cell.
         """

@@ -1,5 +1,7 @@
 """A web service and a page: the text of a structure in, its elastic properties out.
 
+For example::
+
     from objstress.service import ServiceSettings, serve
 
     serve(ServiceSettings(models=("emt", "silicon.law")), "127.0.0.1", 8765, print)

@@ -1,5 +1,7 @@
 """Vibrational spectra of molecules and crystals: harmonic, and from molecular dynamics.
 
+For example::
+
     from objstress.spectra import harmonic_spectrum, plot_spectra
 
     spectrum = harmonic_spectrum(atoms, load_potential("water.potential"))

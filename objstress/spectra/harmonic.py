@@ -11,10 +11,8 @@ import numpy as np
 from ase import Atoms
 
 from objstress.errors import InputError
-from objstress.graphs.atoms import total_charge
 from objstress.io.files import write_json, write_whole
 from objstress.spectra.curves import Curve, Shape, broaden, grid_for
-from objstress.spectra.minimum import evaluate, keeps_rotations, relaxed_atoms
 from objstress.spectra.modes import NormalModes, normal_modes
 from objstress.spectra.raman import cross_section, part_weights, raman_facts, raman_units
 from objstress.spectra.units import DECADIC, INFRARED, QUANTUM
@@ -67,7 +65,7 @@ class HarmonicSpectrum:
 
     @property
     def infrared_intensities(self) -> np.ndarray | None:
-        """IR intensities A_k (m,), km/mol; None without a dipole."""
+        """IR intensities A_k (m,), km/mol, the unit of band areas; None without a dipole."""
         if self.dipole_gradient is None:
             return None
         return np.asarray(INFRARED * (self.dipole_gradient**2).sum(axis=1))
@@ -369,6 +367,9 @@ def harmonic_spectrum(
             potential does not know.
         ConvergenceError: no minimum, see `relaxed_atoms`.
     """
+    from objstress.graphs.atoms import total_charge
+    from objstress.spectra.minimum import evaluate, keeps_rotations, relaxed_atoms
+
     heads = tuple(potential.settings.heads)
     if "energy" not in heads:
         raise InputError(f"no vibrations without an energy: the model has {', '.join(heads)} only")

@@ -6,7 +6,6 @@ import io
 from pathlib import Path
 from typing import Any
 
-import torch
 from ase import Atoms
 from ase.io import write
 
@@ -14,7 +13,6 @@ from objstress.errors import InputError
 from objstress.io.atoms import read_atoms
 from objstress.io.files import check_writable, write_whole
 from objstress.io.recording import Recording, read_recording
-from objstress.models.potential import load_potential
 from objstress.spectra.correlations import (
     Correlation,
     density_of_states,
@@ -80,6 +78,10 @@ def write_spectra(
             result["dynamics"][name] = curve.facts | {"width_per_cm": curve.width}
         result["warnings"] += _doubts(recording, atoms)
     if model is not None and atoms is not None:
+        import torch
+
+        from objstress.models.potential import load_potential
+
         spectrum = harmonic_spectrum(atoms, load_potential(model, torch.float64))
         out.mkdir(exist_ok=True)
         text = io.StringIO()

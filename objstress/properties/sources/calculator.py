@@ -42,6 +42,7 @@ class CalculatorSource(Source):
     """An ASE calculator, or a trained potential as one.
 
     Attributes:
+        name, what, elements: see `Source`.
         calculator: with forces and stress.
     """
 

@@ -23,6 +23,7 @@ class EnsembleSource(Source):
     """Networks of the elastic tensor.
 
     Attributes:
+        name, what, elements: see `Source`.
         ensemble: of kind "elastic"; its ions are those of its labels.
     """
 

@@ -28,6 +28,7 @@ class LawSource(Source):
     """A law of one crystal.
 
     Attributes:
+        name, what, elements: see `Source`.
         law: with `structure` and `point_group`; its ions are those of its labels.
     """
 
