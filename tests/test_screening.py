@@ -199,7 +199,7 @@ def test_jobs_whose_process_dies_do_not_take_the_rest_with_them():
 
 
 class TestShell:
-    def test_pages_json_tables_and_pictures(self, copper, frames, tmp_path, shell):
+    def test_pages_json_tables_and_plots(self, copper, frames, tmp_path, shell):
         code, out, error = shell("properties", COPPER, "--model", "emt", "--plot", tmp_path)
         assert code == 0, error
         assert out.rstrip() == describe(copper)

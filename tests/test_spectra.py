@@ -554,7 +554,7 @@ def test_files_hold_numbers_and_units(tmp_path):
     assert json.loads((tmp_path / "silent.json").read_text())["depolarisation"] == [None] * 3
 
 
-def test_pictures_have_the_axes_of_spectrometers(tmp_path, monkeypatch):
+def test_plots_have_the_axes_of_spectrometers(tmp_path, monkeypatch):
     drawn = []
 
     class Kept(Figure):
@@ -575,7 +575,7 @@ def test_pictures_have_the_axes_of_spectrometers(tmp_path, monkeypatch):
     assert raman[1].get_xlabel() == "Raman shift, cm$^{-1}$"
 
 
-def test_pictures_leave_matplotlib_as_it_was(tmp_path):
+def test_plots_leave_matplotlib_as_it_was(tmp_path):
     spectrum = harmonic_spectrum(water(), WATER)
     before = dict(matplotlib.rcParams)
     plot_spectra([spectrum.infrared(), spectrum.infrared(40.0)], tmp_path / "ir.png")
