@@ -138,6 +138,8 @@ def run_md(
         "record": sorted(record),
         "record_every": record_every,
     }
+    # Numbers of NumPy are stored, and compared with those of an earlier run, as plain ones.
+    settings = {k: v.item() if isinstance(v, np.generic) else v for k, v in settings.items()}
     check_settings(atoms, time, settings)
     limit = highest(limit, temperature)
     run = _Run(atoms, potential, Path(out), settings, limit, fresh)
