@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from objstress.calculators.potential import PotentialCalculator
 from objstress.io.files import write_json
-from objstress.md.integrators import noise, start_momenta
+from objstress.md.integrators import replica_generator, start_momenta
 from objstress.md.replicas import run_replicas
 from objstress.models.potential import Potential, PotentialSettings
 from objstress.reports import Claim, claims_table, environment
@@ -55,7 +55,7 @@ def potential(settings: dict[str, Any], device: str) -> Potential:
 def one_by_one(atoms: Atoms, model: Potential) -> float:
     """Seconds that a step of one replica takes through ASE."""
     atoms = atoms.copy()
-    start_momenta(atoms, "nve", 50.0, noise(0))
+    start_momenta(atoms, "nve", 50.0, replica_generator(0))
     atoms.calc = PotentialCalculator(model)
     dynamics = VelocityVerlet(atoms, 0.5 * units.fs)
     atoms.get_forces()

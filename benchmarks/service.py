@@ -40,9 +40,9 @@ DATA = Path(__file__).parents[1] / "data"
 SERVER = """
 import sys
 from objstress.service.app import serve
-from objstress.service.jobs import Settings
+from objstress.service.jobs import ServiceSettings
 if __name__ == "__main__":
-    settings = Settings(workers=2, queue=32, timeout=20.0)
+    settings = ServiceSettings(workers=2, queue=32, timeout=20.0)
     serve(settings, "127.0.0.1", 0, lambda line: print(line, flush=True))
 """
 

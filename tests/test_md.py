@@ -1,10 +1,12 @@
-"""Dynamics: calculator, neighbour lists with a skin, runs that go on, replicas in one batch."""
+"""Dynamics: calculator, neighbour lists with a skin, runs that resume, replicas in one batch."""
 
 import json
+import shutil
 import subprocess
 import sys
 import time
 from itertools import pairwise
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,6 +15,7 @@ import torch
 from ase import Atoms, units
 from ase.build import bulk, molecule
 from ase.calculators.calculator import PropertyNotImplementedError
+from ase.calculators.emt import EMT
 from ase.calculators.fd import calculate_numerical_forces, calculate_numerical_stress
 from ase.constraints import FixAtoms
 from ase.io import read, write
@@ -23,11 +26,13 @@ from objstress.calculators.potential import PotentialCalculator
 from objstress.errors import ConvergenceError, InputError
 from objstress.graphs.atoms import atom_graph
 from objstress.graphs.verlet_list import VerletList
-from objstress.md.integrators import Langevin, draw_momenta, noise, without_drift
+from objstress.md.integrators import Langevin, draw_momenta, replica_generator, without_drift
 from objstress.md.replicas import ReplicasBlownUp, run_replicas
 from objstress.md.run import run_md
 from objstress.models.potential import Potential, PotentialSettings
 from objstress.nn.radial import smooth_cutoff
+
+FROZEN = Path(__file__).parent / "frozen"
 
 # Depth (eV), width (1 / Angstrom) and length (Angstrom) of Morse pairs.
 MORSE = {(1, 1): (1.5, 1.5, 1.51), (1, 8): (4.6, 2.2, 0.96), (29, 29): (0.343, 1.36, 2.866)}
@@ -338,7 +343,7 @@ def test_one_list_that_fails_leaves_those_of_all():
 
 
 def energy_error(tmp_path, water, timestep):
-    water.set_momenta(draw_momenta(water.get_masses(), 300.0, noise(4)))
+    water.set_momenta(draw_momenta(water.get_masses(), 300.0, replica_generator(4)))
     run = run_md(
         water, WATER, tmp_path / str(timestep), time=0.04, timestep=timestep, every=1,
         progress=False,
@@ -355,7 +360,7 @@ def test_constant_energy_is_kept_to_second_order(tmp_path, water):
 
 @pytest.mark.parametrize("model", [WATER, network(heads=("energy",))])
 def test_momentum_and_angular_momentum_are_kept(tmp_path, water, model):
-    water.set_momenta(draw_momenta(water.get_masses(), 300.0, noise(2)))
+    water.set_momenta(draw_momenta(water.get_masses(), 300.0, replica_generator(2)))
     run = run_md(water, model, tmp_path / "run", time=0.05, progress=False)
     scale = np.abs(water.get_momenta()).sum()
     change = run.atoms.get_momenta().sum(0) - water.get_momenta().sum(0)
@@ -374,7 +379,7 @@ def test_drawn_momenta_do_not_move_or_turn_the_whole(tmp_path, water):
     kinetic, hot = run.log["kinetic_eV"], run.log["temperature_K"]
     np.testing.assert_allclose(hot, 2 * kinetic / (3 * units.kB), rtol=1e-12)
     carbon_dioxide = molecule("CO2")
-    p = draw_momenta(carbon_dioxide.get_masses(), 300.0, noise(0))
+    p = draw_momenta(carbon_dioxide.get_masses(), 300.0, replica_generator(0))
     p = without_drift(carbon_dioxide.positions, p, carbon_dioxide.get_masses(), rotation=True)
     carbon_dioxide.set_momenta(p)
     assert np.abs(p).max() > 0.1
@@ -405,7 +410,7 @@ def test_constant_energy_goes_on_at_the_temperature_of_the_thermostat(tmp_path, 
 
 def test_momenta_are_counted_replica_by_replica(water):
     """One molecule at rest as a whole, one that turns, one that moves and turns."""
-    p = draw_momenta(water.get_masses(), 300.0, noise(5))
+    p = draw_momenta(water.get_masses(), 300.0, replica_generator(5))
     turns = without_drift(water.positions, p, water.get_masses())
     rests = without_drift(water.positions, p, water.get_masses(), rotation=True)
     structures = [water.copy() for _ in range(3)]
@@ -557,6 +562,26 @@ def test_killed_process_goes_on_from_the_shell(tmp_path, water):
         assert whole.read_bytes() == killed.read_bytes()
 
 
+@pytest.mark.parametrize("ensemble", ["nvt", "npt"])
+def test_run_folders_of_version_0_1_0_resume(tmp_path, ensemble):
+    """Frozen folders of 20 steps: the rest of the run is that of a run without the stop."""
+    common = dict(
+        ensemble=ensemble, timestep=2.0, seed=3, every=5, time=0.08, temperature=600.0,
+        record=["velocities"], record_every=5, barostat_time=100.0, progress=False,
+    )  # fmt: skip
+    shutil.copytree(FROZEN / f"md-{ensemble}", tmp_path / "old")
+    old = run_md(bulk("Cu", cubic=True), EMT(), tmp_path / "old", **common)
+    new = run_md(bulk("Cu", cubic=True), EMT(), tmp_path / "new", **common)
+    assert (old.resumed, old.steps) == (20, 40)
+    np.testing.assert_allclose(old.atoms.positions, new.atoms.positions, atol=1e-8)
+    np.testing.assert_allclose(old.atoms.cell.array, new.atoms.cell.array, atol=1e-8)
+    for name, column in new.log.items():
+        np.testing.assert_allclose(old.log[name], column, rtol=1e-6, atol=1e-6)
+    records = [dict(np.load(tmp_path / folder / "record.npz")) for folder in ("old", "new")]
+    assert set(records[0]) == set(records[1])
+    np.testing.assert_allclose(records[0]["velocities"], records[1]["velocities"], atol=1e-8)
+
+
 def test_states_of_another_run_are_refused(tmp_path, water):
     out = tmp_path / "run"
     run_md(water, WATER, out, time=0.01, progress=False)
@@ -564,7 +589,7 @@ def test_states_of_another_run_are_refused(tmp_path, water):
         run_md(water, WATER, out, time=0.01, timestep=0.25, progress=False)
     other = water.copy()
     other.positions[0, 0] += 0.01
-    with pytest.raises(InputError, match="began with other positions"):
+    with pytest.raises(InputError, match="started from other positions"):
         run_md(other, WATER, out, time=0.01, progress=False)
     with pytest.raises(InputError, match="has another potential"):
         run_md(water, network(), out, time=0.01, progress=False)
@@ -578,7 +603,7 @@ def test_states_of_another_run_are_refused(tmp_path, water):
     with pytest.raises(InputError, match="not a state of a run"):
         run_md(water, WATER, out, time=0.01, progress=False)
     (out / "state.safetensors").unlink()
-    with pytest.raises(InputError, match="no state to go on from"):
+    with pytest.raises(InputError, match="no state to resume from"):
         run_md(water, WATER, out, time=0.01, progress=False)
 
 
@@ -603,7 +628,7 @@ def test_states_of_other_atoms_are_refused(tmp_path, water, change, what):
     run_md(water, WATER, tmp_path, time=0.01, **options)
     other = water.copy()
     change(other)
-    with pytest.raises(InputError, match=f"the run there began with other {what}; give another"):
+    with pytest.raises(InputError, match=f"the run there started from other {what}; give another"):
         run_md(other, WATER, tmp_path, time=0.02, **options)
     assert run_md(water.copy(), WATER, tmp_path, time=0.02, **options).resumed == 20
 
@@ -729,7 +754,7 @@ def test_replicas_move_as_single_runs(water):
             record_every=5, **options, progress=False,
         )  # fmt: skip
         for k in range(3):
-            atoms, random = water.copy(), noise(7, k)
+            atoms, random = water.copy(), replica_generator(7, k)
             p = draw_momenta(atoms.get_masses(), 500.0, random)
             if ensemble == "nve":
                 p = without_drift(atoms.positions, p, atoms.get_masses(), rotation=True)

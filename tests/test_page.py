@@ -30,9 +30,9 @@ def address():
     import uvicorn
 
     from objstress.service.app import create_app
-    from objstress.service.jobs import Settings
+    from objstress.service.jobs import ServiceSettings
 
-    app = create_app(Settings(workers=1))
+    app = create_app(ServiceSettings(workers=1))
     app.state.jobs.start()
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning"))
     thread = threading.Thread(target=server.run)

@@ -1,6 +1,7 @@
-"""Many structures, the equation of state, pictures and pages: what users take home."""
+"""Many structures, sources, the equation of state, plots and pages of text."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,10 @@ from objstress.properties.eos import equation_of_state
 from objstress.properties.plots import plot_properties
 from objstress.properties.report import describe
 from objstress.properties.screening import screen, structures_in
-from objstress.properties.sources import find_model
+from objstress.properties.sources.base import Source
+from objstress.properties.sources.calculator import CalculatorSource
+from objstress.properties.sources.find import find_model
+from objstress.properties.sources.law import LawSource
 
 COPPER = Path(__file__).parents[1] / "data" / "crystals" / "copper.cif"
 
@@ -69,6 +73,40 @@ class TestModels:
     def test_unknown_names(self):
         with pytest.raises(InputError, match="unknown model 'nonsense'"):
             find_model("nonsense")
+
+    def test_each_kind_has_its_source(self, dft_law, tmp_path):
+        dft_law.save(tmp_path / "silicon.law")
+        emt = EMT()
+        assert isinstance(find_model("emt"), CalculatorSource)
+        assert find_model(emt).calculator is emt
+        assert find_model(dft_law).law is dft_law
+        source = find_model(tmp_path / "silicon.law")
+        assert isinstance(source, LawSource)
+        assert (source.name, source.elements) == ("silicon.law", ("Si",))
+        assert find_model(source) is source
+
+    def test_a_new_source_needs_one_class_only(self, copper, tmp_path):
+        class Noisy(Source):
+            """Copper with a stiffness of less than its symmetry, as from a noisy model."""
+
+            def stiffness(self, structure, ions):
+                cell = CalculatorSource.named("emt").stiffness(self.read(structure), ions)
+                noise = np.random.default_rng(0).normal(size=(6, 6))
+                return replace(cell, stiffness=cell.stiffness + 0.01 * (noise + noise.T))
+
+        source = Noisy("noisy", "EMT with noise", ("Cu",))
+        noisy = crystal_properties(COPPER, source)
+        assert noisy.model == "noisy"
+        assert 0 < noisy.asymmetry < 1e-3
+        np.testing.assert_allclose(noisy.stiffness, copper.stiffness, atol=0.05)
+        answer = screen(
+            [("copper", COPPER), ("silicon", bulk("Si"))], source, tmp_path / "a.csv",
+            progress=False,
+        )  # fmt: skip
+        assert [row["name"] for row in answer["failed"]] == ["silicon"]
+        assert "noisy knows Cu" in answer["failed"][0]["error"]
+        with pytest.raises(InputError, match="noisy gives tensors and no energy"):
+            equation_of_state(COPPER, source)
 
 
 @pytest.fixture
@@ -161,7 +199,7 @@ def test_jobs_whose_process_dies_do_not_take_the_rest_with_them():
 
 
 class TestShell:
-    def test_pages_json_tables_and_pictures(self, copper, frames, tmp_path, shell):
+    def test_pages_json_tables_and_plots(self, copper, frames, tmp_path, shell):
         code, out, error = shell("properties", COPPER, "--model", "emt", "--plot", tmp_path)
         assert code == 0, error
         assert out.rstrip() == describe(copper)

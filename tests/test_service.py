@@ -26,7 +26,7 @@ pytest.importorskip("pebble")
 from starlette.testclient import TestClient
 
 from objstress.service.app import create_app
-from objstress.service.jobs import Settings
+from objstress.service.jobs import ServiceSettings
 from objstress.service.schema import POSCAR, PropertiesAnswer
 
 COPPER = (DATA.parent / "crystals" / "copper.cif").read_text()
@@ -68,14 +68,14 @@ def odd(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def client():
-    app = create_app(Settings(workers=1, queue=4, answers=3, max_atoms=20))
+    app = create_app(ServiceSettings(workers=1, queue=4, answers=3, max_atoms=20))
     with TestClient(app, **HOST) as client:
         yield client
 
 
 @pytest.fixture(scope="module")
 def fragile(odd):
-    app = create_app(Settings(models=("emt", *odd), workers=1, queue=1))
+    app = create_app(ServiceSettings(models=("emt", *odd), workers=1, queue=1))
     with TestClient(app, raise_server_exceptions=False, **HOST) as client:
         yield client
 
@@ -83,7 +83,7 @@ def fragile(odd):
 @pytest.fixture(scope="module")
 def hasty(odd):
     """For what takes for ever: a limit that a busy machine may reach with anything else."""
-    app = create_app(Settings(models=("emt", *odd), workers=1, queue=1, timeout=1.0))
+    app = create_app(ServiceSettings(models=("emt", *odd), workers=1, queue=1, timeout=1.0))
     with TestClient(app, raise_server_exceptions=False, **HOST) as client:
         yield client
 
@@ -284,7 +284,7 @@ class TestLimits:
             "query_string": b"", "headers": [(b"host", b"localhost")], "http_version": "1.1",
             "scheme": "http", "server": ("localhost", 80), "client": ("localhost", 1),
         }  # fmt: skip
-        asyncio.run(create_app(Settings(max_body=50_000))(scope, receive, send))
+        asyncio.run(create_app(ServiceSettings(max_body=50_000))(scope, receive, send))
         assert sent[0]["status"] == 413
         assert sum(taken) <= 60_000
 
@@ -302,7 +302,7 @@ class TestLimits:
             "query_string": b"", "headers": [(b"host", b"localhost")], "http_version": "1.1",
             "scheme": "http", "server": ("localhost", 80), "client": ("localhost", 1),
         }  # fmt: skip
-        asyncio.run(create_app(Settings(body_seconds=0.05))(scope, receive, send))
+        asyncio.run(create_app(ServiceSettings(body_seconds=0.05))(scope, receive, send))
         assert sent[0]["status"] == 408
 
     def test_the_time_limit_kills_and_the_next_request_works(self, hasty, odd):
@@ -346,7 +346,7 @@ class TestLimits:
         assert_works(hasty)
 
     def test_a_stopping_service_refuses(self, odd):
-        app = create_app(Settings(models=("emt", odd[0]), workers=1, timeout=1.0))
+        app = create_app(ServiceSettings(models=("emt", odd[0]), workers=1, timeout=1.0))
         jobs = app.state.jobs
         with TestClient(app, **HOST) as client, ThreadPoolExecutor(2) as pool:
             waiting = [pool.submit(ask, client, f"{COPPER}# {k}", odd[0]) for k in range(2)]
@@ -360,11 +360,11 @@ class TestLimits:
 
     def test_settings_and_models_are_checked_at_the_start(self):
         with pytest.raises(InputError, match="workers"):
-            Settings(workers=0)
+            ServiceSettings(workers=0)
         with pytest.raises(InputError, match="nosuch"):
-            create_app(Settings(models=("nosuch",), workers=1)).state.jobs.start()
+            create_app(ServiceSettings(models=("nosuch",), workers=1)).state.jobs.start()
         with pytest.raises(InputError, match="one name"):
-            create_app(Settings(models=("emt", "emt"), workers=1)).state.jobs.start()
+            create_app(ServiceSettings(models=("emt", "emt"), workers=1)).state.jobs.start()
 
 
 class TestAddresses:
@@ -505,9 +505,10 @@ def test_it_starts_and_stops_cleanly(tmp_path):
     code = """
 import sys
 from objstress.service.app import serve
-from objstress.service.jobs import Settings
+from objstress.service.jobs import ServiceSettings
 if __name__ == "__main__":
-    serve(Settings(models=("emt",), workers=1), "127.0.0.1", 0, lambda x: print(x, flush=True))
+    settings = ServiceSettings(models=("emt",), workers=1)
+    serve(settings, "127.0.0.1", 0, lambda x: print(x, flush=True))
 """
     (tmp_path / "run.py").write_text(code)
     process = subprocess.Popen(

@@ -30,8 +30,8 @@ from objstress.spectra.correlations import (
 )
 from objstress.spectra.curves import broaden
 from objstress.spectra.harmonic import harmonic_analysis, harmonic_spectrum
-from objstress.spectra.minimum import evaluate, relax
-from objstress.spectra.modes import rigid_motions
+from objstress.spectra.minimum import evaluate, relaxed_atoms
+from objstress.spectra.modes import rigid_displacements
 from objstress.spectra.plots import plot_spectra
 from objstress.spectra.raman import cross_section
 from objstress.spectra.report import write_spectra
@@ -340,7 +340,7 @@ def test_modes_are_orthonormal_and_free_of_rigid_motion():
     weighted = (modes.vectors * np.sqrt(atoms.get_masses())[:, None]).reshape(-1, 3 * n)
     assert len(modes.wavenumbers) == 3 * n - 6
     assert weighted @ weighted.T == pytest.approx(np.eye(3 * n - 6), abs=1e-12)
-    rigid = rigid_motions(atoms.positions, atoms.get_masses())
+    rigid = rigid_displacements(atoms.positions, atoms.get_masses())
     assert np.abs(weighted @ rigid.T).max() < 1e-12
     assert rigid @ rigid.T == pytest.approx(np.eye(6), abs=1e-12)
 
@@ -421,15 +421,15 @@ def test_relaxation_finds_the_minimum_from_a_distorted_structure():
     atoms.rattle(0.12, seed=3)
     with pytest.raises(InputError, match="relax it first"):
         harmonic_spectrum(atoms, WATER, relax=False)
-    found = relax(atoms, WATER)
+    found = relaxed_atoms(atoms, WATER)
     assert found.get_distance(0, 1) == pytest.approx(LENGTH, abs=1e-7)
     assert found.get_angle(1, 0, 2) == pytest.approx(104.52, abs=1e-5)
     assert np.abs(evaluate(found, WATER, ("forces",))["forces"]).max() < 1e-6
     with pytest.raises(ConvergenceError, match="after 2 steps"):
-        relax(atoms, WATER, max_steps=2)
+        relaxed_atoms(atoms, WATER, max_steps=2)
     fall = Model(lambda x: -1 / (x[1] - x[0]).norm())
     with pytest.raises(ConvergenceError, match="on the way down atoms"):
-        relax(water(), fall)
+        relaxed_atoms(water(), fall)
 
 
 def network(seed=2):
@@ -554,7 +554,7 @@ def test_files_hold_numbers_and_units(tmp_path):
     assert json.loads((tmp_path / "silent.json").read_text())["depolarisation"] == [None] * 3
 
 
-def test_pictures_have_the_axes_of_spectrometers(tmp_path, monkeypatch):
+def test_plots_have_the_axes_of_spectrometers(tmp_path, monkeypatch):
     drawn = []
 
     class Kept(Figure):
@@ -575,14 +575,14 @@ def test_pictures_have_the_axes_of_spectrometers(tmp_path, monkeypatch):
     assert raman[1].get_xlabel() == "Raman shift, cm$^{-1}$"
 
 
-def test_pictures_leave_matplotlib_as_it_was(tmp_path):
+def test_plots_leave_matplotlib_as_it_was(tmp_path):
     spectrum = harmonic_spectrum(water(), WATER)
     before = dict(matplotlib.rcParams)
     plot_spectra([spectrum.infrared(), spectrum.infrared(40.0)], tmp_path / "ir.png")
     plot_spectra(spectrum.raman(), tmp_path / "raman.svg", limits=(1000, 2000), title="water")
     assert dict(matplotlib.rcParams) == before
     assert (tmp_path / "ir.png").read_bytes().startswith(b"\x89PNG")
-    with pytest.raises(InputError, match="draw them apart"):
+    with pytest.raises(InputError, match="plot them separately"):
         plot_spectra([spectrum.infrared(), spectrum.raman()], tmp_path / "both.png")
     with pytest.raises(InputError, match="not an image format"):
         plot_spectra(spectrum.raman(), tmp_path / "raman.xyz")

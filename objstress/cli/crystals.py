@@ -58,7 +58,7 @@ def properties(
     from objstress.properties.crystal import crystal_properties
     from objstress.properties.plots import plot_properties
     from objstress.properties.report import describe
-    from objstress.properties.sources import find_model
+    from objstress.properties.sources.find import find_model
 
     asked = find_model(model, keywords)
     found = {str(f): crystal_properties(f, asked, ions=ions.value) for f in files}

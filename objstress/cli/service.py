@@ -29,20 +29,20 @@ def serve(
     """A web page and an HTTP service for the elastic properties of crystals."""
     try:
         from objstress.service.app import serve as run
-        from objstress.service.jobs import DEFAULT_MODELS, Settings
+        from objstress.service.jobs import DEFAULT_MODELS, ServiceSettings
     except ModuleNotFoundError as error:
         raise InputError(f"{error.name} is missing: pip install objstress[service]") from None
 
     local = host in LOOPBACK
     if not local:
         say(f"warning: {host} may be reached by others; the service knows no passwords")
-    settings = Settings(
+    settings = ServiceSettings(
         models=tuple(model or DEFAULT_MODELS),
         workers=workers,
         queue=queue,
         timeout=timeout,
         max_atoms=max_atoms,
         max_body=max_body,
-        hosts=Settings.hosts if local else (),
+        hosts=ServiceSettings.hosts if local else (),
     )
     run(settings, host, port, say)

@@ -21,8 +21,8 @@ STATE, LOG, FRAMES, RAW = "state.safetensors", "log.csv", "trajectory.extxyz", "
 RECORD, LAST_GOOD = "record.npz", "last-good.extxyz"
 
 
-class _Files:
-    """The files of a run: some that grow, and the state that says how much of them counts."""
+class RunFiles:
+    """The files of a run: growing ones, and the state that says how much of them is valid."""
 
     def __init__(self, out: Path, fresh: bool):
         self.out = out
@@ -33,22 +33,24 @@ class _Files:
         left = [path for path in self._known if path.is_file()]
         if left and not fresh and not self._known[0].is_file():
             raise InputError(
-                f"{left[0]}: there, but no state to go on from; give another folder, or begin "
-                "anew with fresh"
+                f"{left[0]} exists, but no state to resume from; give another folder, or start "
+                "over with fresh"
             )
         self._open: dict[str, Any] = {}
 
-    def begin_anew(self) -> None:
+    def start_over(self) -> None:
+        """Remove what an earlier run left."""
         for path in self._known:
             path.unlink(missing_ok=True)
         self.write_state({}, {"sizes": {}})
         self.open({})
 
     def open(self, sizes: dict[str, int]) -> None:
+        """Open the growing files, cut to the sizes that the state holds."""
         for name in (LOG, FRAMES, RAW):
             size, path = sizes.get(name, 0), self.out / name
             if size > (path.stat().st_size if path.is_file() else 0):
-                raise InputError(f"{path}: shorter than the state says; begin anew with fresh")
+                raise InputError(f"{path}: shorter than the state says; start over with fresh")
             if size or name != RAW:
                 self._open[name] = path.open("ab")
                 self._open[name].truncate(size)
@@ -59,7 +61,7 @@ class _Files:
         self._open[name].write(content.encode() if isinstance(content, str) else content)
 
     def sizes(self) -> dict[str, int]:
-        """Of what is on the disk."""
+        """Bytes of each growing file on the disk."""
         for file in self._open.values():
             file.flush()
         return {name: (self.out / name).stat().st_size for name in self._open}
@@ -81,12 +83,13 @@ class _Files:
             with safe_open(path, framework="numpy") as file:
                 arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
                 facts = json.loads(file.metadata()["facts"])
-                return (arrays, facts) if facts["sizes"] else None  # nothing but begun
+                return (arrays, facts) if facts["sizes"] else None  # started, but nothing stored
         except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
             raise InputError(f"{path}: not a state of a run ({error})") from None
 
 
-def _given(atoms: Atoms) -> dict[str, np.ndarray]:
+def starting_point(atoms: Atoms) -> dict[str, np.ndarray]:
+    """All that a run starts from; another run differs in one of these."""
     return {
         "atoms": atoms.numbers,
         "masses": atoms.get_masses(),
@@ -100,33 +103,35 @@ def _given(atoms: Atoms) -> dict[str, np.ndarray]:
 
 
 def _constraints(atoms: Atoms) -> list[Any]:
-    """All that can be told of them; some of ASE's have no more than a name."""
-    found = []
+    """Constraints as dictionaries; some of ASE's have no more than a name."""
+    constraints = []
     for constraint in atoms.constraints:
         try:
-            found.append(constraint.todict())
+            constraints.append(constraint.todict())
         except (AttributeError, NotImplementedError):
-            found.append(type(constraint).__name__)
-    return found
+            constraints.append(type(constraint).__name__)
+    return constraints
 
 
-def _owners(dynamics: MolecularDynamics) -> dict[str, Any]:
+def _parts(dynamics: MolecularDynamics) -> dict[str, Any]:
+    """The integrator itself, and its thermostat and barostat by name."""
     parts = {name: getattr(dynamics, name, None) for name in ("_thermostat", "_barostat")}
     return {"": dynamics} | {name: part for name, part in parts.items() if part is not None}
 
 
-def _numbers(dynamics: MolecularDynamics) -> dict[str, np.ndarray]:
-    """All that an integrator carries from step to step, and what it was made with."""
+def integrator_numbers(dynamics: MolecularDynamics) -> dict[str, np.ndarray]:
+    """All numbers that an integrator carries from step to step, and those it was made with."""
     return {
         f"{owner}.{name}": np.asarray(value)
-        for owner, part in _owners(dynamics).items()
+        for owner, part in _parts(dynamics).items()
         for name, value in vars(part).items()
         if isinstance(value, float) or (isinstance(value, np.ndarray) and value.dtype.kind == "f")
     }
 
 
-def _set_numbers(dynamics: MolecularDynamics, numbers: dict[str, np.ndarray]) -> None:
-    owners = _owners(dynamics)
+def set_integrator_numbers(dynamics: MolecularDynamics, numbers: dict[str, np.ndarray]) -> None:
+    """Put back what `integrator_numbers` gave."""
+    owners = _parts(dynamics)
     for key, value in numbers.items():
         owner, name = key.split(".")
         setattr(owners[owner], name, float(value) if value.ndim == 0 else value.copy())

@@ -1,4 +1,4 @@
-"""Momenta to begin with, and thermostats: pieces that single and batched runs share."""
+"""Initial momenta, thermostat and barostat, shared by single and batched runs."""
 
 from __future__ import annotations
 
@@ -10,21 +10,32 @@ from ase.md.nose_hoover_chain import MTKNPT, IsotropicMTKNPT
 from ase.md.verlet import VelocityVerlet
 
 RESTS = 1e-5
-"""Relative momenta below which a whole rests: above what files and float32 forces round off, far
-below what heat gives even to a million atoms."""
+"""Relative momenta below which all atoms together are at rest: above the round-off of files and
+float32 forces, far below thermal momenta even of a million atoms."""
 
 
-def noise(seed: int, replica: int = 0) -> np.random.Generator:
-    """The random numbers of one replica; a single run is replica 0."""
+def replica_generator(seed: int, replica: int = 0) -> np.random.Generator:
+    """Random numbers of one replica, for its momenta and its noise.
+
+    Args:
+        seed: of all replicas.
+        replica: number of the replica; a single run is number 0.
+    """
     return np.random.default_rng([seed, replica])
 
 
 def draw_momenta(masses: np.ndarray, temperature: float, random: np.random.Generator) -> np.ndarray:
-    """Momenta (n, 3) of the Maxwell-Boltzmann distribution, p = sqrt(m k T) xi; ASE's units.
+    r"""Draw momenta of the Maxwell-Boltzmann distribution.
+
+    .. math:: p_i = \sqrt{m_i k T}\, \xi_i, \quad \xi_i \sim N(0, 1)
 
     Args:
         masses: (n,) u.
         temperature: K.
+        random: source of xi.
+
+    Returns:
+        (n, 3) in ASE's units, (u eV)^(1/2).
     """
     return np.sqrt(masses * units.kB * temperature)[:, None] * random.standard_normal(
         (len(masses), 3)
@@ -34,15 +45,21 @@ def draw_momenta(masses: np.ndarray, temperature: float, random: np.random.Gener
 def without_drift(
     positions: np.ndarray, momenta: np.ndarray, masses: np.ndarray, rotation: bool = False
 ) -> np.ndarray:
-    r"""p_i - m_i (v_0 + w x (r_i - r_0)): the momenta without those of the whole.
+    r"""Remove the overall motion from momenta.
 
-    v_0 is the velocity of the centre of mass r_0, w the solution of I w = L about it, taken with
-    the pseudoinverse: a linear molecule does not turn about its axis.
+    .. math:: p_i \leftarrow p_i - m_i (v_0 + \omega \times (r_i - r_0)), \quad I \omega = L
+
+    v_0 is the velocity of the centre of mass r_0; I and L are the inertia and the angular momentum
+    about it. I is inverted by its pseudoinverse: a linear molecule does not rotate about its axis.
 
     Args:
-        positions, momenta: (n, 3).
-        masses: (n,).
-        rotation: whether w is subtracted, too.
+        positions: (n, 3) Angstrom.
+        momenta: (n, 3) in ASE's units, (u eV)^(1/2).
+        masses: (n,) u.
+        rotation: whether the rotation is removed, too.
+
+    Returns:
+        Momenta (n, 3).
     """
     m = masses[:, None]
     p = momenta - m * (momenta.sum(0) / masses.sum())
@@ -57,10 +74,16 @@ def without_drift(
 def start_momenta(
     atoms: Atoms, ensemble: str, temperature: float, random: np.random.Generator
 ) -> None:
-    """Momenta to begin with, set in place: those that the atoms have, or drawn.
+    """Set initial momenta in place: those that the atoms have, or drawn ones.
 
-    In nve drawn ones leave the centre of mass at rest and an isolated molecule without rotation;
-    in npt the centre of mass is at rest in any case. What atoms are held fixed forbids both.
+    In nve drawn momenta leave the centre of mass at rest and an isolated molecule without rotation;
+    in npt the centre of mass is always at rest. With constraints neither is removed.
+
+    Args:
+        atoms: changed in place.
+        ensemble: "nve", "nvt" or "npt".
+        temperature: K.
+        random: see `draw_momenta`.
     """
     p, masses = atoms.get_momenta(), atoms.get_masses()
     drawn = not p.any()
@@ -73,11 +96,19 @@ def start_momenta(
 
 
 def degrees_of_freedom(atoms: Atoms, thermostat: bool) -> int:
-    """How many momenta share the kinetic energy: 3 n, less those that the dynamics keeps.
+    """Number of momenta that share the kinetic energy: 3 n, less those that are conserved.
 
-    With noise on every atom none is kept. Otherwise a centre of mass at rest stays so (3), and an
-    isolated molecule that does not turn goes on so (3, or 2 if it is linear). A whole that moves
-    or turns, as after nvt, has these motions in its kinetic energy: they count.
+    With noise on every atom none is conserved. Otherwise a centre of mass at rest stays at rest
+    (3), and an isolated molecule without rotation stays so (3, or 2 if it is linear). Where the
+    atoms drift or rotate as a whole, as after nvt, these motions are part of the kinetic energy and
+    count.
+
+    Args:
+        atoms: with momenta.
+        thermostat: whether there is noise on every atom.
+
+    Returns:
+        The number of degrees of freedom, at least 1.
     """
     n = atoms.get_number_of_degrees_of_freedom()
     if thermostat or atoms.constraints:
@@ -96,21 +127,23 @@ def degrees_of_freedom(atoms: Atoms, thermostat: bool) -> int:
 
 
 class Langevin(VelocityVerlet):
-    r"""Velocity Verlet between two half steps of the Ornstein-Uhlenbeck process:
+    r"""Langevin dynamics: velocity Verlet between two half steps of an Ornstein-Uhlenbeck process.
 
-        p <- c p + sqrt((1 - c^2) m k T) xi,   c = exp(-gamma dt / 2)
+    .. math::
 
-    Every atom meets noise and friction of its own, so that a few stiff modes, as those of a small
-    molecule, come to the same temperature, which chains and rescaling of all velocities fail at.
-    Kept up to the error of velocity Verlet is the energy less what the thermostat gave (`heat`).
+        p \leftarrow c\, p + \sqrt{(1 - c^2)\, m k T}\; \xi, \quad c = e^{-\gamma \Delta t / 2}
 
-    Bussi and Parrinello, Phys. Rev. E 75 (2007) 056707, eqs. (17)-(19).
+    Each atom has noise and friction of its own, so that a few stiff modes, as those of a small
+    molecule, reach the same temperature, at which chains and the rescaling of all velocities fail.
+    Conserved up to the error of velocity Verlet is the energy less the heat of the thermostat
+    (`heat`). Bussi and Parrinello, Phys. Rev. E 75 (2007) 056707, eqs. (17)-(19).
 
     Args:
-        atoms, timestep: in ASE's units.
-        temperature: K.
-        friction: gamma, 1 / ASE's time.
-        random: where xi comes from.
+        atoms: with a calculator and momenta.
+        timestep: Delta t, ASE's units.
+        temperature: T, K.
+        friction: gamma, 1 / ASE's unit of time.
+        random: source of xi.
     """
 
     def __init__(
@@ -123,8 +156,8 @@ class Langevin(VelocityVerlet):
     ):
         super().__init__(atoms, timestep)
         self.random = random
-        self.keeps = math.exp(-friction * timestep / 2)
-        variance = (1 - self.keeps**2) * units.kB * temperature
+        self.decay = math.exp(-friction * timestep / 2)
+        variance = (1 - self.decay**2) * units.kB * temperature
         self.spread = np.sqrt(variance * atoms.get_masses())[:, None]
         self.heat = 0.0
 
@@ -132,7 +165,7 @@ class Langevin(VelocityVerlet):
         atoms = self.atoms
         before = atoms.get_kinetic_energy()
         xi = self.random.standard_normal((len(atoms), 3))
-        atoms.set_momenta(self.keeps * atoms.get_momenta() + self.spread * xi)
+        atoms.set_momenta(self.decay * atoms.get_momenta() + self.spread * xi)
         self.heat += float(atoms.get_kinetic_energy() - before)
 
     def step(self, forces: np.ndarray | None = None) -> np.ndarray:
@@ -142,6 +175,7 @@ class Langevin(VelocityVerlet):
         return forces
 
     def get_conserved_energy(self) -> float:
+        """Total energy less the heat of the thermostat, eV."""
         return float(self.atoms.get_total_energy()) - self.heat
 
 
@@ -154,15 +188,25 @@ def barostat(
     barostat_time: float,
     shape: bool,
 ) -> MTKNPT | IsotropicMTKNPT:
-    """The isothermal-isobaric ensemble of Martyna, Tobias and Klein, by ASE.
+    r"""ASE's barostat of Martyna, Tobias and Klein with Nose-Hoover chains, for few atoms.
 
-    ASE counts 3 n momenta; the centre of mass is at rest and keeps so, which leaves 3 (n - 1).
-    With that number instead of n the mean temperature and pressure come out right for small cells.
+    .. math:: \langle \sum_i p_i^2 / m_i \rangle = 3 (n - 1) k T
+
+    ASE counts 3 n momenta; the centre of mass stays at rest, which leaves 3 (n - 1). With that
+    number the mean temperature and pressure are right for small cells, too. Martyna, Tobias and
+    Klein, J. Chem. Phys. 101 (1994) 4177.
 
     Args:
-        atoms: their total momentum is zero.
-        timestep, pressure, thermostat_time, barostat_time: in ASE's units.
-        shape: all of the cell moves, not its volume alone.
+        atoms: with a calculator and zero total momentum.
+        timestep: ASE's units, as are the pressure and the next times.
+        temperature: K.
+        pressure: positive in compression.
+        thermostat_time: relaxation time of the temperature.
+        barostat_time: relaxation time of the pressure.
+        shape: whether all of the cell moves, not its volume alone.
+
+    Returns:
+        ASE's integrator.
     """
     kind = MTKNPT if shape else IsotropicMTKNPT
     dynamics = kind(

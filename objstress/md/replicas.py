@@ -1,4 +1,4 @@
-"""Many replicas of one structure at once: one batch, one call of the potential a step."""
+"""Many replicas of one structure in one batch: one call of the potential for each step."""
 
 from __future__ import annotations
 
@@ -17,23 +17,24 @@ from objstress.calculators.potential import frozen, list_of
 from objstress.errors import ConvergenceError, InputError
 from objstress.graphs.verlet_list import lasting
 from objstress.io.recording import write_record
-from objstress.md.integrators import degrees_of_freedom, noise, start_momenta
+from objstress.md.integrators import degrees_of_freedom, replica_generator, start_momenta
 from objstress.md.settings import check_numbers, highest
 from objstress.models.potential import Potential
 
 
 @dataclass(frozen=True)
 class Replicas:
-    """Replicas at the end of a run, and what was recorded on the way.
+    """Replicas at the end of a run, and their records.
 
     Attributes:
-        atoms: with positions and momenta of the end.
-        time_fs: (t,) of the records.
-        potential, kinetic: (replicas, t) eV.
-        timestep_fs: of the integrator.
-        temperature_K: mean over time and replicas.
-        records: {"dipole": (replicas, t, 3) e Angstrom, "polarizability": (replicas, t, 3, 3)
-            Angstrom^3, "velocities": (replicas, t, n, 3) Angstrom / fs}, those asked for.
+        atoms: replicas with their final positions and momenta.
+        time_fs: (t,) times of the records, fs.
+        potential: (replicas, t) potential energy, eV.
+        kinetic: (replicas, t) kinetic energy, eV.
+        timestep_fs: of the integrator, fs.
+        temperature_K: mean over time and replicas, K.
+        records: of "dipole" (replicas, t, 3) e Angstrom, "polarizability" (replicas, t, 3, 3)
+            Angstrom^3, "velocities" (replicas, t, n, 3) Angstrom/fs those that were requested.
     """
 
     atoms: list[Atoms]
@@ -45,7 +46,11 @@ class Replicas:
     records: dict[str, np.ndarray]
 
     def save(self, path: str | Path) -> None:
-        """The records as npz, see `run_md`, with replicas as the first axis of each."""
+        """Write the records as npz, see `run_md`, with replicas as the first axis of each.
+
+        Args:
+            path: of the file.
+        """
         write_record(
             path, self.atoms[0], self.time_fs, self.temperature_K, self.timestep_fs, self.records
         )
@@ -54,12 +59,15 @@ class Replicas:
 class ReplicasBlownUp(ConvergenceError):
     """A replica blew up.
 
-    Attributes:
-        so_far: the run until then, to be saved or gone on from: records of the steps that were
-            good, `atoms` at the last of them, all replicas at the same.
+    Args:
+        message: which replica, and how.
+        so_far: the run until then, to be saved or continued: records of the good steps, `atoms` at
+            the last of them, all replicas at the same time.
     """
 
-    so_far: Replicas
+    def __init__(self, message: str, so_far: Replicas):
+        super().__init__(message)
+        self.so_far = so_far
 
 
 def run_replicas(
@@ -79,26 +87,36 @@ def run_replicas(
     limit: float | None = None,
     progress: bool = True,
 ) -> Replicas:
-    """Velocity Verlet or `Langevin` for all replicas in one batch, in float64.
+    """Molecular dynamics of all replicas in one batch: velocity Verlet or `Langevin`, in float64.
 
     Each replica moves as it would in `run_md`, up to round-off; the momenta and the noise of
-    replica k are those of `noise(seed, k)`, however many replicas there are.
+    replica k are those of `replica_generator(seed, k)`, however many replicas there are.
 
     Args:
         atoms: one structure, or one for each replica (the same atoms, masses, charge and cell;
-            places and momenta may differ, so that a run goes on where another ended). Momenta:
-            see `run_md`.
-        potential: or its file.
-        replicas: how many, of one structure.
+            positions and momenta may differ, so that a run can continue another). Momenta: see
+            `run_md`.
+        potential: a potential or its file.
+        replicas: number of replicas of one structure.
         ensemble: "nve" or "nvt".
-        time: ps. timestep, thermostat_time: fs. temperature, limit: K. See `run_md`.
-        record, record_every: see `run_md`; energies are always recorded.
+        time: ps.
+        timestep: fs.
+        temperature: K.
+        thermostat_time: relaxation time of the temperature, fs.
+        seed: of the momenta and the noise.
+        record: any of "dipole", "polarizability" and "velocities"; energies are always recorded.
+        record_every: number of steps between records.
         skin: Angstrom, see `VerletList`.
+        limit: K, see `run_md`.
+        progress: show a progress bar.
+
+    Returns:
+        The replicas at the end, with records of shape (replicas, t, ...).
 
     Raises:
         InputError: see `run_md`; replicas that are not of one structure.
-        ReplicasBlownUp: a replica did, its number is named. A `ConvergenceError` whose `so_far`
-            holds the records and the last good structures, which nothing else keeps.
+        ReplicasBlownUp: a replica blew up, its number is named; `so_far` holds the records and the
+            last good structures, which are kept nowhere else.
     """
     structures = _structures(atoms, replicas)
     if ensemble not in ("nve", "nvt"):
@@ -119,7 +137,7 @@ def run_replicas(
     limit = highest(limit, temperature)
     model = frozen(potential)
     graphs = list_of(structures, model, skin)
-    random = [noise(seed, k) for k in range(number)]
+    random = [replica_generator(seed, k) for k in range(number)]
     thermal = ensemble == "nvt"
     for structure, numbers in zip(structures, random, strict=True):
         start_momenta(structure, ensemble, temperature, numbers)
@@ -131,41 +149,41 @@ def run_replicas(
     p = torch.tensor(np.array([s.get_momenta() for s in structures]), device=device)
     m = torch.tensor(first.get_masses(), device=device)[:, None]
     dt = timestep * units.fs
-    keeps = math.exp(-dt / (2 * thermostat_time * units.fs))
-    spread = torch.sqrt((1 - keeps**2) * units.kB * temperature * m)
+    decay = math.exp(-dt / (2 * thermostat_time * units.fs))
+    spread = torch.sqrt((1 - decay**2) * units.kB * temperature * m)
     wanted = [name for name in record if name != "velocities"]
 
     def evaluate(also: Sequence[str] = ()) -> dict[str, Tensor]:
         with torch.no_grad():
-            found = model(graphs(pos.reshape(-1, 3)), {"energy", "forces", *also})
-        return {k: v.double() for k, v in found.items()}
+            outputs = model(graphs(pos.reshape(-1, 3)), {"energy", "forces", *also})
+        return {k: v.double() for k, v in outputs.items()}
 
     def bath(p: Tensor) -> Tensor:
         xi = np.array([numbers.standard_normal((n, 3)) for numbers in random])
-        return keeps * p + spread * torch.from_numpy(xi).to(device)
+        return decay * p + spread * torch.from_numpy(xi).to(device)
 
-    kept: dict[str, list[np.ndarray]] = {name: [] for name in ("potential", "kinetic", *record)}
+    series: dict[str, list[np.ndarray]] = {name: [] for name in ("potential", "kinetic", *record)}
 
-    def keep(found: dict[str, Tensor]) -> None:
+    def store(outputs: dict[str, Tensor]) -> None:
         values: dict[str, Tensor] = {
-            **found,
-            "potential": found["energy"],
+            **outputs,
+            "potential": outputs["energy"],
             "kinetic": 0.5 * (p**2 / m).sum((1, 2)),
             "velocities": p / m * units.fs,
         }
-        for name, rows in kept.items():
+        for name, rows in series.items():
             rows.append(values[name].cpu().numpy())
 
-    found = evaluate(wanted)
-    if blown := _blown(found["energy"], p, m, dof, limit, 0.0):
+    outputs = evaluate(wanted)
+    if blown := _blown(outputs["energy"], p, m, dof, limit, 0.0):
         raise InputError(blown)
-    keep(found)
+    store(outputs)
 
     def result(pos: Tensor, p: Tensor) -> Replicas:
         for structure, place, momenta in zip(structures, pos.cpu(), p.cpu(), strict=True):
             structure.positions = place.numpy()
             structure.set_momenta(momenta.numpy())
-        arrays = {name: np.stack(rows, axis=1) for name, rows in kept.items()}
+        arrays = {name: np.stack(rows, axis=1) for name, rows in series.items()}
         kinetic = arrays.pop("kinetic")
         return Replicas(
             structures,
@@ -183,23 +201,21 @@ def run_replicas(
         recorded, good = step % record_every == 0, (pos, p)
         if thermal:
             p = bath(p)
-        p = p + 0.5 * dt * found["forces"].view(number, n, 3)
+        p = p + 0.5 * dt * outputs["forces"].view(number, n, 3)
         pos = pos + dt * p / m
         try:
-            found = evaluate(wanted if recorded else ())
+            outputs = evaluate(wanted if recorded else ())
         except InputError as error:
             blown = f"blown up at {step * timestep:g} fs: {error}"
         else:
-            p = p + 0.5 * dt * found["forces"].view(number, n, 3)
+            p = p + 0.5 * dt * outputs["forces"].view(number, n, 3)
             if thermal:
                 p = bath(p)
-            blown = _blown(found["energy"], p, m, dof, limit, step * timestep)
+            blown = _blown(outputs["energy"], p, m, dof, limit, step * timestep)
         if blown:
-            failure = ReplicasBlownUp(blown)
-            failure.so_far = result(*good)
-            raise failure
+            raise ReplicasBlownUp(blown, result(*good))
         if recorded:
-            keep(found)
+            store(outputs)
     return result(pos, p)
 
 
@@ -207,13 +223,13 @@ def _structures(atoms: Atoms | Sequence[Atoms], replicas: int | None) -> list[At
     if isinstance(atoms, Atoms):
         if not isinstance(replicas, int | np.integer) or replicas < 1:
             raise InputError(f"replicas = {replicas}: give a whole number, at least 1")
-        given = [atoms] * replicas
+        structures = [atoms] * replicas
     else:
-        given = list(atoms)
-        if not given or replicas not in (None, len(given)):
-            raise InputError(f"{len(given)} structures for {replicas} replicas")
-    first = given[0]
-    for k, other in enumerate(given):
+        structures = list(atoms)
+        if not structures or replicas not in (None, len(structures)):
+            raise InputError(f"{len(structures)} structures for {replicas} replicas")
+    first = structures[0]
+    for k, other in enumerate(structures):
         same = (
             len(other) == len(first)
             and np.array_equal(other.numbers, first.numbers)
@@ -224,16 +240,15 @@ def _structures(atoms: Atoms | Sequence[Atoms], replicas: int | None) -> list[At
             raise InputError(f"structure {k} has other atoms or another cell than the first")
         if lasting(other) != lasting(first):
             raise InputError(
-                f"structure {k} has other masses or another charge than the first; give it a run "
-                "of its own"
+                f"structure {k} has other masses or another charge than the first; run it alone"
             )
         if other.constraints:
             raise InputError("replicas cannot hold atoms fixed")
-    return [structure.copy() for structure in given]
+    return [structure.copy() for structure in structures]
 
 
 def _blown(energy: Tensor, p: Tensor, m: Tensor, dof: Tensor, limit: float, at: float) -> str:
-    """Which replica blew up, and how; nothing if none did."""
+    """Which replica blew up, and how; empty if none did."""
     hot = (p**2 / m).sum((1, 2)) / (dof * units.kB)
     bad = ~(torch.isfinite(energy) & (hot <= limit))
     if not bad.any():

@@ -1,4 +1,4 @@
-"""Molecular dynamics of one structure through ASE: stored as it goes, and taken up again."""
+"""Molecular dynamics of one structure through ASE, stored on the way and resumable."""
 
 from __future__ import annotations
 
@@ -28,14 +28,20 @@ from objstress.md.files import (
     LOG,
     RAW,
     RECORD,
-    _Files,
-    _given,
-    _numbers,
-    _set_numbers,
+    RunFiles,
+    integrator_numbers,
+    set_integrator_numbers,
+    starting_point,
 )
-from objstress.md.integrators import Langevin, barostat, degrees_of_freedom, noise, start_momenta
+from objstress.md.integrators import (
+    Langevin,
+    barostat,
+    degrees_of_freedom,
+    replica_generator,
+    start_momenta,
+)
 from objstress.md.result import MDRun
-from objstress.md.settings import _check, highest
+from objstress.md.settings import check_settings, highest
 from objstress.models.potential import Potential
 
 SAME = 1e-4
@@ -63,41 +69,52 @@ def run_md(
     fresh: bool = False,
     progress: bool = True,
 ) -> MDRun:
-    """Newton's equations, and what ASE or `Langevin` adds to them.
+    r"""Molecular dynamics of one structure, stored on the way and resumable.
 
-    nve: velocity Verlet. nvt: `Langevin`. npt: Martyna, Tobias and Klein's barostat with
-    Nose-Hoover chains. All three sample their ensemble; the noise of nvt wipes out spectra of
-    motions slower than `thermostat_time`: record those at constant energy, after nvt.
+    .. math::
 
-    A run stopped at any moment goes on from the last stored state and becomes, to the last bit,
-    what it would have been without the stop; asked for a longer time, a finished one goes on, too.
-    In `out`: log.csv, trajectory.extxyz (with momenta), state.safetensors and, with `record`,
-    record.npz (see Returns; while the run goes, its rows are appended to record.f64).
+        m_i \dot v_i = -\partial V / \partial r_i \quad (+ \text{thermostat, barostat})
+
+    "nve" is velocity Verlet, "nvt" is `Langevin`, "npt" the barostat of Martyna, Tobias and Klein
+    with Nose-Hoover chains (`barostat`). All three sample their ensemble. The noise of nvt wipes
+    out spectra of motions slower than `thermostat_time`: record those at constant energy, after
+    nvt.
+
+    Repeat an interrupted call to resume from the last stored state; the result is, to the last bit,
+    that of a run without the interruption. With a longer time a finished run continues.
+
+    The folder holds log.csv, trajectory.extxyz (with momenta), state.safetensors and, with
+    `record`, record.npz (see Returns; during the run its rows are appended to record.f64).
 
     Args:
-        atoms: momenta that they have are kept, at constant pressure less their mean; without any
-            they are drawn at `temperature`, the centre of mass at rest, an isolated molecule
-            without rotation (nve). From a relaxed structure half of that becomes potential energy
-            at constant energy: draw at twice, or run nvt first.
-        potential: or its file, or another calculator of ASE.
-        out: folder.
-        time: ps, rounded up to whole frames. timestep: fs; 0.5 with hydrogen, 1 to 2 without.
+        atoms: a structure or its file. Momenta that it has are kept, in npt less their mean;
+            without any they are drawn at `temperature`, the centre of mass at rest, an isolated
+            molecule without rotation (nve). From a relaxed structure half of that becomes potential
+            energy at constant energy: draw at twice the temperature, or run nvt first.
+        potential: a potential, its file, or another ASE calculator.
+        out: folder of the run.
+        ensemble: "nve", "nvt" or "npt".
+        time: ps, rounded up to whole frames.
+        timestep: fs; 0.5 with hydrogen, 1 to 2 without.
         temperature: K.
         pressure: GPa, hydrostatic, positive in compression.
-        cell: at constant pressure "shape", all of the cell moves, or "volume", for liquids and
-            cubic crystals.
-        thermostat_time, barostat_time: fs in which temperature and pressure come back.
-        every: steps from one frame, row of the log and state to the next.
-        record: of "dipole", "polarizability" and "velocities", every `record_every` steps.
+        cell: in npt "shape", all of the cell moves, or "volume", for liquids and cubic crystals.
+        thermostat_time: relaxation time of the temperature, fs.
+        barostat_time: relaxation time of the pressure, fs.
+        seed: of the momenta and the noise.
+        every: number of steps between frames, rows of the log and stored states.
+        record: any of "dipole", "polarizability" and "velocities".
+        record_every: number of steps between records.
         limit: K beyond which the run has blown up; None is 10 times the temperature, at least
             5000 K.
-        fresh: begin anew although `out` has a state.
+        fresh: start over although `out` has a state.
+        progress: show a progress bar.
 
     Returns:
-        The run. record.npz holds time_fs (t,) and what was asked for: dipole (t, 3) e Angstrom,
-        polarizability (t, 3, 3) Angstrom^3, velocities (t, n, 3) Angstrom / fs; besides
-        temperature_K (mean of the second half), timestep_fs, masses_u and, of structures periodic
-        along all axes, volume_A3 (mean of the second half, too).
+        The run. record.npz holds time_fs (t,) and what was recorded: dipole (t, 3) e Angstrom,
+        polarizability (t, 3, 3) Angstrom^3, velocities (t, n, 3) Angstrom/fs; also temperature_K
+        (mean of the second half), timestep_fs, masses_u and, for structures periodic along all
+        axes, volume_A3 (mean of the second half).
 
     Raises:
         InputError: see `atom_graph`; settings out of range; a state in `out` of another run.
@@ -121,7 +138,9 @@ def run_md(
         "record": sorted(record),
         "record_every": record_every,
     }
-    _check(atoms, time, settings)
+    # Numbers of NumPy are stored, and compared with those of an earlier run, as plain ones.
+    settings = {k: v.item() if isinstance(v, np.generic) else v for k, v in settings.items()}
+    check_settings(atoms, time, settings)
     limit = highest(limit, temperature)
     run = _Run(atoms, potential, Path(out), settings, limit, fresh)
     steps = every * math.ceil(round(1000 * time / timestep, 6) / every)
@@ -152,12 +171,12 @@ class _Run:
         limit: float,
         fresh: bool,
     ):
-        self.given, self.atoms = atoms, atoms.copy()
+        self.start, self.atoms = atoms, atoms.copy()
         self.atoms.info = {k: v for k, v in atoms.info.items() if k == "charge"}
         self.atoms.calc = calculator
         self.settings, self.limit = settings, limit
-        self.random = noise(settings["seed"])
-        self.files = _Files(out, fresh)
+        self.random = replica_generator(settings["seed"])
+        self.files = RunFiles(out, fresh)
         self.step = 0
 
     # -- the motion ---------------------------------------------------------------------------
@@ -183,7 +202,7 @@ class _Run:
         self.dynamics = self._integrator()
         if kept is None:
             self._check_step()
-            self.files.begin_anew()
+            self.files.start_over()
             self._record()
             self.store()
         else:
@@ -210,7 +229,7 @@ class _Run:
         )
 
     def advance(self) -> None:
-        """One time step.
+        """Make one time step.
 
         Raises:
             ConvergenceError: see `run_md`; the atoms are those of the last good step.
@@ -220,7 +239,7 @@ class _Run:
             self.step += 1
             self._check_step()
         except (InputError, np.linalg.LinAlgError) as error:
-            self._blown_up(str(error))
+            self._fail(str(error))
         self._keep_good()
         if self.step % self.settings["record_every"] == 0:
             self._record()
@@ -236,7 +255,7 @@ class _Run:
         a = self.atoms
         self.good = self.step, a.get_positions(), a.get_momenta(), a.cell.array.copy()
 
-    def _blown_up(self, why: str) -> NoReturn:
+    def _fail(self, why: str) -> NoReturn:
         step, positions, momenta, cell = self.good
         self.step = step
         self._place(positions, momenta, cell)
@@ -244,7 +263,7 @@ class _Run:
         write_whole(path, self._frame())
         raise ConvergenceError(
             f"blown up after {self._time():g} fs: {why}; the last good frame (step {step}) is in "
-            f"{path}; try a shorter timestep, or more labels of such places"
+            f"{path}; try a shorter timestep, or more labels of such structures"
         )
 
     def _place(self, positions: np.ndarray, momenta: np.ndarray, cell: np.ndarray) -> None:
@@ -259,23 +278,23 @@ class _Run:
     def _time(self) -> float:
         return float(self.step * self.settings["timestep"])
 
-    # -- what is kept of it -------------------------------------------------------------------
+    # -- what is stored -----------------------------------------------------------------------
 
     def store(self) -> None:
-        """A frame, a row of the log and the state: what the files hold beyond it does not count."""
+        """Write a frame, a row of the log and the state; what follows in the files is not valid."""
         row = self._row()
         if self.step == 0:
             self.files.append(LOG, ",".join(row) + "\n")
         self.files.append(LOG, ",".join(map(repr, row.values())) + "\n")
         self.files.append(FRAMES, self._frame())
-        atoms, given = self.atoms, self.given
+        atoms = self.atoms
         arrays = {
             "positions": atoms.positions,
             "momenta": atoms.get_momenta(),
             "cell": atoms.cell.array,
             "forces": atoms.get_forces(apply_constraint=False),
-            **{f"given {k}": v for k, v in _given(given).items()},
-            **{f"integrator {k}": v for k, v in _numbers(self.dynamics).items()},
+            **{f"given {k}": v for k, v in starting_point(self.start).items()},
+            **{f"integrator {k}": v for k, v in integrator_numbers(self.dynamics).items()},
         }
         facts = {
             "settings": self.settings,
@@ -290,7 +309,7 @@ class _Run:
         atoms = self.atoms
         potential, kinetic = atoms.get_potential_energy(), float(atoms.get_kinetic_energy())
         total = potential + kinetic
-        kept = getattr(self.dynamics, "get_conserved_energy", lambda: total)()
+        conserved = getattr(self.dynamics, "get_conserved_energy", lambda: total)()
         row: dict[str, int | float] = {
             "step": self.step,
             "time_fs": self._time(),
@@ -298,7 +317,7 @@ class _Run:
             "kinetic_eV": kinetic,
             "total_eV": total,
             "temperature_K": self.temperature(),
-            "conserved_eV": float(kept),
+            "conserved_eV": float(conserved),
         }
         if atoms.pbc.all() and "stress" in atoms.calc.results:
             volume = float(atoms.get_volume())
@@ -331,15 +350,15 @@ class _Run:
         self.files.append(RAW, np.concatenate([v.ravel() for v in values]).tobytes())
 
     def _take_up(self, arrays: dict[str, np.ndarray], facts: dict[str, Any]) -> None:
-        """Go where an earlier run was, if it was asked the same."""
+        """Take the place of an earlier run of the same settings and the same start."""
         out = self.files.out
         before = {name: facts["settings"].get(name) for name in self.settings}
-        check_same(out, before, self.settings, "give another folder, or begin anew with fresh")
-        for name, array in _given(self.given).items():
+        check_same(out, before, self.settings, "give another folder, or start over with fresh")
+        for name, array in starting_point(self.start).items():
             if not np.array_equal(array, arrays.get(f"given {name}", np.nan)):
                 raise InputError(
-                    f"{out}: the run there began with other {name}; give another folder, or begin "
-                    "anew with fresh"
+                    f"{out}: the run there started from other {name}; give another folder, or "
+                    "start over with fresh"
                 )
         self.step, self.dof = facts["step"], facts["dof"]
         self._place(arrays["positions"], arrays["momenta"], arrays["cell"])
@@ -349,12 +368,12 @@ class _Run:
         if np.abs(forces - arrays["forces"]).max() > SAME * np.abs(arrays["forces"]).max():
             raise InputError(
                 f"{self.files.out}: the run there has another potential; give another folder, or "
-                "begin anew with fresh"
+                "start over with fresh"
             )
-        begin = "integrator "
-        _set_numbers(
+        prefix = "integrator "
+        set_integrator_numbers(
             self.dynamics,
-            {k.removeprefix(begin): v for k, v in arrays.items() if k.startswith(begin)},
+            {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)},
         )
         self.random.bit_generator.state = facts["random"]
 

@@ -1,4 +1,4 @@
-"""Settings of molecular dynamics, checked."""
+"""Checks of the settings of molecular dynamics."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ RECORDS = ("dipole", "polarizability", "velocities")
 
 
 def highest(limit: float | None, temperature: float) -> float:
-    """K beyond which a run has blown up, see `run_md`; both as given."""
+    """Temperature, K, beyond which a run has blown up, see `run_md`."""
     if limit is None:
         return max(10 * temperature, 5000.0)
     if not limit > 0:  # NaN, too
@@ -24,7 +24,7 @@ def highest(limit: float | None, temperature: float) -> float:
 
 
 def check_numbers(s: dict[str, Any]) -> None:
-    """Refuse a seed, times, numbers of steps and records that cannot be; of those given."""
+    """Refuse a seed, times, numbers of steps or records that are out of range."""
     check_seed(s["seed"])
     for name in ("time", "timestep", "thermostat_time", "barostat_time"):
         if name in s and not (math.isfinite(s[name]) and s[name] > 0):
@@ -37,7 +37,8 @@ def check_numbers(s: dict[str, Any]) -> None:
             raise InputError(f"record {name!r}: there are {', '.join(RECORDS)}")
 
 
-def _check(atoms: Atoms, time: float, s: dict[str, Any]) -> None:
+def check_settings(atoms: Atoms, time: float, s: dict[str, Any]) -> None:
+    """Refuse settings of `run_md` that are out of range or do not fit the atoms."""
     check_numbers({"time": time, **s})
     if s["ensemble"] not in ENSEMBLES:
         raise InputError(f"ensemble {s['ensemble']!r}: choose one of {', '.join(ENSEMBLES)}")

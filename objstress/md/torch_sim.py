@@ -1,4 +1,4 @@
-"""A potential as a model of torch-sim, for its batched integrators and optimisers."""
+"""Potentials as models of torch-sim, for its batched integrators and optimisers."""
 
 from __future__ import annotations
 
@@ -23,14 +23,20 @@ def torch_sim_model(
 ) -> Any:
     """The potential as a `torch_sim.models.interface.ModelInterface`.
 
-    It gives energy (b,) eV, forces (n, 3) eV/Angstrom, stress (b, 3, 3) eV/Angstrom^3, positive in
-    tension (zero of structures that are not periodic along all axes), and dipole (b, 3) e Angstrom
-    and polarizability (b, 3, 3) Angstrom^3 where the potential has them. All systems are neutral.
+    Example::
 
         torch_sim.integrate(system=atoms, model=torch_sim_model("water.potential"), ...)
 
     Args:
-        potential, skin, device: see `PotentialCalculator`.
+        potential: a potential or its file.
+        skin: Angstrom, see `VerletList`.
+        device: where the potential runs; by default where it is.
+
+    Returns:
+        A model of energy (b,) eV, forces (n, 3) eV/Angstrom, stress (b, 3, 3) eV/Angstrom^3,
+        positive in tension (zero for structures that are not periodic along all axes), and, where
+        the potential has them, dipole (b, 3) e Angstrom and polarizability (b, 3, 3) Angstrom^3.
+        All systems are neutral.
 
     Raises:
         InputError: torch-sim is not installed; see `load_potential`.
@@ -64,10 +70,10 @@ def torch_sim_model(
             periodic = bool((graphs.volume > 0).all())
             names = ["energy", "forces", *self._names] + (["stress"] if periodic else [])
             with torch.no_grad():
-                found = self.potential(graphs, names)
+                outputs = self.potential(graphs, names)
             if not periodic:
-                found["stress"] = torch.zeros_like(graphs.cell)
-            return found
+                outputs["stress"] = torch.zeros_like(graphs.cell)
+            return outputs
 
     return PotentialModel()
 

@@ -1,15 +1,12 @@
-"""What the elastic constants of a crystal are, and what follows from them, from one structure."""
+"""Elastic constants of a crystal, and what follows from them."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from ase import Atoms
 from pymatgen.core import Structure
-from pymatgen.io.ase import AseAtomsAdaptor
 from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
 
 from objstress.elasticity.averages import (
@@ -24,23 +21,16 @@ from objstress.elasticity.averages import (
     zener_ratio,
 )
 from objstress.elasticity.bounds import rotated_stiffness
-from objstress.elasticity.frames import ieee_rotation, rotated_structure
+from objstress.elasticity.frames import rotated_structure
 from objstress.elasticity.moduli import ModulusExtremes, modulus_extremes
 from objstress.elasticity.waves import SoundWaves, sound_waves
 from objstress.errors import InputError
-from objstress.labels.deformation import find_deformation
-from objstress.labels.relaxation import relaxed_crystal
-from objstress.laws.strain_energy import StrainEnergyLaw, third_order_stiffness
-from objstress.properties.response import harmonic_response
-from objstress.properties.sources import PropertyModel, find_model
-from objstress.symmetry.crystal import SYMPREC, primitive_cell, read_structure
+from objstress.properties.sources.base import Crystal, Ions
+from objstress.properties.sources.find import find_model
+from objstress.symmetry.crystal import SYMPREC
 from objstress.symmetry.point_group import PointGroup
 from objstress.symmetry.tensor_forms import TensorForm
 from objstress.symmetry.voigt import tensor_to_voigt, voigt_to_tensor
-
-Ions = Literal["relaxed", "clamped"]
-FORCES = 1e-7
-"""eV/Angstrom, left in the relaxed crystal."""
 
 
 @dataclass(frozen=True)
@@ -51,18 +41,19 @@ class CrystalProperties:
         structure: the primitive cell free of stress under the model, in the frame it came in.
         point_group: in that frame.
         space_group: symbol and number.
-        model: what was asked.
-        ions: relaxed, or clamped (the ions only follow the cell).
-        stiffness: 6 x 6 Voigt in the structure's own frame, of exactly the crystal's form.
-        to_ieee: Q, v_IEEE = Q v.
-        stiffness_ieee: 6 x 6 Voigt in the standard frame.
-        asymmetry: largest part that the point group forbids, of the largest constant, before it
-            was taken out: the noise of the model.
+        model: name of the model.
+        ions: "relaxed", or "clamped" (the ions only follow the cell).
+        stiffness: (6, 6) Voigt, GPa, in the structure's frame, of exactly the crystal's form.
+        to_ieee: Q (3, 3), v_IEEE = Q v.
+        stiffness_ieee: (6, 6) Voigt, GPa, in the IEEE frame.
+        asymmetry: largest part that the point group forbids, relative to the largest constant,
+            before the projection: the noise of the model.
         least_ion_stiffness: smallest eigenvalue of the force constants at fixed cell,
-            eV/Angstrom^2; negative where the ions leave their places; None for one atom or a law.
-        third_order: Brugger's constants (6, 6, 6) in the structure's own frame, of a law.
-        deviation: standard deviation of each constant in the structure's own frame, of an ensemble.
-        distance: of the crystal from those that an ensemble knows, see `TensorPrediction`.
+            eV/Angstrom^2; negative where the ions leave their sites; None for one atom or a law.
+        third_order: Brugger's constants (6, 6, 6), GPa, in the structure's frame, of a law.
+        deviation: standard deviation of each constant (6, 6), GPa, in the structure's frame, of an
+            ensemble.
+        distance: from the crystals that an ensemble was fitted to, see `TensorPrediction`.
     """
 
     structure: Structure
@@ -81,39 +72,54 @@ class CrystalProperties:
 
     @property
     def stability(self) -> Stability:
-        """Born's condition; unstable crystals have no averages, extremes or waves."""
+        """Born's stability condition; unstable crystals have no averages, extremes or waves."""
         return born_stability(self.stiffness)
 
     @property
     def stable(self) -> bool:
-        """Whether every strain and every move of the ions costs energy."""
+        """Whether every strain and every displacement of the ions costs energy."""
         return self.stability.stable and (self.least_ion_stiffness or 0.0) >= 0
 
     @property
     def averages(self) -> PolycrystalAverages | None:
-        """Voigt, Reuss and Hill; None of an unstable crystal, as are the next ones."""
+        """Voigt, Reuss and Hill averages, GPa; None for an unstable crystal."""
         return polycrystal_averages(self.stiffness) if self.stability.stable else None
 
     @property
     def thermal(self) -> ThermalProperties | None:
-        """Sound speeds of the polycrystal, Debye temperature, limits of heat conduction."""
+        """Sound speeds, Debye temperature and heat conduction; None for an unstable crystal.
+
+        Sound speeds of the polycrystal in km/s, temperature in K, limits of the heat conduction in
+        W/(m K).
+        """
         return thermal_properties(self.stiffness, self.structure) if self.stability.stable else None
 
     @property
     def extremes(self) -> dict[str, ModulusExtremes] | None:
-        """Of E, G, nu and the linear compressibility; directions in the structure's frame."""
+        """Extremes over all directions; None for an unstable crystal.
+
+        Young's modulus and shear modulus in GPa, Poisson's ratio and the linear compressibility
+        (1/GPa), with their directions in the structure's frame.
+        """
         return modulus_extremes(self.stiffness) if self.stability.stable else None
 
     def sound_waves(self, directions: np.ndarray) -> SoundWaves:
-        """See `sound_waves`; directions in the structure's own frame."""
+        """Speeds and polarisations of the three sound waves along directions.
+
+        Args:
+            directions: (..., 3), any length, in the structure's frame.
+
+        Returns:
+            See `objstress.elasticity.sound_waves`; speeds (..., 3) in km/s.
+        """
         return sound_waves(self.stiffness, float(self.structure.density), directions)
 
     def form(self) -> list[list[str]]:
-        """Zeros and equalities of C in the standard frame: rows of "c11", "0", "(c11 - c12)/2"."""
+        """Zeros and equalities of C in the IEEE frame: rows of "c11", "0", "(c11 - c12)/2"."""
         return TensorForm(self.point_group.rotated(self.to_ieee), "elastic").table("c")
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything as numbers, lists and texts; keys name their units."""
+        """All properties as numbers, lists and texts; keys name their units."""
         stability = self.stability
         result: dict[str, Any] = {
             "formula": self.structure.composition.reduced_formula,
@@ -152,25 +158,32 @@ class CrystalProperties:
 
 
 def crystal_properties(
-    structure: Structure | Atoms | str | Path | None,
+    structure: Crystal | None,
     model: Any,
     arguments: dict[str, Any] | None = None,
     ions: Ions = "relaxed",
 ) -> CrystalProperties:
     r"""The elastic constants of a crystal under a model, and what follows from them.
 
-        C = d^2 W / dE dE / V0 at no stress,   projected on the point group (`TensorForm`)
+    .. math::
 
-    The cell is relaxed and differenced in its standard frame and turned back, so that a crystal
-    that is turned, or given by another cell, gives the same tensor, turned.
+        C_{IJKL} = \frac{1}{V_0} \frac{\partial^2 W}{\partial E_{IJ} \partial E_{KL}}
+
+    at zero stress, projected on the point group (`TensorForm`). The cell is relaxed and differenced
+    in its standard frame and rotated back, so that a crystal that is rotated, or given by another
+    cell, gives the same tensor, rotated.
 
     Args:
         structure: a file, a pymatgen structure or ASE atoms; None takes a law's own crystal.
-        model: an ASE calculator; a name for `make_calculator` with its `arguments`; a law, or a
-            file of one (.law), of a potential (.potential) or of networks of the elastic tensor
-            (.tensor), which take the cell as it is; see `find_model`.
-        ions: relaxed follows the forces inside the cell, clamped does not. A law and networks have
-            those of their labels.
+        model: an ASE calculator; a name for `make_calculator`; a law, or a file of one (.law), of a
+            potential (.potential) or of networks of the elastic tensor (.tensor), which take the
+            cell as it is; see `find_model`.
+        arguments: of a calculator given by name.
+        ions: "relaxed" ions follow the forces inside the cell, "clamped" ones only the cell. A law
+            and networks have the ions of their labels.
+
+    Returns:
+        Elastic constants (6, 6) in GPa with averages, stability, extremes and sound speeds.
 
     Raises:
         InputError: see `read_structure`, `relaxed_crystal`, `find_model`; an element that the model
@@ -178,92 +191,25 @@ def crystal_properties(
     """
     if ions not in ("relaxed", "clamped"):
         raise InputError(f"ions = {ions!r}: give 'relaxed' or 'clamped'")
-    asked = find_model(model, arguments)
-    if structure is not None:
-        structure = read_structure(structure)
-        asked.check_elements(structure)
-    if asked.law is not None:
-        return _of_law(structure, asked, ions)
-    if structure is None:
-        raise InputError("give the structure of the crystal")
-    cell = primitive_cell(structure)
-    q = ieee_rotation(cell)
-    if asked.ensemble is not None:
-        _check_ions(asked.ensemble.metadata, ions, "these networks are")
-        (said,) = asked.ensemble.predict([cell])
-        group = PointGroup.of_primitive_cell(said.structure).rotated(q)
-        stiffness = rotated_stiffness(tensor_to_voigt(said.tensor), q[None])[0]
-        known = _result(said.structure, group, q, asked.name, ions, stiffness, None)
-        deviation = None if said.deviation is None else tensor_to_voigt(said.deviation)
-        return replace(known, deviation=deviation, distance=said.distance)
-    cell = relaxed_crystal(rotated_structure(cell, q), asked.calculator, fmax=FORCES)
-    response = harmonic_response(cell, asked.calculator)
-    group = PointGroup.of_primitive_cell(cell)
-    least = None
-    if len(cell) > 1:
-        least = float(response.stiffness_of_ions[0])
-    found = response.relaxed if ions == "relaxed" else response.clamped
-    return _result(rotated_structure(cell, q.T), group, q, asked.name, ions, found, least)
-
-
-def _check_ions(metadata: dict[str, Any], ions: str, subject: str) -> None:
-    trained = metadata.get("ions", ions)
-    if trained != ions:
-        raise InputError(f"{subject} of {trained} ions; ask for ions = {trained!r}")
-
-
-def _of_law(structure: Structure | None, asked: PropertyModel, ions: str) -> CrystalProperties:
-    law = asked.law
-    own, group = getattr(law, "structure", None), getattr(law, "point_group", None)
-    if not isinstance(law, StrainEnergyLaw) or own is None or group is None:
-        raise InputError("this law knows no crystal; its stiffness() is all that it can say")
-    _check_ions(getattr(law, "metadata", {}), ions, "this law is")
-    turn = np.eye(3)
-    if structure is not None:
-        cell = primitive_cell(structure)
-        f, _ = find_deformation(AseAtomsAdaptor.get_atoms(cell, msonable=False), own)
-        left, _, right = np.linalg.svd(f)
-        turn = left @ right
-    q = ieee_rotation(own)
-    found = rotated_stiffness(law.stiffness(), q[None])[0]
-    third = third_order_stiffness(law) if structure is None else None
-    return _result(
-        rotated_structure(own, turn),
-        group.rotated(q),
-        q @ turn.T,
-        asked.name,
-        ions,
-        found,
-        None,
-        third,
-    )
-
-
-def _result(
-    structure: Structure,
-    group: PointGroup,
-    q: np.ndarray,
-    model: str,
-    ions: str,
-    stiffness: np.ndarray,
-    least: float | None,
-    third: np.ndarray | None = None,
-) -> CrystalProperties:
-    """Group and stiffness in the standard frame, the structure in its own."""
-    tensor = voigt_to_tensor(stiffness)
-    exact = TensorForm(group, "elastic").project(tensor)
-    standard = tensor_to_voigt(exact)
-    analyzer = SpacegroupAnalyzer(structure, symprec=SYMPREC)
+    source = find_model(model, arguments)
+    cell = source.stiffness(structure, ions)
+    q = cell.to_ieee
+    tensor = voigt_to_tensor(cell.stiffness)
+    exact = TensorForm(cell.point_group, "elastic").project(tensor)
+    stiffness = tensor_to_voigt(exact)
+    analyzer = SpacegroupAnalyzer(cell.structure, symprec=SYMPREC)
     return CrystalProperties(
-        structure=structure,
-        point_group=group.rotated(q.T),
+        structure=cell.structure,
+        point_group=cell.point_group.rotated(q.T),
         space_group=(analyzer.get_space_group_symbol(), analyzer.get_space_group_number()),
-        model=model,
+        model=source.name,
         ions=ions,
-        stiffness=rotated_stiffness(standard, q.T[None])[0],
+        stiffness=rotated_stiffness(stiffness, q.T[None])[0],
         to_ieee=q,
-        stiffness_ieee=standard,
+        stiffness_ieee=stiffness,
         asymmetry=float(np.abs(tensor - exact).max() / np.abs(exact).max()),
-        least_ion_stiffness=least,
-        third_order=third,
+        least_ion_stiffness=cell.least_ion_stiffness,
+        third_order=cell.third_order,
+        deviation=cell.deviation,
+        distance=cell.distance,
     )

@@ -1,4 +1,4 @@
-"""A crystal's elasticity in one picture, drawn without a display."""
+"""A crystal's elasticity in one plot, drawn without a display."""
 
 from __future__ import annotations
 
@@ -21,35 +21,38 @@ PLANES = {"xy": (0, 1), "yz": (1, 2), "zx": (2, 0)}
 SHEETS = ("slow transverse", "fast transverse", "longitudinal")
 
 
-def plot_properties(found: CrystalProperties, path: str | Path) -> None:
-    """Young's modulus over all directions, in three planes, sound in a plane, and the constants.
+def plot_properties(properties: CrystalProperties, path: str | Path) -> None:
+    """Plot Young's modulus by direction, sound in a plane and the elastic constants.
 
-    All in the IEEE frame. Sheets are named by their order of speed; only along directions of high
-    symmetry are they purely transverse or longitudinal.
+    Four panels in the IEEE frame: Young's modulus (GPa) over all directions and in three planes,
+    phase velocities (km/s) in the xz plane, and the matrix of constants (GPa). Sheets are named by
+    their order of speed; only along directions of high symmetry are they purely transverse or
+    longitudinal.
 
     Args:
+        properties: of a stable crystal.
         path: of the image, .png, .pdf or .svg.
 
     Raises:
         InputError: an unstable crystal, which has no such surfaces; a path that cannot be written.
     """
-    if not found.stability.stable:
+    if not properties.stability.stable:
         raise InputError(
-            f"{found.structure.composition.reduced_formula} is unstable under {found.model}: its "
-            "moduli are no surfaces that could be drawn"
+            f"{properties.structure.composition.reduced_formula} is unstable under "
+            f"{properties.model}: its moduli are no surfaces that could be drawn"
         )
     check_writable(path)
-    c = found.stiffness_ieee
+    c = properties.stiffness_ieee
     figure = Figure(figsize=(10.5, 9.2), dpi=160, layout="constrained")
     _surface(figure, figure.add_subplot(2, 2, 1, projection="3d"), c)
     _young_in_planes(figure.add_subplot(2, 2, 2, projection="polar"), c)
-    _constants(figure.add_subplot(2, 2, 3), found)
-    _sound(figure.add_subplot(2, 2, 4, projection="polar"), c, float(found.structure.density))
-    means = found.averages
+    _constants(figure.add_subplot(2, 2, 3), properties)
+    _sound(figure.add_subplot(2, 2, 4, projection="polar"), c, float(properties.structure.density))
+    means = properties.averages
     assert means is not None
     figure.suptitle(
-        f"{found.structure.composition.reduced_formula}, {found.space_group[0]} "
-        f"({found.point_group.symbol}), {found.model}, {found.ions} ions: "
+        f"{properties.structure.composition.reduced_formula}, {properties.space_group[0]} "
+        f"({properties.point_group.symbol}), {properties.model}, {properties.ions} ions: "
         f"K = {means.hill.bulk:.1f}, G = {means.hill.shear:.1f} GPa (Hill)"
     )
     write_figure(figure, path)
@@ -93,8 +96,8 @@ def _sound(axes: Any, c: np.ndarray, density: float) -> None:
     axes.legend(loc="lower right", bbox_to_anchor=(1.25, -0.08), frameon=False, fontsize="small")
 
 
-def _constants(axes: Any, found: CrystalProperties) -> None:
-    c, form = found.stiffness_ieee, found.form()
+def _constants(axes: Any, properties: CrystalProperties) -> None:
+    c, form = properties.stiffness_ieee, properties.form()
     largest = np.abs(c).max()
     axes.imshow(c, cmap="RdBu_r", vmin=-largest, vmax=largest, alpha=0.55)
     for (a, b), value in np.ndenumerate(c):

@@ -7,36 +7,41 @@ import numpy as np
 from objstress.properties.crystal import CrystalProperties
 
 
-def describe(found: CrystalProperties) -> str:
-    """A page for people, units named: constants in both frames, averages, moduli, sound, heat."""
-    structure, group = found.structure, found.point_group
+def describe(properties: CrystalProperties) -> str:
+    """A page of text: constants in both frames, averages, moduli, sound and heat, with units.
+
+    Args:
+        properties: of one crystal.
+    """
+    structure, group = properties.structure, properties.point_group
     lines = [
-        f"{structure.composition.reduced_formula}, space group {found.space_group[0]} "
-        f"({found.space_group[1]}), point group {group.symbol}, {group.crystal_system}",
-        f"{found.model}, {found.ions} ions; {len(structure)} atom{'s' * (len(structure) > 1)}, "
+        f"{structure.composition.reduced_formula}, space group {properties.space_group[0]} "
+        f"({properties.space_group[1]}), point group {group.symbol}, {group.crystal_system}",
+        f"{properties.model}, {properties.ions} ions; "
+        f"{len(structure)} atom{'s' * (len(structure) > 1)}, "
         f"{structure.volume:.3f} Angstrom^3, {structure.density:.4f} g/cm^3",
         "",
         "elastic constants, GPa, IEEE frame",
-        _matrix(found.stiffness_ieee),
+        _matrix(properties.stiffness_ieee),
     ]
-    if not np.allclose(found.to_ieee, np.eye(3), atol=1e-9):
+    if not np.allclose(properties.to_ieee, np.eye(3), atol=1e-9):
         lines += [
             "the same, frame of the structure",
-            _matrix(found.stiffness),
+            _matrix(properties.stiffness),
             "from there to the IEEE frame, rows are its axes",
-            "\n".join("  " + " ".join(f"{x:9.5f}" for x in row) for row in found.to_ieee),
+            "\n".join("  " + " ".join(f"{x:9.5f}" for x in row) for row in properties.to_ieee),
         ]
-    lines += ["form", *("  " + "  ".join(f"{s:>13}" for s in row) for row in found.form()), ""]
-    stability = found.stability
+    lines += ["form", *("  " + "  ".join(f"{s:>13}" for s in row) for row in properties.form()), ""]
+    stability = properties.stability
     if not stability.stable:
         strain = np.array2string(stability.softest_strain, precision=3, suppress_small=True)
         lines.append(f"UNSTABLE: this strain costs {stability.eigenvalues[0]:.3f} GPa\n{strain}")
-    if (found.least_ion_stiffness or 0.0) < 0:
+    if (properties.least_ion_stiffness or 0.0) < 0:
         lines.append(
             "UNSTABLE: the ions leave their places, stiffness "
-            f"{found.least_ion_stiffness:.3g} eV/Angstrom^2"
+            f"{properties.least_ion_stiffness:.3g} eV/Angstrom^2"
         )
-    means, heat, ends = found.averages, found.thermal, found.extremes
+    means, heat, ends = properties.averages, properties.thermal, properties.extremes
     if means is None or heat is None or ends is None:
         return "\n".join(lines)
     lines.append("average      K, GPa   G, GPa   E, GPa       nu")

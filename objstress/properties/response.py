@@ -1,4 +1,4 @@
-"""Elastic constants and force constants of a crystal, by differences of a calculator's answers."""
+"""Elastic constants and force constants of a crystal, by differences of stress and forces."""
 
 from __future__ import annotations
 
@@ -26,15 +26,18 @@ DISPLACEMENT = 5e-3
 class HarmonicResponse:
     r"""Second derivatives of the energy of one cell by strain E and displacements u.
 
-        W(E, u) = W0 + V0 / 2 E:C:E + u L E + u K u / 2,     x = F (X + u), E = (F^T F - I) / 2
-        C_relaxed = C - L^T K^+ L / V0
+    .. math::
 
-    K^+ is the inverse on what is no common shift: ions follow the strain until no force is left.
-    Born and Huang, Dynamical Theory of Crystal Lattices, section 11; Wu, Vanderbilt and Hamann,
-    Phys. Rev. B 72, 035105 (2005), equation (16).
+        W(E, u) &= W_0 + \tfrac{1}{2} V_0\, E : C : E + u L E + \tfrac{1}{2} u K u, \\
+        C_\mathrm{relaxed} &= C - L^T K^+ L / V_0
+
+    with x = F (X + u) and E = (F^T F - I) / 2. K^+ is the inverse on the displacements without a
+    common shift: ions follow the strain until no force is left. Born and Huang, Dynamical Theory of
+    Crystal Lattices, section 11; Wu, Vanderbilt and Hamann, Phys. Rev. B 72, 035105 (2005),
+    equation (16).
 
     Attributes:
-        clamped: C with ions that only follow the cell, 6 x 6 Voigt, GPa.
+        clamped: C with ions that only follow the cell, (6, 6) Voigt, GPa.
         internal_strain: L (3 n, 6), Mandel, eV/Angstrom.
         force_constants: K (3 n, 3 n), eV/Angstrom^2.
         volume: V0, Angstrom^3.
@@ -47,16 +50,16 @@ class HarmonicResponse:
 
     @property
     def stiffness_of_ions(self) -> np.ndarray:
-        """Eigenvalues of K but those of the three common shifts, eV/Angstrom^2, rising.
+        """Eigenvalues (m,) of K, eV/Angstrom^2, ascending; m = 3 n - 3 without the common shifts.
 
-        A negative one: the crystal falls apart into another structure of the same cell.
+        A negative one means that the crystal relaxes to another structure of the same cell.
         """
         b = self._relative
         return np.linalg.eigvalsh(b.T @ self.force_constants @ b)
 
     @property
     def relaxed(self) -> np.ndarray:
-        """C with ions that follow until no force is left, 6 x 6 Voigt, GPa."""
+        """C with ions that follow the strain until no force is left, (6, 6) Voigt, GPa."""
         b = self._relative
         k, l = b.T @ self.force_constants @ b, b.T @ self.internal_strain
         soft = l.T @ np.linalg.solve(k, l) / self.volume / GPa
@@ -74,13 +77,19 @@ def harmonic_response(
     strain: float = STRAIN,
     displacement: float = DISPLACEMENT,
 ) -> HarmonicResponse:
-    """Central differences of stress and forces: 12 strained cells, 6 n displaced ones.
+    """Elastic and force constants by central differences of stress and forces.
 
-    The error is of the square of the steps, whose frame is that of the cell.
+    12 strained cells and 6 n displaced ones; the error is of second order in the steps, whose frame
+    is that of the cell.
 
     Args:
         structure: without forces and stress under the calculator, see `relaxed_crystal`.
         calculator: of ASE, with stress.
+        strain: step of the Green-Lagrange strain (Mandel components).
+        displacement: step of the ions, Angstrom.
+
+    Returns:
+        Elastic constants (6, 6) in GPa, internal strain and force constants.
 
     Raises:
         InputError: a calculator without stress.

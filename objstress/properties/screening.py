@@ -1,4 +1,4 @@
-"""Thousands of structures: a row of elastic properties each, whatever happens to the others."""
+"""Elastic properties of many structures as a table: one row each, failed ones included."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ from pymatgen.io.ase import AseAtomsAdaptor
 
 from objstress.errors import InputError
 from objstress.io.tables import check_table, collect_rows, reason, remove_partial, write_table
-from objstress.properties.crystal import Ions, crystal_properties
-from objstress.properties.sources import FILES, PropertyModel, find_model
+from objstress.properties.crystal import crystal_properties
+from objstress.properties.sources.base import Ions, Source
+from objstress.properties.sources.find import FILES, find_model
 
 Named = tuple[str, Structure | Path]
 FRAMES = (".extxyz", ".xyz", ".traj", ".db")
@@ -27,32 +28,36 @@ FRAMES = (".extxyz", ".xyz", ".traj", ".db")
 def properties_row(name: str, structure: Any, model: Any, ions: Ions) -> dict[str, Any]:
     """Plain numbers and texts of one structure; keys name their units.
 
-    Elastic constants C11 ... C66 are those of the IEEE frame. `error` is the reason where there is
-    nothing else, else empty.
+    Elastic constants C11 ... C66 are those of the IEEE frame. `error` is the reason of a failure,
+    else empty.
+
+    Args:
+        name: of the row.
+        structure, model, ions: see `crystal_properties`.
     """
-    begun = time.perf_counter()
+    started = time.perf_counter()
     row: dict[str, Any] = {"name": name}
     try:
-        found = crystal_properties(structure, model, ions=ions)
+        properties = crystal_properties(structure, model, ions=ions)
         row |= {
-            "formula": found.structure.composition.reduced_formula,
-            "space_group": found.space_group[0],
-            "space_group_number": found.space_group[1],
-            "point_group": found.point_group.symbol,
-            "crystal_system": found.point_group.crystal_system,
-            "atoms": len(found.structure),
-            "volume_A3": float(found.structure.volume),
-            "density_g_per_cm3": float(found.structure.density),
-            "model": found.model,
-            "ions": found.ions,
-            "stable": found.stable,
-            "least_eigenvalue_GPa": found.stability.eigenvalues[0],
-            "least_ion_stiffness_eV_per_A2": found.least_ion_stiffness,
-            "asymmetry": found.asymmetry,
+            "formula": properties.structure.composition.reduced_formula,
+            "space_group": properties.space_group[0],
+            "space_group_number": properties.space_group[1],
+            "point_group": properties.point_group.symbol,
+            "crystal_system": properties.point_group.crystal_system,
+            "atoms": len(properties.structure),
+            "volume_A3": float(properties.structure.volume),
+            "density_g_per_cm3": float(properties.structure.density),
+            "model": properties.model,
+            "ions": properties.ions,
+            "stable": properties.stable,
+            "least_eigenvalue_GPa": properties.stability.eigenvalues[0],
+            "least_ion_stiffness_eV_per_A2": properties.least_ion_stiffness,
+            "asymmetry": properties.asymmetry,
         }
         for a, b in zip(*np.triu_indices(6), strict=True):
-            row[f"C{a + 1}{b + 1}_GPa"] = float(found.stiffness_ieee[a, b])
-        means, heat = found.averages, found.thermal
+            row[f"C{a + 1}{b + 1}_GPa"] = float(properties.stiffness_ieee[a, b])
+        means, heat = properties.averages, properties.thermal
         if means is not None and heat is not None:
             for average in ("voigt", "reuss", "hill"):
                 moduli = getattr(means, average)
@@ -65,15 +70,21 @@ def properties_row(name: str, structure: Any, model: Any, ions: Ions) -> dict[st
                 "debye_temperature_K": heat.debye_temperature,
             }
         row["error"] = ""
-    except Exception as error:  # one structure must not take the rest with it
+    except Exception as error:  # one structure must not end the others
         row["error"] = reason(error)
-    return row | {"seconds": time.perf_counter() - begun}
+    return row | {"seconds": time.perf_counter() - started}
 
 
 def structures_in(paths: Iterable[str | Path]) -> Iterator[Named]:
     """Names and structures of files: one each, or all frames of extxyz and ASE's trajectories.
 
     A file of one structure is read where its row is made, so that an unreadable one fails alone.
+
+    Args:
+        paths: of structure files.
+
+    Yields:
+        (name, structure or file); frames are named FILE:NUMBER.
     """
     for path in map(Path, paths):
         if path.suffix not in FRAMES:
@@ -99,23 +110,28 @@ def screen(
     scheduler: str | None = None,
     progress: bool = True,
 ) -> dict[str, Any]:
-    """Write `properties_row` of each structure to a table, in the order given.
+    """Write the elastic properties of many structures to a table, in the order given.
 
-    An interrupted call goes on, see `collect_rows`. Structures that fail have a row, too, with the
-    reason.
+    Repeat an interrupted call to resume it, see `collect_rows`. Structures that fail have a row,
+    too, with the reason.
 
     Args:
-        structures: (name, structure or file); names must differ.
-        model, arguments, ions: see `crystal_properties`; with several workers a name or a file.
+        structures: (name, structure or file), see `structures_in`; names must differ.
+        model: see `crystal_properties`, as are `arguments` and `ions`; with several workers a name
+            or a file.
         out: .csv or .parquet (which needs pyarrow).
-        workers, scheduler: see `spread`.
+        ions: "relaxed" or "clamped".
+        arguments: of a calculator given by name.
+        workers: number of processes, see `spread`.
+        scheduler: address of a dask scheduler, see `spread`.
+        progress: show a progress bar.
 
     Returns:
         {"structures", "failed": [{"name", "error"}], "resumed", "unstable", "seconds", "out"}.
 
     Raises:
-        InputError: a model that is none, a table of another kind, a partial file of other
-            settings, no structures.
+        InputError: an unknown model, a table of another kind, a partial file of other settings, no
+            structures.
     """
     out = Path(out)
     check_table(out)
@@ -123,13 +139,13 @@ def screen(
         if not isinstance(model, str | Path):
             raise InputError("several workers need a model by its name or file")
         model = str(Path(model).resolve()) if Path(model).suffix in FILES else model
-    asked = find_model(model, arguments)  # refused here, not in each row
-    begun = time.perf_counter()
+    source = find_model(model, arguments)  # refused here, not in each row
+    started = time.perf_counter()
     rows, resumed = collect_rows(
-        _Row(asked if workers == 1 and scheduler is None else model, arguments, ions),
+        _Row(source if workers == 1 and scheduler is None else model, arguments, ions),
         structures,
         out,
-        {"model": asked.name, "arguments": arguments or {}, "ions": ions},
+        {"model": source.name, "arguments": arguments or {}, "ions": ions},
         unit="structures",
         workers=workers,
         scheduler=scheduler,
@@ -142,7 +158,7 @@ def screen(
         "failed": [{"name": row["name"], "error": row["error"]} for row in rows if row["error"]],
         "resumed": resumed,
         "unstable": sum(row.get("stable") is False for row in rows),
-        "seconds": time.perf_counter() - begun,
+        "seconds": time.perf_counter() - started,
         "out": str(out),
     }
 
@@ -156,11 +172,11 @@ class _Row:
 
     def __call__(self, name: str, structure: Structure | Path) -> dict[str, Any]:
         model = self.model
-        if not isinstance(model, PropertyModel):
-            model = _model(str(model), self.arguments)
+        if not isinstance(model, Source):
+            model = _source(str(model), self.arguments)
         return properties_row(name, structure, model, self.ions)
 
 
 @lru_cache(maxsize=1)
-def _model(name: str, arguments: str) -> PropertyModel:
+def _source(name: str, arguments: str) -> Source:
     return find_model(name, json.loads(arguments))

@@ -1,4 +1,4 @@
-"""The service: what it is asked at which address, and how it starts and stops."""
+"""The service: its addresses, and how it starts and stops."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from starlette.responses import FileResponse
 from starlette.staticfiles import StaticFiles
 
 from objstress.service.guard import Guard
-from objstress.service.jobs import Asked, Jobs, Settings
+from objstress.service.jobs import Job, Jobs, ServiceSettings
 from objstress.service.problems import Problem
 from objstress.service.schema import (
     Health,
@@ -28,7 +28,7 @@ from objstress.service.schema import (
     ProblemBody,
     PropertiesAnswer,
     PropertiesRequest,
-    _problems,
+    problem_responses,
 )
 
 PAGE = Path(__file__).parent / "page"
@@ -39,20 +39,26 @@ _QUERY = [
         "name": name,
         "in": "query",
         "required": False,
-        "description": f"of a text/plain body; {text}",
+        "description": f"for a text/plain body; {text}",
         "schema": {"type": "string"} | ({"enum": values} if values else {}),
     }
     for name, values, text in (
-        ("model", [], "a name from /v1/models; has to be given"),
+        ("model", [], "a name from /v1/models; required"),
         ("format", ["cif", "poscar", "json"], "cif by default"),
         ("ions", ["relaxed", "clamped"], "relaxed by default"),
     )
 ]
 
 
-def create_app(settings: Settings | None = None) -> FastAPI:
-    """The application; its workers start with it (`app.state.jobs.start()` does so earlier)."""
-    settings = settings or Settings()
+def create_app(settings: ServiceSettings | None = None) -> FastAPI:
+    """The service as a FastAPI application; its workers start with it.
+
+    `app.state.jobs.start()` starts the workers earlier.
+
+    Args:
+        settings: by default those of `ServiceSettings()`.
+    """
+    settings = settings or ServiceSettings()
     jobs = Jobs(settings)
 
     @contextlib.asynccontextmanager
@@ -83,7 +89,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         kind = {404: "not-found", 405: "wrong-method"}.get(error.status_code, "malformed")
         detail = {
             "not-found": f"nothing at {path[:200]}; see /docs",
-            "wrong-method": f"{path[:200]} does not take {request.method}",
+            "wrong-method": f"{path[:200]} does not accept {request.method}",
         }.get(kind, str(error.detail))
         return Problem(kind, detail, error.headers).response(path)
 
@@ -101,7 +107,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
     @app.get("/health")
     async def health() -> Health:
-        """Whether the service takes requests, and how many it has answered."""
+        """Whether the service accepts requests, and how many it has answered."""
         return Health(
             status="stopping" if jobs.stopping else "ok",
             version=app.version,
@@ -114,7 +120,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
     @app.get("/v1/models")
     async def models() -> Models:
-        """The models that the operator has chosen."""
+        """The models that the operator offers."""
         return Models(models=[ModelRow(**row) for row in jobs.models.values()])
 
     @app.post(
@@ -129,7 +135,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
                     }
                 },
             },
-            **_problems(
+            **problem_responses(
                 "malformed", "foreign-host", "cross-site", "unknown-model", "slow-body",
                 "too-large", "wrong-type", "invalid", "refused", "crashed", "busy", "stopping",
                 "too-slow",
@@ -150,19 +156,19 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )  # fmt: skip
     async def properties(request: Request) -> Response:
         """Elastic properties of a structure: JSON, or the text alone with query parameters."""
-        asked = await _read(request, settings)
-        return Response(await jobs.answer(asked), media_type="application/json")
+        job = await _read(request, settings)
+        return Response(await jobs.answer(job), media_type="application/json")
 
     app.openapi = _openapi(app)  # type: ignore[method-assign]
     return app
 
 
 def _openapi(app: FastAPI) -> Callable[[], dict[str, Any]]:
-    """FastAPI's own, with the schemas of what it does not read or write itself."""
-    own = app.openapi
+    """FastAPI's schema, completed by the bodies that FastAPI does not read or write itself."""
+    fastapi_schema = app.openapi
 
     def openapi() -> dict[str, Any]:
-        content = own()
+        content = fastapi_schema()
         schemas = content.setdefault("components", {}).setdefault("schemas", {})
         for model in (PropertiesRequest, PropertiesAnswer, ProblemBody):
             template = "#/components/schemas/{model}"
@@ -172,11 +178,11 @@ def _openapi(app: FastAPI) -> Callable[[], dict[str, Any]]:
     return openapi
 
 
-async def _read(request: Request, settings: Settings) -> Asked:
+async def _read(request: Request, settings: ServiceSettings) -> Job:
     """The request's body, checked.
 
     Raises:
-        Problem: too large, too slow, of another kind, malformed, or not as `PropertiesRequest`.
+        Problem: too large, too slow, of an unknown type, malformed, or no `PropertiesRequest`.
     """
     kind = request.headers.get("content-type", "text/plain").partition(";")[0].strip().lower()
     if kind not in ("application/json", "text/plain", "application/x-www-form-urlencoded"):
@@ -186,25 +192,25 @@ async def _read(request: Request, settings: Settings) -> Asked:
     try:
         if kind == "application/json":
             if query:
-                raise Problem("invalid", f"{next(iter(query))[:100]}: belongs into the JSON body")
-            given = PropertiesRequest.model_validate_json(body)
-        else:  # curl --data-binary @x.cif names a form where it is told nothing
-            given = PropertiesRequest.model_validate({**query, "structure": body.decode()})
+                raise Problem("invalid", f"{next(iter(query))[:100]}: belongs in the JSON body")
+            asked = PropertiesRequest.model_validate_json(body)
+        else:  # curl --data-binary @x.cif calls the body a form by default
+            asked = PropertiesRequest.model_validate({**query, "structure": body.decode()})
     except UnicodeDecodeError:
         raise Problem("malformed", "the body is not UTF-8 text") from None
     except ValidationError as error:
         raise _invalid(error) from None
-    text = given.structure
+    text = asked.structure
     if not isinstance(text, str):
-        if given.format != "json":
+        if asked.format != "json":
             raise Problem(
-                "invalid", f"structure: an object has format 'json', not {given.format!r}"
+                "invalid", f"structure: an object has format 'json', not {asked.format!r}"
             )
         text = json.dumps(text)
-    return Asked(text, given.format, given.model, given.ions)
+    return Job(text, asked.format, asked.model, asked.ions)
 
 
-async def _body(request: Request, settings: Settings) -> bytes:
+async def _body(request: Request, settings: ServiceSettings) -> bytes:
     largest = settings.max_body
     too_large = Problem("too-large", f"the body has more than {largest} bytes")
     length = request.headers.get("content-length", "0")
@@ -225,7 +231,7 @@ async def _body(request: Request, settings: Settings) -> bytes:
 
 
 def _invalid(error: ValidationError) -> Problem:
-    """The first thing that is wrong, by its key."""
+    """The first error of a request, by its key."""
     first = error.errors(include_url=False, include_context=False, include_input=False)[0]
     known = list(PropertiesRequest.model_fields)
     key = ".".join(str(part) for part in first["loc"])[:100]
@@ -239,7 +245,7 @@ def _invalid(error: ValidationError) -> Problem:
 
 
 class _Server(uvicorn.Server):
-    """Says where it listens, and refuses what waits as soon as it is told to stop."""
+    """Reports where it listens, and refuses waiting requests as soon as it is told to stop."""
 
     def __init__(self, config: uvicorn.Config, jobs: Jobs, say: Callable[[str], None]) -> None:
         super().__init__(config)
@@ -257,8 +263,14 @@ class _Server(uvicorn.Server):
         super().handle_exit(sig, frame)
 
 
-def serve(settings: Settings, host: str, port: int, say: Callable[[str], None]) -> None:
-    """Listen until SIGTERM or SIGINT; requests that run get a few seconds to end.
+def serve(settings: ServiceSettings, host: str, port: int, say: Callable[[str], None]) -> None:
+    """Run the service until SIGTERM or SIGINT; running requests get a few seconds to finish.
+
+    Args:
+        settings: of the service.
+        host: address to listen at.
+        port: 0 takes a free one.
+        say: called with one line that holds the address, once the service listens.
 
     Raises:
         InputError: a model that cannot be loaded.

@@ -1,4 +1,4 @@
-"""Limits on what a client may send."""
+"""Refusal of requests that name other hosts or come from other sites' pages."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from objstress.service.problems import HEADERS, Problem
 
 
 class Guard:
-    """Headers on every answer; other hosts' names and other sites' pages are refused.
+    """Adds headers to every answer; refuses other hosts' names and other sites' pages.
 
     A page elsewhere could have its own name point to 127.0.0.1 (DNS rebinding), or post a form.
     """
@@ -20,28 +20,28 @@ class Guard:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        sent = {name.lower(): value.decode("latin-1") for name, value in scope["headers"]}
-        host = sent.get(b"host", "")
+        headers = {name.lower(): value.decode("latin-1") for name, value in scope["headers"]}
+        host = headers.get(b"host", "")
         name = host if host.endswith("]") else host.rpartition(":")[0] or host
         problem = None
         if self.hosts and name.lower() not in self.hosts:
             problem = Problem("foreign-host", f"this service is not {name[:100]!r}")
-        elif scope["method"] == "POST" and sent.get(b"sec-fetch-site") in (
+        elif scope["method"] == "POST" and headers.get(b"sec-fetch-site") in (
             "cross-site",
             "same-site",
         ):
-            problem = Problem("cross-site", "only this service's own page may ask it")
+            problem = Problem("cross-site", "only this service's own page may send requests")
         if problem:
             await problem.response(scope["path"])(scope, receive, send)
             return
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                there = {key.lower() for key, _ in message["headers"]}
+                present = {key.lower() for key, _ in message["headers"]}
                 message["headers"] = list(message["headers"]) + [
                     (key.lower().encode(), value.encode())
                     for key, value in HEADERS.items()
-                    if key.lower().encode() not in there
+                    if key.lower().encode() not in present
                 ]
             await send(message)
 

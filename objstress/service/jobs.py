@@ -1,4 +1,4 @@
-"""The workers, the bounded queue before them and the small cache of their answers."""
+"""The workers, their bounded queue, and a small cache of their answers."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from pebble import ProcessExpired, ProcessPool
 
 from objstress.errors import InputError
 from objstress.service.problems import Problem
+from objstress.service.remote import in_worker
 
 DEFAULT_MODELS = ("emt", "stillinger-weber", "kumagai")
 WORK = "objstress.service.work"
@@ -25,21 +26,24 @@ THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 @dataclass(frozen=True)
-class Settings:
-    """What the operator chooses.
+class ServiceSettings:
+    """Settings of the service, chosen by its operator.
 
     Attributes:
-        models: names, or files of laws and potentials.
-        workers: processes that compute, of one thread each.
-        queue: requests that may wait for them; more are refused.
+        models: names of calculators, or files of laws, potentials and tensor networks.
+        workers: number of processes that compute, of one thread each.
+        queue: number of requests that may wait for a worker; more are refused.
         timeout: seconds that one structure may take.
-        max_atoms: of a cell.
-        max_body: bytes of a request.
-        body_seconds: within which it has to arrive.
-        memory: bytes that a worker may take besides what it starts with.
-        tasks: after which a worker is replaced.
-        answers: that the cache keeps.
-        hosts: names by which the service may be addressed; none: by any.
+        max_atoms: largest number of atoms in a cell.
+        max_body: largest size of a request, bytes.
+        body_seconds: seconds within which a request's body has to arrive.
+        memory: bytes that a worker may use in addition to those at its start.
+        tasks: number of requests after which a worker is replaced.
+        answers: number of answers that the cache keeps.
+        hosts: names by which the service may be addressed; an empty tuple allows all.
+
+    Raises:
+        InputError: a number that is not positive, or no models.
     """
 
     models: tuple[str, ...] = DEFAULT_MODELS
@@ -63,8 +67,8 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class Asked:
-    """One request: the structure's text, its format, a model's name and what ions do."""
+class Job:
+    """One request: the structure's text, its format, the model's name and the ions."""
 
     structure: str
     format: str
@@ -80,11 +84,14 @@ class Asked:
 class Jobs:
     """Runs requests in processes that can be killed.
 
-    Workers are forked from a server process that has imported everything and has run nothing: one
-    that was killed is replaced within a fraction of a second. Equal requests are computed once.
+    Workers are forked from a process that has imported everything and computed nothing, so that a
+    killed worker is replaced within a fraction of a second. Equal requests are computed once.
+
+    Args:
+        settings: of the service.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: ServiceSettings) -> None:
         self.settings = settings
         self.models: dict[str, dict[str, Any]] = {}
         self.done = self.failed = self.cached = 0
@@ -105,7 +112,7 @@ class Jobs:
         return len(self._answers)
 
     def start(self) -> None:
-        """Start the workers and have them look at the models; again does nothing.
+        """Start the workers and load the models; does nothing if they run already.
 
         Raises:
             InputError: a model that cannot be loaded, or two of the same name.
@@ -119,17 +126,14 @@ class Jobs:
         else:
             context = multiprocessing.get_context("forkserver")
             context.set_forkserver_preload([WORK])
-        # By name: the server itself imports none of what the workers need.
-        from objstress.service import remote
-
         self._pool = ProcessPool(
             max_workers=self.settings.workers,
             max_tasks=self.settings.tasks,
-            initializer=remote.begin,
-            initargs=(self.settings.memory,),
+            initializer=in_worker,
+            initargs=("begin", self.settings.memory),
             context=context,
         )
-        rows, wrong = self._pool.schedule(remote.describe, (self.settings.models,)).result()
+        rows, wrong = self._pool.schedule(in_worker, ("describe", self.settings.models)).result()
         names = [row["name"] for row in rows]
         if not wrong and len(set(names)) < len(names):
             wrong = f"two models of one name among {', '.join(names)}"
@@ -139,7 +143,7 @@ class Jobs:
         self.models = {row["name"]: row for row in rows}
 
     def refuse_more(self) -> None:
-        """Answer what runs, refuse what waits and what comes."""
+        """Finish the running requests, refuse those that wait and new ones."""
         self.stopping = True
         for future in list(self._futures):
             if not future.running():
@@ -152,31 +156,31 @@ class Jobs:
             self._pool.stop()
             self._pool.join()
 
-    async def answer(self, asked: Asked) -> str:
+    async def answer(self, job: Job) -> str:
         """The answer as JSON.
 
         Raises:
-            Problem: no such model, a full queue, the time limit, a structure that is refused or
-                has crashed its worker.
+            Problem: an unknown model, a full queue, the time limit, a structure that is refused or
+                crashes its worker.
         """
-        if asked.model not in self.models:
+        if job.model not in self.models:
             raise Problem(
                 "unknown-model",
-                f"no model {asked.model[:100]!r}: this service has {', '.join(self.models)}",
+                f"no model {job.model[:100]!r}: this service has {', '.join(self.models)}",
             )
-        key = asked.key
+        key = job.key
         if key in self._answers:
             self._answers.move_to_end(key)
             self.cached += 1
-            return self._told(self._answers[key])
+            return self._content(self._answers[key])
         task = self._running.get(key)
         if task is None:
             self._check_room()
-            task = asyncio.create_task(self._run(key, asked))
+            task = asyncio.create_task(self._run(key, job))
             self._running[key] = task
             task.add_done_callback(lambda t: self._ended(key, t))
-        # A client that leaves does not take the answer from the others.
-        return self._told(await asyncio.shield(task))
+        # A client that disconnects does not cancel the answer for the others.
+        return self._content(await asyncio.shield(task))
 
     def _check_room(self) -> None:
         if self.stopping:
@@ -191,16 +195,14 @@ class Jobs:
                 {"Retry-After": after},
             )
 
-    async def _run(self, key: str, asked: Asked) -> tuple[str, str]:
-        from objstress.service import remote
-
+    async def _run(self, key: str, job: Job) -> tuple[str, str]:
         assert self._pool is not None
         settings = self.settings
-        given = self.models[asked.model]["given"]
-        arguments = (asked.structure, asked.format, given, asked.ions, settings.max_atoms)
-        future = self._pool.schedule(remote.compute, arguments, timeout=settings.timeout)
+        model = self.models[job.model]["given"]
+        call = ("compute", job.structure, job.format, model, job.ions, settings.max_atoms)
+        future = self._pool.schedule(in_worker, call, timeout=settings.timeout)
         self._futures.add(future)
-        begun = time.monotonic()
+        started = time.monotonic()
         try:
             outcome = await asyncio.wrap_future(future)
         except TimeoutError:
@@ -208,15 +210,13 @@ class Jobs:
                 "too-slow", f"the structure took more than {settings.timeout:g} s"
             ) from None
         except ProcessExpired:
-            raise Problem(
-                "crashed", "the structure crashed its worker; nothing can be said of it"
-            ) from None
+            raise Problem("crashed", "the structure crashed its worker; it has no result") from None
         except asyncio.CancelledError:
             raise Problem("stopping", "the service is stopping; ask again later") from None
         finally:
             self._futures.discard(future)
             share = settings.workers / max(1, len(self._running))
-            self._seconds += 0.1 * ((time.monotonic() - begun) * min(1.0, share) - self._seconds)
+            self._seconds += 0.1 * ((time.monotonic() - started) * min(1.0, share) - self._seconds)
         if outcome[0] != "internal":
             self._answers[key] = outcome
             while len(self._answers) > settings.answers:
@@ -230,7 +230,7 @@ class Jobs:
         self.done += not failed
 
     @staticmethod
-    def _told(outcome: tuple[str, str]) -> str:
+    def _content(outcome: tuple[str, str]) -> str:
         kind, content = outcome
         if kind == "answer":
             return content

@@ -1,4 +1,4 @@
-"""A client's text to a structure: nothing is opened, imported or run on its behalf."""
+"""Structures from a client's text, which opens, imports and runs nothing."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ LONGEST = 1000.0
 
 
 def parse_structure(text: str, format: str, max_atoms: int) -> Structure:
-    """The periodic, ordered structure in a text.
+    """Read the periodic, ordered structure in a text.
 
     Args:
-        text: of a CIF, a POSCAR with the elements' symbols, or a structure as pymatgen's JSON.
+        text: a CIF, a POSCAR with the elements' symbols, or a structure as pymatgen's JSON.
         format: one of `FORMATS`.
-        max_atoms: of the cell as it is given.
+        max_atoms: largest number of atoms in the cell as it is given.
 
     Raises:
         InputError: unreadable, empty, too many atoms, partly occupied, overlapping atoms, or a
@@ -38,8 +38,8 @@ def parse_structure(text: str, format: str, max_atoms: int) -> Structure:
     if format not in FORMATS:
         raise InputError(f"format = {format!r}: give one of {', '.join(FORMATS)}")
     if format == "cif" and MAGNETIC.search(text):
-        raise InputError("magnetic CIFs are not taken: give the crystal without its moments")
-    with warnings.catch_warnings(record=True) as said:
+        raise InputError("magnetic CIFs are not accepted: give the crystal without its moments")
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
             read: dict[str, Callable[[str], Any]] = {
@@ -47,7 +47,7 @@ def parse_structure(text: str, format: str, max_atoms: int) -> Structure:
                 "poscar": lambda x: Structure.from_str(x, fmt="poscar"),
                 "json": _from_json,
             }
-            found = read[format](text)
+            structure = read[format](text)
         except InputError:
             raise
         except MemoryError:
@@ -55,13 +55,13 @@ def parse_structure(text: str, format: str, max_atoms: int) -> Structure:
         except Exception as error:  # pymatgen raises many kinds
             reason = _one_line(str(error)) or type(error).__name__
             raise InputError(f"not a readable {format.upper()} ({reason})") from None
-    if any("cannot be determined" in str(w.message) for w in said):
+    if any("cannot be determined" in str(w.message) for w in caught):
         raise InputError("the POSCAR does not name its elements: give their symbols on line 6")
-    return _checked(found, max_atoms)
+    return _checked(structure, max_atoms)
 
 
 def _from_json(text: str) -> Structure:
-    """By the few keys that make a crystal; no class that the text names is looked up."""
+    """A structure from the few keys of a crystal; no class named in the text is looked up."""
 
     def refuse(word: str) -> None:
         raise InputError(f"not a readable JSON ({word} is no number)")
@@ -90,24 +90,27 @@ def _numbers(value: Any, shape: tuple[int, ...], name: str) -> np.ndarray:
     return array
 
 
-def _checked(found: Structure, max_atoms: int) -> Structure:
-    """Elements alone, without charges, labels or other properties."""
-    if len(found) == 0:
+def _checked(structure: Structure, max_atoms: int) -> Structure:
+    """The structure of elements alone, without charges, labels or other properties."""
+    if len(structure) == 0:
         raise InputError("the structure holds no atoms")
-    if len(found) > max_atoms:
+    if len(structure) > max_atoms:
         raise InputError(
-            f"too many atoms: the cell has {len(found)}, this service takes {max_atoms}"
+            f"too many atoms: the cell has {len(structure)}, this service takes {max_atoms}"
         )
-    matrix = found.lattice.matrix
-    if not (np.isfinite(matrix).all() and np.isfinite(found.frac_coords).all()):
+    matrix = structure.lattice.matrix
+    if not (np.isfinite(matrix).all() and np.isfinite(structure.frac_coords).all()):
         raise InputError("the cell or a position is not a finite number")
-    if max(found.lattice.abc) > LONGEST:
+    if max(structure.lattice.abc) > LONGEST:
         raise InputError(f"the cell is longer than {LONGEST:g} Angstrom")
     # The angles' part of the volume: a cell that is almost flat has endless neighbours.
-    if abs(found.volume) < 1e-3 or abs(found.volume) / math.prod(found.lattice.abc) < 1e-3:
+    if (
+        abs(structure.volume) < 1e-3
+        or abs(structure.volume) / math.prod(structure.lattice.abc) < 1e-3
+    ):
         raise InputError("the cell has no volume")
     elements = []
-    for k, site in enumerate(found):
+    for k, site in enumerate(structure):
         if not site.is_ordered:
             raise InputError(
                 f"site {k + 1} ({site.species_string}) is partly occupied; give an ordered "
@@ -116,17 +119,17 @@ def _checked(found: Structure, max_atoms: int) -> Structure:
         if isinstance(site.specie, DummySpecies):
             raise InputError(f"site {k + 1} ({site.species_string}) is no chemical element")
         elements.append(Element(site.specie.symbol))
-    own = min(found.lattice.get_lll_reduced_lattice().abc)
-    if own < NEAREST:
-        raise InputError(f"the cell repeats after {own:.2g} Angstrom: atoms overlap")
-    distance = found.distance_matrix + np.diag([np.inf] * len(found))
+    shortest = min(structure.lattice.get_lll_reduced_lattice().abc)
+    if shortest < NEAREST:
+        raise InputError(f"the cell repeats after {shortest:.2g} Angstrom: atoms overlap")
+    distance = structure.distance_matrix + np.diag([np.inf] * len(structure))
     if distance.min() < NEAREST:
         i, j = sorted(int(x) for x in np.unravel_index(distance.argmin(), distance.shape))
         raise InputError(
             f"atoms overlap: sites {i + 1} ({elements[i]}) and {j + 1} ({elements[j]}) are "
             f"{distance.min():.2g} Angstrom apart"
         )
-    return Structure(Lattice(matrix), elements, found.frac_coords)
+    return Structure(Lattice(matrix), elements, structure.frac_coords)
 
 
 def _one_line(text: str, length: int = 200) -> str:

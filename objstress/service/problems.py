@@ -13,10 +13,10 @@ PROBLEMS = {
     "cross-site": (403, "The request comes from another site's page"),
     "not-found": (404, "There is nothing at this address"),
     "unknown-model": (404, "There is no such model"),
-    "wrong-method": (405, "The address does not take this method"),
+    "wrong-method": (405, "The address does not accept this method"),
     "slow-body": (408, "The request's body did not arrive in time"),
     "too-large": (413, "The request's body is too large"),
-    "wrong-type": (415, "The body is of a kind that is not taken"),
+    "wrong-type": (415, "The body has a type that is not accepted"),
     "invalid": (422, "The request is not as described"),
     "refused": (422, "The structure cannot be used"),
     "crashed": (422, "The structure crashed its worker"),
@@ -39,12 +39,12 @@ HEADERS = {
 
 
 class Problem(Exception):
-    """An answer that is an error.
+    """A request that is answered by an error.
 
     Args:
         kind: a key of `PROBLEMS`.
-        detail: one line that names the thing and the way out.
-        headers: of the answer, besides the usual ones.
+        detail: one line that names the cause and the remedy.
+        headers: of the answer, in addition to `HEADERS`.
     """
 
     def __init__(self, kind: str, detail: str, headers: Mapping[str, str] | None = None) -> None:
@@ -52,7 +52,11 @@ class Problem(Exception):
         self.kind, self.detail, self.headers = kind, detail, dict(headers or {})
 
     def response(self, instance: str) -> Response:
-        """problem+json; `instance` is the path that was asked."""
+        """The error as problem+json.
+
+        Args:
+            instance: path of the request.
+        """
         status, title = PROBLEMS[self.kind]
         content = {
             "type": f"/docs#{self.kind}",

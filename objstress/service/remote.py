@@ -1,26 +1,12 @@
-"""The worker's functions by name, so that the server imports none of what they need."""
+"""Calls of the worker's functions by name, so that the server imports nothing that they need."""
 
 from __future__ import annotations
 
 from typing import Any
 
 
-def begin(memory: int) -> None:
-    """See `work.begin`."""
+def in_worker(name: str, *arguments: Any) -> Any:
+    """What the function of this name in `objstress.service.work` returns; run in a worker."""
     from objstress.service import work
 
-    work.begin(memory)
-
-
-def describe(models: tuple[str, ...]) -> tuple[list[dict[str, Any]], str]:
-    """See `work.describe`."""
-    from objstress.service import work
-
-    return work.describe(models)
-
-
-def compute(*arguments: Any) -> tuple[str, str]:
-    """See `work.compute`."""
-    from objstress.service import work
-
-    return work.compute(*arguments)
+    return getattr(work, name)(*arguments)

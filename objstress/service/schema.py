@@ -22,7 +22,7 @@ Matrix = list[list[float]]
 
 
 class PropertiesRequest(BaseModel):
-    """A structure and what to ask it with."""
+    """A structure, and the model for its properties."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -40,7 +40,7 @@ class PropertiesRequest(BaseModel):
 
 
 class PropertiesAnswer(BaseModel):
-    """Voigt order xx yy zz yz xz xy; tensors and positions in the frame of the given cell."""
+    """Elastic properties; Voigt order xx yy zz yz xz xy, in the frame of the given cell."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -76,13 +76,13 @@ class ModelRow(BaseModel):
 
 
 class Models(BaseModel):
-    """What a structure can be asked with."""
+    """The models that the service offers."""
 
     models: list[ModelRow]
 
 
 class Health(BaseModel):
-    """How the service does."""
+    """State of the service."""
 
     status: Literal["ok", "stopping"]
     version: str
@@ -94,7 +94,7 @@ class Health(BaseModel):
 
 
 class ProblemBody(BaseModel):
-    """RFC 9457."""
+    """An error as described by RFC 9457."""
 
     type: str
     title: str
@@ -103,13 +103,13 @@ class ProblemBody(BaseModel):
     instance: str
 
 
-def _problems(*kinds: str) -> dict[int | str, dict[str, Any]]:
-    """For OpenAPI: statuses and what they mean."""
-    found: dict[int | str, dict[str, Any]] = {}
+def problem_responses(*kinds: str) -> dict[int | str, dict[str, Any]]:
+    """Responses of an address for OpenAPI: what each status means."""
+    responses: dict[int | str, dict[str, Any]] = {}
     for kind in kinds:
         status, title = PROBLEMS[kind]
-        text = found[status]["description"] + "; " + title if status in found else title
+        text = responses[status]["description"] + "; " + title if status in responses else title
         schema = {"$ref": "#/components/schemas/ProblemBody"}
         content = {"application/problem+json": {"schema": schema}}
-        found[status] = {"description": text, "content": content}
-    return found
+        responses[status] = {"description": text, "content": content}
+    return responses

@@ -1,4 +1,4 @@
-"""What a worker process does: parse, compute, write down. Nothing here runs in the server."""
+"""The functions of a worker process; none of them runs in the server."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from pymatgen.core import Structure
 
 from objstress.errors import InputError
 from objstress.properties.crystal import crystal_properties
-from objstress.properties.sources import FILES, PropertyModel, find_model
+from objstress.properties.sources.base import Source
+from objstress.properties.sources.find import FILES, find_model
 from objstress.service.parsing import parse_structure
 from objstress.symmetry.crystal import conventional_axes
 
 Outcome = tuple[Literal["answer", "refused", "internal"], str]
-_loaded: dict[str, PropertyModel] = {}
+_loaded: dict[str, Source] = {}
 
 
 def begin(memory: int) -> None:
-    """One thread, behind the server's own, no core files, and at most `memory` bytes of addresses
-    beyond those in use."""
+    """Limit a worker: one thread, low priority, no core files, `memory` more bytes."""
     warnings.simplefilter("ignore")
     if hasattr(os, "nice"):
-        os.nice(5)  # or known answers and refusals would wait for those that are computed
+        os.nice(5)  # lest cached answers and refusals wait for computed ones
     torch.set_num_threads(1)
     if sys.platform == "linux":
         import resource
@@ -41,28 +41,32 @@ def begin(memory: int) -> None:
 
 
 def describe(models: tuple[str, ...]) -> tuple[list[dict[str, Any]], str]:
-    """({name, what, elements} of each model, what is wrong with one of them)."""
+    """Load the models: ({name, what, elements} of each, the error of the first that fails)."""
     rows = []
     for given in models:
         try:
-            model = find_model(given)
+            source = find_model(given)
         except (InputError, OSError) as error:
             return [], str(error)
-        elements = None if model.elements is None else list(model.elements)
-        rows.append({"name": model.name, "what": model.what, "elements": elements, "given": given})
+        elements = None if source.elements is None else list(source.elements)
+        rows.append(
+            {"name": source.name, "what": source.what, "elements": elements, "given": given}
+        )
     return rows, ""
 
 
 def compute(text: str, format: str, model: str, ions: Any, max_atoms: int) -> Outcome:
-    """The answer as JSON, or why there is none.
+    """Compute the answer as JSON, or the reason why there is none.
 
     Args:
+        text, format, max_atoms: see `parse_structure`.
         model: a name or a file that the operator has chosen, never a client's text.
+        ions: see `crystal_properties`.
     """
     try:
         structure = parse_structure(text, format, max_atoms)
-        found = crystal_properties(structure, _model(model), ions=ions)
-        answer = found.to_dict() | drawing(found.structure)
+        properties = crystal_properties(structure, _source(model), ions=ions)
+        answer = properties.to_dict() | drawing(properties.structure)
         return "answer", json.dumps(_finite(answer), allow_nan=False)
     except InputError as error:
         return "refused", " ".join(str(error).split())[:500]
@@ -88,18 +92,18 @@ def drawing(structure: Structure) -> dict[str, Any]:
     }
 
 
-def _model(given: str) -> PropertyModel:
-    """Files are read once; calculators are made anew, so that no request sees another one's."""
-    if given in _loaded:
-        return _loaded[given]
-    model = find_model(given)
-    if given.endswith(FILES):
-        _loaded[given] = model
-    return model
+def _source(model: str) -> Source:
+    """Files are read once; each request makes a new calculator, so that none sees another's."""
+    if model in _loaded:
+        return _loaded[model]
+    source = find_model(model)
+    if model.endswith(FILES):
+        _loaded[model] = source
+    return source
 
 
 def _finite(value: Any) -> Any:
-    """Numbers that are not finite as None."""
+    """The value with None for numbers that are not finite."""
     if isinstance(value, dict):
         return {key: _finite(x) for key, x in value.items()}
     if isinstance(value, list | tuple):

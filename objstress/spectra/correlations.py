@@ -2,14 +2,20 @@ r"""IR and Raman spectra and the density of states from dynamics, by autocorrela
 
 All of them are one spectral density. For X(t) of a classical system at temperature T
 
-    D(nu) = 2 c/(kT) integral over all t of w(t) <X'(0) . X'(t)> cos(2 pi c nu t) dt
+.. math::
 
-with X' the rate of X and w a window with w(0) = 1. Its area over nu > 0 is <X'^2>/(kT), whatever
-the window. A classical oscillator has <Q'^2> = kT, so that a band's area is (dX/dQ)^2: exactly what
-the harmonic intensities are made of, and the factors of `objstress.spectra.units` turn it into
-km/mol or Angstrom^4/u. As a check, with mu for X this is the formula of linear response,
+    D(\nu) = \frac{2 c}{k T} \int_{-\infty}^{\infty}
+    w(t) \langle X'(0) \cdot X'(t) \rangle \cos(2 \pi c \nu t)\, dt
 
-    alpha(nu) n(nu) = 1/(6 eps0 c V kT) integral of <M'(0) . M'(t)> exp(-2 pi i c nu t) dt,
+with the rate X' of X and a window w, w(0) = 1. Its area over nu > 0 is <X'^2>/(kT), whatever the
+window. A classical oscillator has <Q'^2> = kT, so that a band's area is (dX/dQ)^2, the quantity
+behind the harmonic intensities, and the factors of `objstress.spectra.units` convert it to km/mol
+or Angstrom^4/u. As a check, with mu for X this is the formula of linear response,
+
+.. math::
+
+    \alpha(\nu) n(\nu) = \frac{1}{6 \varepsilon_0 c V k T} \int_{-\infty}^{\infty}
+    \langle M'(0) \cdot M'(t) \rangle e^{-2 \pi i c \nu t}\, dt,
 
 with the harmonic quantum correction: Ramirez, Lopez-Ciudad, Kumar and Marx, J. Chem. Phys. 121
 (2004) 3973; for Raman Thomas, Brehm, Fligg, Vohringer and Kirchner, PCCP 15 (2013) 6608.
@@ -39,7 +45,7 @@ from objstress.spectra.units import (
 )
 
 LONGEST = 0.75
-"""Part of a record that an autocorrelation reaches: beyond it few pairs of times are left."""
+"""Longest part of a record that an autocorrelation uses: beyond it few pairs of times are left."""
 
 WINDOWS = {"hann": 2.0, "blackman-harris": 2.72, "none": 1.21}
 """Window of the autocorrelation -> width of a sharp line in units of 1/(2 c t_max).
@@ -72,17 +78,18 @@ harmonic one best.
 
 @dataclass(frozen=True)
 class Correlation:
-    """How a record of dynamics becomes a spectrum.
+    """Settings that make a spectrum of a record of dynamics.
 
     Attributes:
-        time_step: fs between two records.
-        temperature: K of the dynamics.
+        time_step: between two records, fs.
+        temperature: of the dynamics, K.
         resolution: width at half maximum of a sharp line, cm^-1; the longest time of the
             autocorrelation follows from it.
-        window, quantum_correction: see `WINDOWS` and `CORRECTIONS`.
-        verlet_step: fs of a velocity-Verlet run whose shift is undone (see `spectral_density`);
-            None leaves it.
-        highest: cm^-1 where curves end, at most 0.8 of what the time step can show.
+        window: of the autocorrelation, one of `WINDOWS`.
+        quantum_correction: one of `CORRECTIONS`.
+        verlet_step: time step of a velocity-Verlet run, fs, whose shift is undone (see
+            `spectral_density`); None leaves it.
+        highest: end of curves, cm^-1, at most 0.8 of the highest that the time step resolves.
 
     Raises:
         InputError: an unknown name, a number that is not positive.
@@ -119,7 +126,7 @@ class Correlation:
 
     @property
     def steps(self) -> int:
-        """Records in the longest time of the autocorrelation, t_max."""
+        """Number of records in the longest time of the autocorrelation, t_max."""
         width = WINDOWS[self.window] / (2 * LIGHT * self.resolution)
         return math.ceil(width / self.time_step)
 
@@ -138,21 +145,25 @@ def infrared_from_dipoles(
 ) -> Curve:
     r"""IR spectrum of a recorded dipole: 974.88 km/mol for each e^2/u of D(nu) of mu.
 
-    Of one molecule (no volume) as decadic molar absorption coefficient, L/(mol cm); band areas
-    (`Curve.area`) are km/mol and equal the harmonic ones for harmonic motion with kT in each mode:
-    few atoms at constant energy take many replicas from a thermal ensemble. Of a liquid or a
-    crystal as alpha(nu) n(nu) in cm^-1, the napierian absorption coefficient times the refractive
-    index: N_A sigma n/V.
+    .. math:: \epsilon(\nu) = \frac{100}{\ln 10}\, 974.88\, D_\mu(\nu)
+
+    For one molecule (no volume) this is the decadic molar absorption coefficient, L/(mol cm); band
+    areas (`Curve.area`) are in km/mol and equal the harmonic ones for harmonic motion with kT in
+    each mode: few atoms at constant energy need many replicas from a thermal ensemble. For a liquid
+    or a crystal the values are alpha(nu) n(nu) in cm^-1, the napierian absorption coefficient times
+    the refractive index: N_A sigma n/V.
 
     Args:
         dipole: (n, 3) or (replicas, n, 3) e Angstrom; in a periodic cell without jumps.
-        volume: Angstrom^3 of a periodic cell.
+        settings: of the autocorrelation.
+        volume: of a periodic cell, Angstrom^3.
+        label: of the curve.
 
     Returns:
         The mean over replicas, with its standard error.
 
     Raises:
-        InputError: shapes, NaN, a record too short for the resolution.
+        InputError: a wrong shape, NaN, a record too short for the resolution.
     """
     series = _series("dipole", dipole, (3,))
     if volume is not None and not (volume > 0 and math.isfinite(volume)):
@@ -183,19 +194,23 @@ def raman_from_polarizabilities(
     laser: float | None = None,
     label: str = "dynamics",
 ) -> Curve:
-    r"""Raman spectrum of a recorded polarizability, from its isotropic and anisotropic parts:
+    r"""Raman spectrum of a recorded polarizability, from its isotropic and anisotropic parts.
 
-        a = tr(alpha)/3,   b = alpha - a 1,   S(nu) = 45 D_a(nu) + 7 3/2 D_b(nu)
+    .. math::
 
-    in Angstrom^4/u for each cm^-1 (g^2 = 3/2 b : b); other parts with the weights of
-    `objstress.spectra.harmonic.PARTS`. With a laser the differential cross section of all that the
-    polarizability is of, `cross_section` of S(nu) in 1e-30 cm^2/sr for each cm^-1, from the width
-    of a line on.
+        a = \tfrac{1}{3} \mathrm{tr}\, \alpha, \quad b = \alpha - a 1, \quad
+        S(\nu) = 45 D_a(\nu) + 7 \cdot \tfrac{3}{2} D_b(\nu)
+
+    in Angstrom^4/u for each cm^-1 (g^2 = 3/2 b : b); other parts have the weights of `PARTS`. With
+    a laser the values are the differential cross section of all recorded atoms, `cross_section` of
+    S(nu) in 1e-30 cm^2/sr for each cm^-1, from the width of a line upwards.
 
     Args:
         polarizability: (n, 3, 3) or (replicas, n, 3, 3) Angstrom^3.
-        part: "perpendicular" is the depolarised spectrum.
+        settings: of the autocorrelation.
+        part: one of `PARTS`; "perpendicular" is the depolarised spectrum.
         laser: wavelength, nm.
+        label: of the curve.
 
     Returns:
         The mean over replicas, with its standard error.
@@ -226,14 +241,21 @@ def density_of_states(
     *,
     label: str = "dynamics",
 ) -> Curve:
-    """Vibrational density of states: D(nu) of m^1/2 r, whose area counts degrees of freedom.
+    r"""Vibrational density of states: D(nu) of m^1/2 r, whose area counts degrees of freedom.
 
-    It is 2/kT times the kinetic energy at each frequency: 3 n in all at equilibrium, of which
-    overall motions of a free molecule and diffusion stand near 0. No quantum correction.
+    .. math:: \int_0^\infty D(\nu)\, d\nu = \frac{1}{k T} \sum_i m_i \langle v_i^2 \rangle
+
+    It is 2/kT times the kinetic energy at each frequency: 3 n in total at equilibrium; overall
+    motions of a free molecule and diffusion appear near 0. There is no quantum correction.
 
     Args:
         velocities: (n, atoms, 3) or (replicas, n, atoms, 3) Angstrom/fs.
         masses: (atoms,) u.
+        settings: of the autocorrelation.
+        label: of the curve.
+
+    Returns:
+        The mean over replicas, with its standard error.
 
     Raises:
         InputError: as in `infrared_from_dipoles`; masses that do not fit.
@@ -257,20 +279,27 @@ def density_of_states(
 def spectral_density(
     series: np.ndarray, settings: Correlation, rates: bool = False
 ) -> tuple[np.ndarray, np.ndarray]:
-    r"""D(nu) of each replica, see the module's head; no quantum correction.
+    r"""Spectral density of each replica, without a quantum correction.
+
+    .. math::
+
+        D(\nu) = \frac{2 c}{k T} \int_{-\infty}^{\infty}
+        w(t) \langle X'(0) \cdot X'(t) \rangle \cos(2 \pi c \nu t)\, dt
 
     Rates of X are differences of neighbours, whose transform is too small by sin(y)/y,
-    y = pi c nu dt; that is divided out, exactly. The autocorrelation is the mean over all pairs of
-    times, by FFT with zeros behind the record. It is cut at t_max = `settings.steps` and padded
-    with zeros such that the spectrum has eight points a width.
+    y = pi c nu dt; this factor is divided out exactly. The autocorrelation is the mean over all
+    pairs of times, by FFT with zeros appended to the record. It is cut at t_max = `settings.steps`
+    and padded with zeros such that the spectrum has eight points per width.
 
-    Velocity Verlet with the step h moves an oscillator from nu to arcsin(pi c nu h)/(pi c h), 22
-    cm^-1 too high at 3,900 cm^-1 with 0.5 fs. Given h, wavenumbers are moved back and rates of X
-    made smaller by as much, such that bands keep their areas where positions have the right
-    amplitude, kT/omega^2 (Tikhonov, J. Chem. Phys. 144 (2016) 174108, for the shift).
+    Velocity Verlet with the step h shifts an oscillator from nu to arcsin(pi c nu h)/(pi c h), 22
+    cm^-1 too high at 3,900 cm^-1 with 0.5 fs. Given h, wavenumbers are shifted back and rates of X
+    reduced accordingly, such that bands keep their areas where positions have the right amplitude,
+    kT/omega^2 (Tikhonov, J. Chem. Phys. 144 (2016) 174108, for the shift).
 
     Args:
         series: (replicas, n, components) of X, or of X' with `rates`.
+        settings: of the autocorrelation.
+        rates: whether the series holds X'.
 
     Returns:
         Wavenumbers (m,) cm^-1 from 0 to the highest that the time step can show, and D
@@ -331,7 +360,7 @@ def _corrected(series: np.ndarray, settings: Correlation) -> tuple[np.ndarray, n
 def _mean(
     x: np.ndarray, values: np.ndarray, settings: Correlation, series: np.ndarray
 ) -> dict[str, Any]:
-    """What a curve says of the mean over replicas, up to the highest wavenumber."""
+    """Fields of a `Curve` for the mean over replicas, up to the highest wavenumber."""
     seen = x <= settings.end
     values, (replicas, records) = values[:, seen], series.shape[:2]
     scatter = values.std(axis=0, ddof=1) / math.sqrt(replicas) if replicas > 1 else None
@@ -354,7 +383,7 @@ def _mean(
 
 
 def _series(name: str, values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """(replicas, n, *shape) of what is given with or without replicas."""
+    """The series as (replicas, n, *shape), given with or without replicas."""
     array = np.asarray(values, dtype=np.float64)
     if array.ndim == len(shape) + 1:
         array = array[None]

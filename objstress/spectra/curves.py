@@ -1,4 +1,4 @@
-"""Spectra as curves: broadened lines, areas of bands, files."""
+"""Spectra as curves: broadened lines, band areas, files."""
 
 from __future__ import annotations
 
@@ -21,15 +21,18 @@ class Curve:
     """A spectrum on a grid of wavenumbers.
 
     Attributes:
-        kind: which axes it is drawn on.
+        kind: "infrared", "raman" or "density": the axes of a plot.
         wavenumbers: (n,) cm^-1, ascending.
         values: (n,) `quantity` in `unit`.
-        label: where it comes from.
-        width: full width at half maximum that a sharp line has in it, cm^-1.
-        area_unit, area_factor: a band's area times the factor is its strength in this unit.
-        errors: (n,) standard error of `values` from the scatter of replicas; None from one.
-        sticks: (m, 2) wavenumbers and strengths, in `area_unit`, of the lines it is made of.
-        facts: what it was made with (temperature, window, ...).
+        quantity: what the values are.
+        unit: of the values.
+        label: names the curve in a plot.
+        width: full width at half maximum of a sharp line, cm^-1.
+        area_unit: unit of a band's strength.
+        area_factor: strength of a band in `area_unit`, relative to its area.
+        errors: (n,) standard error of `values` from the scatter of replicas; None for one replica.
+        sticks: (m, 2) wavenumbers and strengths, in `area_unit`, of its lines.
+        facts: settings that it was made with (temperature, window, ...).
     """
 
     kind: Kind
@@ -46,13 +49,27 @@ class Curve:
     facts: dict[str, Any] = field(default_factory=dict)
 
     def area(self, low: float = 0.0, high: float = math.inf) -> float:
-        """Strength of the band between two wavenumbers, in `area_unit`."""
+        """Strength of the band between two wavenumbers, in `area_unit`.
+
+        Args:
+            low, high: limits of the band, cm^-1.
+
+        Raises:
+            InputError: limits outside the curve.
+        """
         x = self._between(low, high)
         y = np.interp(x, self.wavenumbers, self.values)
         return float(np.trapezoid(y, x) * self.area_factor)
 
     def peak(self, low: float = 0.0, high: float = math.inf) -> float:
-        """Wavenumber of the highest point between two others, by the parabola through three."""
+        """Wavenumber of the maximum in a range, cm^-1, by a parabola through three points.
+
+        Args:
+            low, high: limits of the range, cm^-1.
+
+        Raises:
+            InputError: no point of the curve in the range.
+        """
         inside = np.flatnonzero((self.wavenumbers >= low) & (self.wavenumbers <= high))
         if not len(inside):
             raise InputError(f"the curve has no point between {low:g} and {high:g} cm^-1")
@@ -89,11 +106,19 @@ class Curve:
         }
 
     def to_json(self, path: str | Path) -> None:
-        """All of `to_dict` as a file."""
+        """Write all of `to_dict` to a JSON file.
+
+        Args:
+            path: of the file.
+        """
         write_json(path, self.to_dict())
 
     def to_csv(self, path: str | Path) -> None:
-        """Columns of wavenumber, value and, where known, standard error; units in the header."""
+        """Write columns of wavenumber, value and standard error, units in the header.
+
+        Args:
+            path: of the file.
+        """
         names = ["wavenumber (cm^-1)", f"{self.quantity} ({self.unit})"]
         columns = [self.wavenumbers, self.values]
         if self.errors is not None:
@@ -110,17 +135,29 @@ def broaden(
     fwhm: float,
     shape: Shape = "lorentzian",
 ) -> np.ndarray:
-    """Sum over lines k of A_k L(nu - nu_k), each L of area one:
+    r"""The sum of broadened lines on a grid.
 
-        lorentzian  L(x) = (w/2) / (pi (x^2 + w^2/4))
-        gaussian    L(x) = 2 sqrt(ln 2/pi) / w exp(-4 ln 2 x^2/w^2)
+    .. math::
+
+        f(\nu) &= \sum_k A_k L(\nu - \nu_k), \\
+        L_\mathrm{lorentzian}(x) &= \frac{w/2}{\pi (x^2 + w^2/4)}, \quad
+        L_\mathrm{gaussian}(x) = \frac{2}{w} \sqrt{\frac{\ln 2}{\pi}}
+        \exp\left(-4 \ln 2\, \frac{x^2}{w^2}\right)
+
+    Each L has the area one.
 
     Args:
-        positions, grid: (m,) and (n,) cm^-1.
+        positions: (m,) nu_k, cm^-1.
+        areas: (m,) A_k.
+        grid: (n,) cm^-1.
         fwhm: w, full width at half maximum, cm^-1.
+        shape: "lorentzian" or "gaussian".
 
     Returns:
-        (n,) unit of the areas for each cm^-1.
+        (n,), unit of the areas for each cm^-1.
+
+    Raises:
+        InputError: a width that is not positive, an unknown shape.
     """
     if not (fwhm > 0 and math.isfinite(fwhm)):
         raise InputError(f"fwhm = {fwhm}: give a positive width in cm^-1")
@@ -137,7 +174,7 @@ def broaden(
 
 
 def grid_for(positions: np.ndarray, fwhm: float, points: np.ndarray | None = None) -> np.ndarray:
-    """The given grid, checked, or ten points a width from 0 to past the highest line, cm^-1."""
+    """The given grid, checked, or ten points a width from 0 to beyond the highest line, cm^-1."""
     if points is not None:
         grid = np.asarray(points, dtype=np.float64)
         if grid.ndim != 1 or len(grid) < 2 or not (np.diff(grid) > 0).all() or grid[0] < 0:

@@ -1,4 +1,4 @@
-"""IR and Raman spectra of the harmonic oscillator: from second derivatives at a minimum."""
+"""Harmonic IR and Raman spectra, from second derivatives at a minimum."""
 
 from __future__ import annotations
 
@@ -11,11 +11,8 @@ import numpy as np
 from ase import Atoms
 
 from objstress.errors import InputError
-from objstress.graphs.atoms import total_charge
 from objstress.io.files import write_json, write_whole
 from objstress.spectra.curves import Curve, Shape, broaden, grid_for
-from objstress.spectra.minimum import evaluate, keeps_rotations
-from objstress.spectra.minimum import relax as relaxed
 from objstress.spectra.modes import NormalModes, normal_modes
 from objstress.spectra.raman import cross_section, part_weights, raman_facts, raman_units
 from objstress.spectra.units import DECADIC, INFRARED, QUANTUM
@@ -25,13 +22,16 @@ from objstress.spectra.units import DECADIC, INFRARED, QUANTUM
 class HarmonicSpectrum:
     r"""Normal modes with their IR and Raman intensities.
 
-        A_k   = N_A pi/(3 c^2) (dmu/dQ_k)^2 / (4 pi eps0)          974.88 km/mol for each e^2/u
-        S_k   = 45 a'^2 + 7 g'^2                                   Angstrom^4/u
-        rho_k = 3 g'^2 / (45 a'^2 + 4 g'^2)                        0 to 3/4
-        a'    = tr(alpha')/3,   g'^2 = 3/2 |alpha' - a' 1|^2,   alpha' = dalpha/dQ_k
+    .. math::
 
-    g'^2 is ((xx-yy)^2 + (yy-zz)^2 + (zz-xx)^2 + 6 (xy^2 + yz^2 + zx^2))/2 by components. In a set
-    of degenerate modes only sums of A and S mean anything. A crystal's modes are those at Gamma
+        A_k &= \frac{N_A \pi}{3 c^2} \frac{(d\mu/dQ_k)^2}{4 \pi \varepsilon_0}, \quad
+        S_k = 45 a'^2 + 7 g'^2, \quad \rho_k = \frac{3 g'^2}{45 a'^2 + 4 g'^2}, \\
+        a' &= \tfrac{1}{3} \mathrm{tr}\, \alpha', \quad
+        g'^2 = \tfrac{3}{2} |\alpha' - a' 1|^2, \quad \alpha' = d\alpha/dQ_k
+
+    A_k is 974.88 km/mol for each e^2/u, S_k in Angstrom^4/u, rho_k from 0 to 3/4. g'^2 is
+    ((xx-yy)^2 + (yy-zz)^2 + (zz-xx)^2 + 6 (xy^2 + yz^2 + zx^2))/2 by components. In a set of
+    degenerate modes only the sums of A and S have a meaning. A crystal's modes are those at Gamma
     without a macroscopic field (transverse), intensities for one cell.
 
     Attributes:
@@ -50,29 +50,29 @@ class HarmonicSpectrum:
 
     @property
     def wavenumbers(self) -> np.ndarray:
-        """(m,) cm^-1, imaginary ones as negative numbers."""
+        """Wavenumbers (m,) cm^-1, imaginary ones as negative numbers."""
         return self.modes.wavenumbers
 
     @property
     def imaginary(self) -> int:
-        """How many modes have an imaginary wavenumber: none at a minimum, one at a saddle."""
+        """Number of modes with an imaginary wavenumber: 0 at a minimum, 1 at a saddle."""
         return int((self.wavenumbers < 0).sum())
 
     @property
     def zero_point_energy(self) -> float:
-        """Sum of h c nu/2 over the real modes, eV."""
+        """Zero-point energy, eV: the sum of h c nu/2 over the real modes."""
         return float(QUANTUM / 2 * self.wavenumbers[self.wavenumbers > 0].sum())
 
     @property
     def infrared_intensities(self) -> np.ndarray | None:
-        """A_k (m,), km/mol."""
+        """IR intensities A_k (m,), km/mol, the unit of band areas; None without a dipole."""
         if self.dipole_gradient is None:
             return None
         return np.asarray(INFRARED * (self.dipole_gradient**2).sum(axis=1))
 
     @property
     def raman_invariants(self) -> tuple[np.ndarray, np.ndarray] | None:
-        """a'^2 and g'^2, each (m,) Angstrom^4/u."""
+        """Raman invariants a'^2 and g'^2, each (m,) Angstrom^4/u; None without a polarizability."""
         if self.polarizability_gradient is None:
             return None
         mean = np.trace(self.polarizability_gradient, axis1=1, axis2=2) / 3
@@ -80,7 +80,11 @@ class HarmonicSpectrum:
         return mean**2, 1.5 * (rest**2).sum(axis=(1, 2))
 
     def raman_activities(self, part: str = "total") -> np.ndarray | None:
-        """S_k (m,), Angstrom^4/u, or one of its `PARTS`."""
+        """Raman activities S_k (m,), Angstrom^4/u; None without a polarizability.
+
+        Args:
+            part: of the scattered light, one of `PARTS`.
+        """
         a, g = part_weights(part)
         if self.raman_invariants is None:
             return None
@@ -89,12 +93,15 @@ class HarmonicSpectrum:
 
     @property
     def depolarisation(self) -> np.ndarray | None:
-        """rho_k (m,) for polarised light, 3/4 where a' vanishes; NaN for modes without Raman."""
+        """Depolarisation ratios rho_k (m,) for polarised light; NaN for modes without Raman.
+
+        3/4 where a' vanishes; None without a polarizability.
+        """
         if self.raman_invariants is None:
             return None
         isotropic, anisotropic = self.raman_invariants
         along = 45 * isotropic + 4 * anisotropic
-        # Squares of round-off have no ratio.
+        # The ratio of two round-off errors means nothing.
         seen = along > 1e-12 * along.max(initial=0.0)
         return np.divide(3 * anisotropic, along, out=np.full(len(along), np.nan), where=seen)
 
@@ -105,14 +112,17 @@ class HarmonicSpectrum:
         wavenumbers: np.ndarray | None = None,
         label: str = "harmonic",
     ) -> Curve:
-        """Decadic molar absorption coefficient, L/(mol cm), of broadened lines.
+        r"""IR spectrum of broadened lines: decadic molar absorption coefficient, L/(mol cm).
 
-        epsilon(nu) = 43.43 sum over k of A_k L(nu - nu_k); its area times ln(10)/100 is in km/mol.
-        Imaginary modes are left out.
+        .. math:: \epsilon(\nu) = 43.43 \sum_k A_k L(\nu - \nu_k)
+
+        Its area times ln(10)/100 is in km/mol. Imaginary modes are left out.
 
         Args:
             fwhm: full width at half maximum of each line, cm^-1.
-            wavenumbers: grid, cm^-1; chosen if None.
+            shape: "lorentzian" or "gaussian".
+            wavenumbers: (n,) grid, cm^-1; chosen if None.
+            label: of the curve.
 
         Raises:
             InputError: no dipole.
@@ -146,16 +156,22 @@ class HarmonicSpectrum:
         part: str = "total",
         label: str = "harmonic",
     ) -> Curve:
-        """Raman spectrum (Stokes side) of broadened lines: activity, or what a laser shows.
+        r"""Raman spectrum (Stokes side) of broadened lines: activity or differential cross section.
 
-        Without a laser sum over k of S_k L(nu - nu_k), Angstrom^4/u for each cm^-1. With one the
-        differential cross section of `cross_section` in place of S_k, 1e-30 cm^2/sr for each
-        cm^-1. Imaginary modes are left out.
+        .. math:: S(\nu) = \sum_k S_k L(\nu - \nu_k)
+
+        in Angstrom^4/u for each cm^-1. With a laser the differential cross section of
+        `cross_section` stands in place of S_k, 1e-30 cm^2/sr for each cm^-1. Imaginary modes are
+        left out.
 
         Args:
+            fwhm: full width at half maximum of each line, cm^-1.
+            shape: "lorentzian" or "gaussian".
+            wavenumbers: (n,) grid, cm^-1; chosen if None.
             laser: wavelength, nm.
-            temperature: K, of the molecules that scatter; of no account without a laser.
-            part: of the light, see `PARTS`.
+            temperature: K, of the scattering molecules; unused without a laser.
+            part: of the scattered light, one of `PARTS`.
+            label: of the curve.
 
         Raises:
             InputError: no polarizability; a laser whose quanta are smaller than a mode's.
@@ -189,7 +205,7 @@ class HarmonicSpectrum:
         return lines, grid, broaden(lines[:, 0], lines[:, 1], grid, fwhm, shape)
 
     def table(self) -> str:
-        """The modes for people, one a line, units in the header."""
+        """A table of the modes as text, one mode a line, units in the header."""
         names, columns = (
             ["mode", "cm^-1", "reduced mass, u"],
             [
@@ -216,7 +232,7 @@ class HarmonicSpectrum:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Numbers and texts for a JSON file; `None` for what the model does not know."""
+        """Numbers and texts for a JSON file; None for what the model does not give."""
         ratios = self.depolarisation
 
         def plain(array: np.ndarray | None) -> list[Any] | None:
@@ -244,11 +260,19 @@ class HarmonicSpectrum:
         }
 
     def to_json(self, path: str | Path) -> None:
-        """All of `to_dict` as a file; imaginary wavenumbers are negative."""
+        """Write all of `to_dict` to a JSON file; imaginary wavenumbers are negative.
+
+        Args:
+            path: of the file.
+        """
         write_json(path, self.to_dict())
 
     def to_csv(self, path: str | Path) -> None:
-        """One mode a line, units in the header; imaginary wavenumbers are negative."""
+        """Write one mode a line, units in the header; imaginary wavenumbers are negative.
+
+        Args:
+            path: of the file.
+        """
         columns = {
             "wavenumber (cm^-1)": self.wavenumbers,
             "reduced mass (u)": self.modes.reduced_masses,
@@ -272,15 +296,21 @@ def harmonic_analysis(
     rotations: bool | None = None,
     largest_force: float | None = None,
 ) -> HarmonicSpectrum:
-    """The spectrum of given derivatives, of whatever source: dmu/dQ_k = sum of Z dR/dQ_k, ...
+    r"""The harmonic spectrum from given derivatives, of any source.
+
+    .. math::
+
+        \frac{d\mu}{dQ_k} = \sum_n Z_n \frac{dR_n}{dQ_k}, \quad
+        \frac{d\alpha}{dQ_k} = \sum_n \frac{d\alpha}{dR_n} \frac{dR_n}{dQ_k}
 
     Args:
-        atoms: at a stationary point. Isotopes are their masses (`atoms.set_masses`); ASE's own are
-            mean atomic weights.
+        atoms: at a stationary point. Isotopes have their masses (`atoms.set_masses`); ASE's default
+            masses are mean atomic weights.
         hessian: (3 n, 3 n) eV/Angstrom^2.
         born_charges: Z[k, i, j] = dmu_i/dR_kj, (n, 3, 3) e.
         polarizability_gradient: dalpha_ij/dR_kl at [k, l, i, j], (n, 3, 3, 3) Angstrom^2.
-        rotations: see `normal_modes`; by default those of structures that are not periodic.
+        rotations: see `normal_modes`; by default True for structures that are not periodic.
+        largest_force: on any atom, eV/Angstrom, as a remark.
 
     Raises:
         InputError: see `normal_modes`; gradients of another shape or not finite.
@@ -298,7 +328,7 @@ def harmonic_analysis(
 def _along(
     modes: NormalModes, name: str, gradient: Any, shape: tuple[int, ...], product: str
 ) -> np.ndarray | None:
-    """A gradient by atoms, as one by modes."""
+    """The gradient by modes of one by atoms."""
     if gradient is None:
         return None
     gradient = np.asarray(gradient, dtype=np.float64)
@@ -316,36 +346,42 @@ def harmonic_spectrum(
     relax: bool = True,
     force_tolerance: float = 1e-4,
 ) -> HarmonicSpectrum:
-    """The spectrum of a potential at its minimum near the given atoms.
+    """The harmonic spectrum of a potential at its minimum near the given atoms.
 
-    What it has no head for is left out: without a dipole no IR, without a polarizability no Raman.
-    A charged periodic cell has no dipole either.
-    Rotations are taken out of molecules whose potential has the symmetry O(3) or SO(3); under a
-    point group turning costs energy and the librations stay among the modes.
+    A potential without a dipole gives no IR, one without a polarizability no Raman spectrum; a
+    charged periodic cell has no dipole either. Rotations are removed for molecules whose potential
+    has the symmetry O(3) or SO(3); under a point group a rotation costs energy, and the librations
+    stay among the modes.
 
     Args:
         atoms: molecule or crystal; a crystal's cell stays as it is.
         potential: `objstress.models.potential.Potential`, or what can be called as one.
-        relax: go to the minimum first, by `objstress.spectra.minimum.relax`.
+        relax: relax the atoms first, see `relaxed_atoms`.
         force_tolerance: eV/Angstrom that no force may exceed.
+
+    Returns:
+        The modes with their intensities.
 
     Raises:
         InputError: no energy head, forces above the tolerance without `relax`, atoms that the
             potential does not know.
-        ConvergenceError: no minimum found.
+        ConvergenceError: no minimum, see `relaxed_atoms`.
     """
+    from objstress.graphs.atoms import total_charge
+    from objstress.spectra.minimum import evaluate, keeps_rotations, relaxed_atoms
+
     heads = tuple(potential.settings.heads)
     if "energy" not in heads:
         raise InputError(f"no vibrations without an energy: the model has {', '.join(heads)} only")
     if relax:
-        atoms = relaxed(atoms, potential, force_tolerance)
+        atoms = relaxed_atoms(atoms, potential, force_tolerance)
     outputs = ["forces", "hessian"]
     if "dipole" in heads and not (atoms.pbc.any() and total_charge(atoms)):
         outputs.append("born_charges")
     if "polarizability" in heads:
         outputs.append("polarizability_gradient")
-    found = evaluate(atoms, potential, outputs)
-    force = float(np.linalg.norm(found["forces"], axis=1).max())
+    derivatives = evaluate(atoms, potential, outputs)
+    force = float(np.linalg.norm(derivatives["forces"], axis=1).max())
     if force > force_tolerance:
         raise InputError(
             f"a force of {force:.2g} eV/Angstrom: normal modes need a structure at rest "
@@ -353,9 +389,9 @@ def harmonic_spectrum(
         )
     return harmonic_analysis(
         atoms,
-        found["hessian"],
-        found.get("born_charges"),
-        found.get("polarizability_gradient"),
+        derivatives["hessian"],
+        derivatives.get("born_charges"),
+        derivatives.get("polarizability_gradient"),
         rotations=keeps_rotations(atoms, potential),
         largest_force=force,
     )

@@ -1,4 +1,4 @@
-"""The minimum of a potential, by Newton steps that only go down."""
+"""The minimum of a potential, by Newton steps that only lower the energy."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ase import Atoms
 
 from objstress.errors import ConvergenceError, InputError
 from objstress.graphs.atoms import atom_graph
-from objstress.spectra.modes import rigid_motions
+from objstress.spectra.modes import rigid_displacements
 
 LONGEST = 0.3
 """Angstrom that an atom moves at most in one step."""
@@ -21,9 +21,13 @@ def evaluate(atoms: Atoms, potential: Any, outputs: Collection[str]) -> dict[str
     """Outputs of a potential for one structure, as float64 arrays.
 
     Args:
+        atoms: one structure.
         potential: `objstress.models.potential.Potential`, or what can be called as one.
-        outputs: names: energy (1,) eV, forces (n, 3) eV/Angstrom, hessian (3 n, 3 n)
-            eV/Angstrom^2, ...
+        outputs: names of outputs, see Returns.
+
+    Returns:
+        By name: energy (1,) eV, forces (n, 3) eV/Angstrom, hessian (3 n, 3 n) eV/Angstrom^2, and
+        others as `Potential` gives them, the batch's axis first.
 
     Raises:
         InputError: atoms that the potential does not know or that lie on top of each other, an
@@ -31,8 +35,8 @@ def evaluate(atoms: Atoms, potential: Any, outputs: Collection[str]) -> dict[str
     """
     settings, weights = potential.settings, potential.references
     graph = atom_graph(atoms, settings.elements, settings.cutoff, dtype=weights.dtype)
-    found = potential(graph.to(weights.device), outputs)
-    arrays = {k: found[k].detach().to("cpu", torch.float64).numpy() for k in outputs}
+    tensors = potential(graph.to(weights.device), outputs)
+    arrays = {k: tensors[k].detach().to("cpu", torch.float64).numpy() for k in outputs}
     for name, array in arrays.items():
         if not np.isfinite(array).all():
             raise InputError(f"the potential's {name} is not finite for this structure")
@@ -40,48 +44,51 @@ def evaluate(atoms: Atoms, potential: Any, outputs: Collection[str]) -> dict[str
 
 
 def keeps_rotations(atoms: Atoms, potential: Any) -> bool:
-    """Whether turning the atoms leaves the energy as it is: a molecule under O(3) or SO(3)."""
+    """Whether rotations leave the energy as it is: a molecule under O(3) or SO(3)."""
     return not atoms.pbc.any() and str(potential.settings.group) in ("O(3)", "SO(3)")
 
 
-def relax(
+def relaxed_atoms(
     atoms: Atoms,
     potential: Any,
     force_tolerance: float = 1e-4,
     max_steps: int = 200,
 ) -> Atoms:
-    r"""Positions where no force exceeds the tolerance; the cell stays.
+    r"""Relax atoms by Newton steps until no force exceeds the tolerance; the cell stays.
 
-        step = - sum over k of v_k (v_k . g)/|lambda_k|,   H v_k = lambda_k v_k
+    .. math:: \Delta = -\sum_k v_k \frac{v_k \cdot g}{|\lambda_k|}, \quad H v_k = \lambda_k v_k
 
-    with g the gradient and rigid motions left out, shortened to the trust radius. |lambda_k| turns
-    steps away from saddles, and from a saddle itself, where its own symmetry keeps g at 0 along
-    the way down, the steps do not leave: a negative wavenumber then tells.
+    with the gradient g, without rigid motions, shortened to the trust radius. |lambda_k| directs
+    steps away from saddles. A saddle itself, whose symmetry keeps g at 0 along the way down, is not
+    left: a negative wavenumber then shows it.
 
     Args:
+        atoms: one structure.
         potential: see `evaluate`.
-        force_tolerance: eV/Angstrom. The last step converges quadratically: the forces end far
-            below it.
+        force_tolerance: eV/Angstrom. The last step converges quadratically: the final forces are
+            far smaller.
+        max_steps: number of steps after which it gives up.
 
     Returns:
         A copy of the atoms.
 
     Raises:
-        ConvergenceError: forces above the tolerance after `max_steps`, or where no step goes down;
-            a potential that draws atoms into each other.
+        InputError: a tolerance that is not positive; see `evaluate`.
+        ConvergenceError: forces above the tolerance after `max_steps`, or no step that lowers the
+            energy; a potential that draws atoms into each other.
     """
     if not force_tolerance > 0:
         raise InputError(f"force_tolerance = {force_tolerance}: give eV/Angstrom, positive")
     atoms = atoms.copy()
     rotations, radius, largest = keeps_rotations(atoms, potential), 0.1, np.inf
     for _ in range(max_steps):
-        found = evaluate(atoms, potential, ("energy", "forces", "hessian"))
-        energy = found["energy"].item()
-        largest = float(np.linalg.norm(found["forces"], axis=1).max())
-        step = _newton_step(atoms, found, rotations)
+        values = evaluate(atoms, potential, ("energy", "forces", "hessian"))
+        energy = values["energy"].item()
+        largest = float(np.linalg.norm(values["forces"], axis=1).max())
+        step = _newton_step(atoms, values, rotations)
         length = np.linalg.norm(step, axis=1).max()
         if largest < force_tolerance and length < 1e-3:
-            # A whole step from here is the better half of the quadratic convergence.
+            # One more full step converges quadratically.
             return _finished(atoms, potential, step, largest)
         before = atoms.positions.copy()
         while True:
@@ -90,7 +97,7 @@ def relax(
                 rise = evaluate(atoms, potential, ("energy",))["energy"].item() - energy
             except InputError as error:
                 raise ConvergenceError(f"on the way down {error}") from None
-            # Round-off of the energy is no way up.
+            # A rise within round-off is none.
             if rise <= 1e-12 * max(1.0, abs(energy)):
                 radius = min(2 * radius, LONGEST)
                 break
@@ -104,7 +111,7 @@ def relax(
                     "and forces do not agree there, or its numbers are too coarse"
                 )
     raise ConvergenceError(
-        f"forces of {largest:.2g} eV/Angstrom after {max_steps} steps: allow more, or begin nearer"
+        f"forces of {largest:.2g} eV/Angstrom after {max_steps} steps: allow more, or start nearer"
     )
 
 
@@ -115,12 +122,12 @@ def _finished(atoms: Atoms, potential: Any, step: np.ndarray, largest: float) ->
     return refined if np.linalg.norm(forces, axis=1).max() < largest else atoms
 
 
-def _newton_step(atoms: Atoms, found: dict[str, np.ndarray], rotations: bool) -> np.ndarray:
-    rigid = rigid_motions(atoms.positions, np.ones(len(atoms)), rotations)
+def _newton_step(atoms: Atoms, values: dict[str, np.ndarray], rotations: bool) -> np.ndarray:
+    rigid = rigid_displacements(atoms.positions, np.ones(len(atoms)), rotations)
     space = np.linalg.svd(rigid)[2][len(rigid) :]
     if not len(space):
         return np.zeros_like(atoms.positions)
-    curvatures, shapes = np.linalg.eigh(space @ found["hessian"] @ space.T)
-    along = shapes.T @ space @ found["forces"].ravel()
+    curvatures, shapes = np.linalg.eigh(space @ values["hessian"] @ space.T)
+    along = shapes.T @ space @ values["forces"].ravel()
     step = (along / np.maximum(np.abs(curvatures), 1e-3)) @ shapes.T @ space
     return np.asarray(step.reshape(-1, 3))

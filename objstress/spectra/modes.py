@@ -15,14 +15,14 @@ LINEAR = 1e-3
 
 @dataclass(frozen=True)
 class NormalModes:
-    """Modes by ascending wavenumber, without the motions of the rigid body.
+    """Normal modes by ascending wavenumber, without rigid motions.
 
     Attributes:
         wavenumbers: (m,) cm^-1, imaginary ones as negative numbers.
         vectors: (m, n, 3) dR/dQ, u^-1/2: M^1/2 dR/dQ has length one. Signs are chosen such that
-            the largest component is positive; in a degenerate set any turned set does as well.
-        rigid: (k,) cm^-1 that the rigid motions had before they were taken out: 0 at a minimum of
-            an energy that does not feel them.
+            the largest component is positive; in a degenerate set any rotated set does as well.
+        rigid: (k,) cm^-1 of the rigid motions before their removal: 0 at a minimum of an energy
+            that they leave unchanged.
     """
 
     wavenumbers: np.ndarray
@@ -31,7 +31,7 @@ class NormalModes:
 
     @property
     def reduced_masses(self) -> np.ndarray:
-        """(m,) u: 1 / sum of |dR/dQ|^2, of a mode whose Cartesian displacement has length one.
+        """Reduced masses (m,) u: 1 / sum of |dR/dQ|^2, for Cartesian displacements of length one.
 
         Gaussian's definition (J. W. Ochterski, Vibrational Analysis in Gaussian, 1999); for a
         diatomic molecule it is not m1 m2/(m1 + m2), which counts the bond's length instead.
@@ -39,8 +39,14 @@ class NormalModes:
         return np.asarray(1 / (self.vectors**2).sum(axis=(1, 2)))
 
 
-def rigid_motions(positions: np.ndarray, masses: np.ndarray, rotations: bool = True) -> np.ndarray:
-    """Mass-weighted translations m_i^1/2 e_a and rotations m_i^1/2 e_a x (r_i - centre of mass).
+def rigid_displacements(
+    positions: np.ndarray, masses: np.ndarray, rotations: bool = True
+) -> np.ndarray:
+    r"""Mass-weighted translations and rotations of a rigid body.
+
+    .. math:: \sqrt{m_i}\, e_a, \quad \sqrt{m_i}\, e_a \times (r_i - r_0)
+
+    with the centre of mass r_0.
 
     Args:
         positions: (n, 3) Angstrom.
@@ -66,17 +72,22 @@ def rigid_motions(positions: np.ndarray, masses: np.ndarray, rotations: bool = T
 def normal_modes(
     hessian: np.ndarray, masses: np.ndarray, positions: np.ndarray, rotations: bool = True
 ) -> NormalModes:
-    """Solutions of M^-1/2 H M^-1/2 e = omega^2 e, with e across all rigid motions.
+    r"""Normal modes from second derivatives, orthogonal to all rigid motions.
 
-    The rigid motions are taken out exactly, by solving in the space that is left (Wilson, Decius
+    .. math:: M^{-1/2} H M^{-1/2} e = \omega^2 e
+
+    Rigid motions are removed exactly, by solving in the space orthogonal to them (Wilson, Decius
     and Cross, Molecular Vibrations, 1955, chapter 2; Ochterski, 1999).
 
     Args:
         hessian: (3 n, 3 n) eV/Angstrom^2, at a stationary point.
         masses: (n,) u.
         positions: (n, 3) Angstrom.
-        rotations: whether the energy is free of rotation: True for a molecule, False for a
+        rotations: whether rotations leave the energy unchanged: True for a molecule, False for a
             crystal at Gamma or a molecule in a field.
+
+    Returns:
+        The modes, with wavenumbers (m,) in cm^-1.
 
     Raises:
         InputError: shapes that do not fit, NaN, masses that are not positive, a matrix that is not
@@ -94,10 +105,10 @@ def normal_modes(
     if not (masses > 0).all():
         raise InputError("masses must be positive, in u")
     if np.abs(hessian - hessian.T).max() > 1e-3 * max(np.abs(hessian).max(), 1e-12):
-        raise InputError("the hessian is not symmetric: no second derivative of an energy is so")
+        raise InputError("the hessian is not symmetric, as second derivatives of an energy are")
     root = np.sqrt(np.repeat(masses, 3))
     dynamical = 0.5 * (hessian + hessian.T) / np.outer(root, root)
-    rigid = rigid_motions(positions, masses, rotations)
+    rigid = rigid_displacements(positions, masses, rotations)
     space = np.linalg.svd(rigid)[2][len(rigid) :]
     squares, shapes = np.linalg.eigh(space @ dynamical @ space.T)
     vectors = shapes.T @ space / root

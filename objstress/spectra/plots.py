@@ -1,4 +1,4 @@
-"""Pictures of spectra on the axes of the spectrometer, drawn without a display."""
+"""Plots of spectra on the axes of the spectrometer, drawn without a display."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ AXES = {
     "raman": "Raman shift, cm$^{-1}$",
     "density": "wavenumber, cm$^{-1}$",
 }
-# Dashes let an equal curve below be seen.
+# Dashes leave an equal curve below visible.
 STYLES = ("-", "--", "-.")
 COLOURS = ("tab:blue", "tab:red", "tab:green", "tab:purple", "tab:orange", "tab:brown")
 
@@ -30,15 +30,17 @@ def plot_spectra(
     limits: tuple[float, float] | None = None,
     title: str = "",
 ) -> None:
-    """Curves of one kind on the same axes, and the lines that they are made of as sticks below.
+    """Plot curves of one kind on the same axes, with their lines as sticks below.
 
-    IR as absorbance (molar absorption coefficient, upwards), wavenumbers falling to the right as
-    chemists have it; Raman and density of states rising to the right. A band is the standard error
-    of the mean over replicas, of those curves that have one.
+    IR spectra are drawn as absorbance (molar absorption coefficient, upwards), with wavenumbers
+    falling to the right; Raman spectra and densities of states rise to the right. A shaded band is
+    the standard error of the mean over replicas.
 
     Args:
+        curves: one or several.
         path: of the image, `.png`, `.pdf` or `.svg`.
         limits: lowest and highest wavenumber, cm^-1; by default all of the longest curve.
+        title: of the plot.
 
     Raises:
         InputError: no curve, curves of different kinds or units, a path that cannot be written or
@@ -46,13 +48,13 @@ def plot_spectra(
     """
     curves = [curves] if isinstance(curves, Curve) else list(curves)
     if not curves:
-        raise InputError("no curve to draw")
+        raise InputError("no curve to plot")
     first = curves[0]
     for other in curves[1:]:
         if (other.kind, other.unit) != (first.kind, first.unit):
             raise InputError(
                 f"curves of {first.quantity} ({first.unit}) and {other.quantity} ({other.unit}) "
-                "share no axis: draw them apart"
+                "share no axis: plot them separately"
             )
     check_writable(path)
     low = min(float(c.wavenumbers[0]) for c in curves)

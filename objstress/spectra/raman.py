@@ -22,7 +22,7 @@ that across it alone (the depolarised spectrum), and the two terms of the total.
 
 
 def part_weights(part: str) -> tuple[float, float]:
-    """Weights of a'^2 and g'^2 of one of `PARTS`."""
+    """Weights of a'^2 and g'^2 for one of `PARTS`."""
     if part not in PARTS:
         raise InputError(f"part = {part!r}: give one of {', '.join(PARTS)}")
     return PARTS[part]
@@ -31,18 +31,24 @@ def part_weights(part: str) -> tuple[float, float]:
 def cross_section(
     activities: np.ndarray, wavenumbers: np.ndarray, laser: float, temperature: float
 ) -> np.ndarray:
-    r"""Differential Stokes cross section of Raman activities, 1e-30 cm^2/sr:
+    r"""Differential Stokes cross section of Raman activities, 1e-30 cm^2/sr.
 
-        dsigma/dOmega = (2 pi)^4 (nu_0 - nu)^4 h/(8 pi^2 c nu) / (1 - exp(-h c nu/kT)) S/45
+    .. math::
 
-    (derived at `objstress.spectra.units.SCATTERING`); of an activity for each cm^-1, the cross
-    section for each cm^-1. Elements multiply, so grids of curves do as well as lines.
+        \frac{d\sigma}{d\Omega} = (2 \pi)^4 (\nu_0 - \nu)^4
+        \frac{h}{8 \pi^2 c \nu} \frac{1}{1 - e^{-h c \nu/kT}} \frac{S}{45}
+
+    derived at `objstress.spectra.units.SCATTERING`. For an activity for each cm^-1 it is the cross
+    section for each cm^-1.
 
     Args:
-        activities: S, Angstrom^4/u.
-        wavenumbers: nu, cm^-1, positive.
+        activities: S, (..., n) Angstrom^4/u, of lines or on a grid.
+        wavenumbers: nu, (n,) cm^-1, positive.
         laser: wavelength 1/nu_0, nm.
-        temperature: K; 0 for molecules that are not excited.
+        temperature: T, K; 0 for molecules in their ground state.
+
+    Returns:
+        (..., n), 1e-30 cm^2/sr.
 
     Raises:
         InputError: a temperature below 0, or light that cannot lose nu.
@@ -77,6 +83,6 @@ def raman_units(laser: float | None) -> dict[str, Any]:
 
 
 def raman_facts(part: str, laser: float | None, temperature: float) -> dict[str, Any]:
-    """What a Raman curve was made with; the temperature only where it counts."""
+    """Settings of a Raman curve; the temperature only where it matters."""
     facts: dict[str, Any] = {"part": part, "laser_nm": laser}
     return facts if laser is None else facts | {"temperature_K": temperature}

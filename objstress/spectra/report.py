@@ -1,4 +1,4 @@
-"""All that a model, a structure or a record of dynamics says of spectra, as files in one folder."""
+"""Spectra of a model and a structure or of a record of dynamics, as files in one folder."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import io
 from pathlib import Path
 from typing import Any
 
-import torch
 from ase import Atoms
 from ase.io import write
 
@@ -14,7 +13,6 @@ from objstress.errors import InputError
 from objstress.io.atoms import read_atoms
 from objstress.io.files import check_writable, write_whole
 from objstress.io.recording import Recording, read_recording
-from objstress.models.potential import load_potential
 from objstress.spectra.correlations import (
     Correlation,
     density_of_states,
@@ -37,26 +35,27 @@ def write_spectra(
     laser: float | None = None,
     verlet_step: float | None = None,
 ) -> dict[str, Any]:
-    """Harmonic spectra of a model and a structure, spectra of a record of dynamics, or both.
+    """Write harmonic spectra of a model and a structure, spectra of a record, or both.
 
-    In `out`: relaxed.extxyz, harmonic.json and harmonic.csv (modes) with the curves
+    The folder then holds relaxed.extxyz, harmonic.json and harmonic.csv (modes) with the curves
     infrared-harmonic.csv and raman-harmonic.csv; infrared-dynamics.csv, raman-dynamics.csv,
-    raman-depolarised-dynamics.csv and density-dynamics.csv of what was recorded; each curve as
-    .json, too; and a picture of each kind with all of its curves, infrared.png, raman.png and
+    raman-depolarised-dynamics.csv and density-dynamics.csv of the quantities in the record; each
+    curve as .json, too; and a plot of each kind with all of its curves, infrared.png, raman.png and
     density.png.
 
     Args:
-        model: file of a potential, evaluated in float64; structure: any file that ASE reads, its
-            masses are kept (isotopes).
-        record: .npz, see `read_recording`.
+        out: folder.
+        model: file of a potential, evaluated in float64.
+        structure: any file that ASE reads; its masses are kept (isotopes).
+        record: .npz of dynamics, see `read_recording`.
         fwhm: width of harmonic lines and resolution of spectra from dynamics, cm^-1.
         temperature: K, of the scattering molecules; a record has its own.
-        laser: nm; Raman spectra are cross sections with, activities without one.
-        verlet_step: fs, see `Correlation`; by default what the record says.
+        laser: wavelength, nm; with it Raman spectra are cross sections, without it activities.
+        verlet_step: fs, see `Correlation`; by default that of the record.
 
     Returns:
         `files`, `warnings`, and `harmonic` (numbers of the modes) or `dynamics` (facts of each
-        curve) or both; `table`, the modes for people.
+        curve) or both; `table`, the modes as text.
 
     Raises:
         InputError: a model without a structure, nothing to do, files that cannot be used.
@@ -68,7 +67,7 @@ def write_spectra(
     out = Path(out)
     check_writable(out, folder=True)
     atoms = None if structure is None else read_atoms(structure)
-    # Before the harmonic part, which may take long.
+    # Read before the harmonic part, which may take long.
     recording = None if record is None else read_recording(record)
     curves: list[tuple[str, Curve]] = []
     result: dict[str, Any] = {"out": str(out), "files": [], "warnings": []}
@@ -79,6 +78,10 @@ def write_spectra(
             result["dynamics"][name] = curve.facts | {"width_per_cm": curve.width}
         result["warnings"] += _doubts(recording, atoms)
     if model is not None and atoms is not None:
+        import torch
+
+        from objstress.models.potential import load_potential
+
         spectrum = harmonic_spectrum(atoms, load_potential(model, torch.float64))
         out.mkdir(exist_ok=True)
         text = io.StringIO()
@@ -90,7 +93,7 @@ def write_spectra(
         if spectrum.imaginary:
             result["warnings"].append(
                 f"{spectrum.imaginary} imaginary mode(s), written as negative wavenumbers: the "
-                "structure rests on a saddle, not in a minimum"
+                "structure is at a saddle, not at a minimum"
             )
         if spectrum.infrared_intensities is not None:
             curves.append(("infrared-harmonic", spectrum.infrared(fwhm)))
@@ -121,7 +124,7 @@ def _of_record(
     laser: float | None,
     verlet_step: float | None,
 ) -> list[tuple[str, Curve]]:
-    """Named curves of all that was recorded."""
+    """Named curves of all recorded quantities."""
     settings = Correlation(
         time_step=recording.time_step,
         temperature=recording.temperature,
@@ -156,8 +159,8 @@ def _doubts(recording: Recording, atoms: Atoms | None) -> list[str]:
         array.ndim == axes[name] or len(array) == 1 for name, array in recording.arrays.items()
     ):
         doubts.append(
-            "one record of one molecule: areas of bands follow how its energy is shared among the "
-            "modes, which a few atoms at constant energy never even out; average over replicas"
+            "one record of one molecule: band areas depend on how its energy is shared among the "
+            "modes, which a few atoms at constant energy never equalise; average over replicas"
         )
     return doubts
 

@@ -34,7 +34,7 @@ WAVENUMBER = math.sqrt(si.e / (U * 1e-20)) / (2 * math.pi * si.c * 1e2)
 INFRARED = si.N_A * si.e**2 / (12 * si.epsilon_0 * si.c**2 * U) * 1e-3
 r"""Intensity of a mode with (dmu/dQ)^2 = 1 e^2/u: 974.88 km/mol, 42.256 per (Debye/Angstrom)^2/u.
 
-A molecule that is turned every way absorbs from |0> to |1> with the cross section
+A molecule in all orientations absorbs from |0> to |1> with the cross section
 
     integral of sigma dnu = 1/(2 pi c) pi omega |<1|mu|0>|^2 / (3 eps0 hbar c)
 
@@ -64,8 +64,9 @@ r"""Raman cross section of S = 1 Angstrom^4/u for nu_0 - nu = nu = 1 cm^-1, 1e-3
 
 An induced dipole alpha E radiates (omega_s/c)^4 |alpha|^2 into a steradian for each unit of the
 light's intensity, alpha as a volume. With <v+1|Q|v>^2 averaged over a thermal oscillator,
-hbar/(2 omega) / (1 - exp(-h c nu/kT)), and the mean over all turns (45 a'^2 + 7 g'^2)/45 (light
-polarised across the plane of scattering, seen at 90 degrees in both polarisations),
+hbar/(2 omega) / (1 - exp(-h c nu/kT)), and the mean over all orientations
+(45 a'^2 + 7 g'^2)/45 (light polarised across the plane of scattering, seen at 90 degrees in both
+polarisations),
 
     dsigma/dOmega = (2 pi)^4 (nu_0 - nu)^4 h/(8 pi^2 c nu) / (1 - exp(-h c nu/kT)) S/45.
 

@@ -4,7 +4,7 @@ import {
   across, directionName, extremes, inverse, soundSpeeds, turned, unit, youngsModulus,
 } from "./elastic.js";
 import { EXAMPLES } from "./examples.js";
-import { crystalScene, elementColour, polarPlot, surfaceScene, Turning } from "./pictures.js";
+import { crystalScene, elementColour, polarPlot, surfaceScene, Turning } from "./plots.js";
 
 const $ = (id) => document.getElementById(id);
 const LARGEST_LINK = 512 * 1024; // characters of a structure that a link may hold
@@ -241,7 +241,7 @@ function show() {
   $("facts").lastChild.classList.add(stable ? "good" : "bad");
   showUnstable();
   $("stable-only").hidden = $("young-card").hidden = !answer.averages;
-  $("pictures").classList.toggle("one", !answer.averages);
+  $("plots").classList.toggle("one", !answer.averages);
   showFrame();
   if (answer.averages) showAverages();
 }

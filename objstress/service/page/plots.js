@@ -1,4 +1,4 @@
-// Pictures that turn: atoms and bonds, and a surface over directions. Canvas only.
+// Plots that can be rotated: atoms and bonds, and a surface over directions. Canvas only.
 
 import { cross, dot, turned, unit } from "./elastic.js";
 
@@ -109,7 +109,7 @@ export class Turning {
     this.go();
   }
 
-  /** moving: a coarser picture will do, a finer one follows. */
+  /** moving: a coarser plot is enough, a finer one follows. */
   draw(moving = false) {
     clearTimeout(this.rest);
     if (moving) this.rest = setTimeout(() => this.draw(), 150);
@@ -284,7 +284,7 @@ function icosphere(levels) {
 /** A positive function of directions as the distance from the middle, coloured by value. */
 export function surfaceScene(value, least, largest) {
   const [coarse, fine] = [4, 5].map((levels) => {
-    let made = null; // the fine one is needed only when the picture rests
+    let made = null; // the fine one is needed only when the plot is at rest
     return (...where) => (made ??= surface(icosphere(levels), value, least, largest))(...where);
   });
   return (context, view, half, pen) => (pen.moving ? coarse : fine)(context, view, half, pen);
@@ -355,7 +355,7 @@ function surface({ corners, faces }, value, least, largest) {
 }
 
 const SVG = "http://www.w3.org/2000/svg";
-/** An element of an SVG picture. */
+/** An element of an SVG plot. */
 function svg(name, attributes, text) {
   const element = document.createElementNS(SVG, name);
   for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);

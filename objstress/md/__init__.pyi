@@ -1,0 +1,13 @@
+from .integrators import Langevin as Langevin
+from .integrators import barostat as barostat
+from .integrators import degrees_of_freedom as degrees_of_freedom
+from .integrators import draw_momenta as draw_momenta
+from .integrators import replica_generator as replica_generator
+from .integrators import start_momenta as start_momenta
+from .integrators import without_drift as without_drift
+from .replicas import Replicas as Replicas
+from .replicas import ReplicasBlownUp as ReplicasBlownUp
+from .replicas import run_replicas as run_replicas
+from .result import MDRun as MDRun
+from .run import run_md as run_md
+from .torch_sim import torch_sim_model as torch_sim_model

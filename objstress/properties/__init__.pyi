@@ -1,0 +1,17 @@
+from .crystal import CrystalProperties as CrystalProperties
+from .crystal import crystal_properties as crystal_properties
+from .eos import EquationOfState as EquationOfState
+from .eos import equation_of_state as equation_of_state
+from .plots import plot_properties as plot_properties
+from .report import describe as describe
+from .response import HarmonicResponse as HarmonicResponse
+from .response import harmonic_response as harmonic_response
+from .screening import properties_row as properties_row
+from .screening import screen as screen
+from .screening import structures_in as structures_in
+from .sources.base import CellStiffness as CellStiffness
+from .sources.base import Source as Source
+from .sources.calculator import CalculatorSource as CalculatorSource
+from .sources.ensemble import EnsembleSource as EnsembleSource
+from .sources.find import find_model as find_model
+from .sources.law import LawSource as LawSource

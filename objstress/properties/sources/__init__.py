@@ -1,0 +1,1 @@
+"""Sources of elastic constants: one class for each kind of model, all with `stiffness()`."""

@@ -1,0 +1,106 @@
+"""Elastic constants by differences of an ASE calculator's stress and forces."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from ase.filters import FrechetCellFilter
+from ase.optimize import BFGS
+from pymatgen.core import Element
+from pymatgen.io.ase import AseAtomsAdaptor
+
+from objstress.calculators.registry import CALCULATORS, make_calculator
+from objstress.elasticity.frames import ieee_rotation, rotated_structure
+from objstress.errors import InputError
+from objstress.labels.relaxation import relaxed_crystal
+from objstress.properties.response import harmonic_response
+from objstress.properties.sources.base import CellStiffness, Crystal, Ions, Source
+from objstress.symmetry.crystal import primitive_cell
+from objstress.symmetry.point_group import PointGroup
+
+FORCES = 1e-7
+"""eV/Angstrom, left in the relaxed crystal whose stress is differenced."""
+VOLUME_FORCES = 1e-4
+"""eV/Angstrom, left at each volume: its square is what the energy is off by."""
+SILICON = ("Si",)
+ELEMENTS = {
+    "emt": ("Al", "Ni", "Cu", "Pd", "Ag", "Pt", "Au"),
+    "stillinger-weber": SILICON,
+    "kumagai": SILICON,
+    "erhart-albe": SILICON,
+    "bks": ("O", "Si"),
+    "cmas94": ("O", "Mg", "Al", "Si", "Ca"),
+}
+"""Calculators that are right for some elements only, whatever they answer for others."""
+
+
+@dataclass(frozen=True)
+class CalculatorSource(Source):
+    """An ASE calculator, or a trained potential as one.
+
+    Attributes:
+        name, what, elements: see `Source`.
+        calculator: with forces and stress.
+    """
+
+    calculator: Any
+    suffix: ClassVar[str] = ".potential"
+
+    @classmethod
+    def from_object(cls, model: Any) -> CalculatorSource:
+        return cls(type(model).__name__, "an ASE calculator", None, model)
+
+    @classmethod
+    def from_file(cls, path: Path) -> CalculatorSource:
+        from objstress.models.potential import load_potential
+
+        potential = load_potential(path)
+        elements = tuple(Element.from_Z(z).symbol for z in potential.settings.elements)
+        calculator = make_calculator("potential", {"potential": potential})
+        return cls(path.name, "a trained potential", elements, calculator)
+
+    @classmethod
+    def named(cls, name: str, arguments: dict[str, Any] | None = None) -> CalculatorSource:
+        """A calculator by its name.
+
+        Args:
+            name, arguments: see `make_calculator`.
+
+        Raises:
+            InputError: see `make_calculator`.
+        """
+        what = CALCULATORS[name][1] if name in CALCULATORS else "an ASE calculator"
+        return cls(name, what, ELEMENTS.get(name), make_calculator(name, arguments))
+
+    def stiffness(self, structure: Crystal | None, ions: Ions) -> CellStiffness:
+        """C of the relaxed cell, see `harmonic_response`, differenced in the IEEE frame."""
+        cell = primitive_cell(self.read(structure))
+        q = ieee_rotation(cell)
+        cell = relaxed_crystal(rotated_structure(cell, q), self.calculator, fmax=FORCES)
+        response = harmonic_response(cell, self.calculator)
+        return CellStiffness(
+            structure=rotated_structure(cell, q.T),
+            point_group=PointGroup.of_primitive_cell(cell),
+            to_ieee=q,
+            stiffness=response.relaxed if ions == "relaxed" else response.clamped,
+            least_ion_stiffness=float(response.stiffness_of_ions[0]) if len(cell) > 1 else None,
+        )
+
+    def energy_of_volume(self, structure: Crystal | None) -> tuple[float, Callable[[float], float]]:
+        """Energy of the primitive cell, ions and the cell's shape relaxed at each volume."""
+        cell = relaxed_crystal(primitive_cell(self.read(structure)), self.calculator)
+        relaxed = AseAtomsAdaptor.get_atoms(cell, msonable=False)
+
+        def energy(ratio: float) -> float:
+            atoms = relaxed.copy()
+            atoms.set_cell(atoms.cell.array * ratio ** (1 / 3), scale_atoms=True)
+            atoms.calc = self.calculator
+            movable: Any = FrechetCellFilter(atoms, constant_volume=True)
+            if not BFGS(movable, logfile=None).run(fmax=VOLUME_FORCES, steps=500):
+                raise InputError(f"at {ratio:.3f} of its volume the crystal does not relax")
+            return float(atoms.get_potential_energy())
+
+        return float(relaxed.get_volume()), energy
