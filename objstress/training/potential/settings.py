@@ -231,8 +231,8 @@ def settings_from(content: dict[str, Any]) -> FitSettings:
 def settings_text(data: str = "train.extxyz") -> str:
     """The default settings as YAML, each with what it means: a file to fill in."""
     head = (
-        "# Settings of `objstress fit-potential`. Fill in data and keys; a line that is left out has\n"
-        "# the value that stands here.\n\n"
+        "# Settings of `objstress fit-potential`. Fill in data and keys; a line that is left out\n"
+        "# has the value that stands here.\n\n"
     )
     return head + "\n".join(_lines(FitSettings(data=data), 0)) + "\n"
 
