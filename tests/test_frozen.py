@@ -8,6 +8,7 @@ changes gets files of the new format, in the folder of the version that brought 
 import json
 import shutil
 import warnings
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -32,22 +33,25 @@ def folder(tmp_path, monkeypatch):
         yield copy
 
 
+def needs(package):
+    if package is not None and find_spec(package) is None:
+        pytest.skip(f"needs {package}")
+
+
 def compare(numbers, expected):
     assert not reading.differences(reading.plain(numbers), expected)
 
 
 @pytest.mark.parametrize(("kind", "path"), LOADED)
 def test_a_frozen_file_loads_and_gives_its_numbers(kind, path):
-    if kind in EXTRAS:
-        pytest.importorskip(EXTRAS[kind])
+    needs(EXTRAS.get(kind))
     compare(reading.LOADED[kind](path), EXPECTED["loaded"][kind][path])
 
 
 @pytest.mark.parametrize(("kind", "name"), RESUMED)
 def test_a_frozen_run_resumes_where_it_stopped(kind, name):
     extra = "rdkit" if "docking" in name or "pose" in name else EXTRAS.get(kind)
-    if extra is not None:
-        pytest.importorskip(extra)
+    needs(extra)
     compare(reading.resumed(kind, name), EXPECTED["gone_on"][kind][name])
 
 
@@ -80,8 +84,7 @@ def test_numbers_that_differ_are_seen():
     ],
 )  # fmt: skip
 def test_commands_of_version_0_1_run_by_their_names(command, arguments, result, shell):
-    if command == "fit-poses":
-        pytest.importorskip("rdkit")
+    needs("rdkit" if command == "fit-poses" else None)
     code, out, error = shell(command, *arguments, "--json")
     assert code == 0, error
     answer = json.loads(out)
