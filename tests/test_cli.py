@@ -1,4 +1,4 @@
-"""The shell: one clear line and exit code 2 for bad input, one JSON object with --json."""
+"""Commands: invalid input prints one line and exits with code 2, --json prints one object."""
 
 import json
 import re
@@ -126,7 +126,7 @@ def _bad_labels(tmp_path):
         (["simulate", "nowhere.yaml", "--out", "{out}"], "no such case file"),
     ],
 )  # fmt: skip
-def test_bad_input_gets_one_line_and_code_2(arguments, message, tmp_path, shell):
+def test_invalid_input_prints_one_line_and_exits_with_code_2(arguments, message, tmp_path, shell):
     garbage = tmp_path / "garbage.cif"
     garbage.write_text("this: is\n\t- nothing")
     names = {
