@@ -1,4 +1,4 @@
-# make demo | make test | make bench: each creates .venv and installs what it needs, by pip alone.
+# make demo | make test | make docs | make bench: each creates .venv and installs what it needs, by pip alone.
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -8,7 +8,7 @@ OUT ?= out/demo
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 12))' 2>/dev/null && echo $$p && break; done)
 
-.PHONY: demo test bench lint clean
+.PHONY: demo test docs bench lint clean
 
 demo: $(VENV)/.ready
 	$(BIN)/objstress demo --out $(OUT)
@@ -20,6 +20,9 @@ lint: $(VENV)/.ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+docs: $(VENV)/.docs-ready
+	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
 
 bench: $(VENV)/.ready
 	$(BIN)/python -m benchmarks.crystals
@@ -50,5 +53,9 @@ $(VENV)/.ready: pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps 'dolfinx-external-operator>=0.11,<0.12'
 	@touch $@
 
+$(VENV)/.docs-ready: $(VENV)/.ready
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[docs]'
+	@touch $@
+
 clean:
-	rm -rf $(VENV) out
+	rm -rf $(VENV) out docs/_build

@@ -1,3 +1,5 @@
+__version__: str
+
 from . import calculators as calculators
 from . import docking as docking
 from . import elasticity as elasticity

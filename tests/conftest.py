@@ -82,8 +82,7 @@ def shell(monkeypatch, capsys):
 
     def run(*arguments):
         monkeypatch.setattr(sys, "argv", ["objstress", *map(str, arguments)])
-        for module in ("app", "potential"):
-            monkeypatch.setattr(f"objstress.cli.{module}.ANSWERS", sys.stdout)
+        monkeypatch.setattr("objstress.cli.app.ANSWERS", sys.stdout)
         with warnings.catch_warnings(), pytest.raises(SystemExit) as end:
             cli.main()
         return end.value.code or 0, *capsys.readouterr()

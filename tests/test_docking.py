@@ -332,15 +332,14 @@ def test_shell_fits_complexes_that_a_command_made(tmp_path, shell):
     (tmp_path / "complexes" / "broken" / "broken_ligand.sdf").write_text("rubbish")
     out = tmp_path / "my.pose"
     code, said, warned = shell(
-        "fit-poses", tmp_path / "complexes", "--out", out, "--epochs", 1, "--json"
+        "fit-pose-energy", tmp_path / "complexes", "--out", out, "--epochs", 1, "--json"
     )
     assert code == 0
     assert "broken" in warned
     assert json.loads(said)["complexes"] == len(made)
     assert load_pose_energy(out).metadata["training"]["epochs"] == 1
-    assert (
-        "at least 1" in shell("fit-poses", tmp_path / "complexes", "--out", out, "--epochs", 0)[2]
-    )
+    error = shell("fit-pose-energy", tmp_path / "complexes", "--out", out, "--epochs", 0)[2]
+    assert "at least 1" in error
     with pytest.raises(InputError, match="holds broken"):
         make_complexes(tmp_path / "complexes", 3)
 

@@ -633,7 +633,7 @@ def test_the_printed_settings_train_once_the_data_are_named(water, tmp_path, she
             for x in lines
         )
     (tmp_path / "water.yaml").write_text(content)
-    code, out, error = shell("train", tmp_path / "water.yaml", "--json")
+    code, out, error = shell("fit-potential", tmp_path / "water.yaml", "--json")
     assert code == 0
     answer = json.loads(out)
     assert answer["potential"] == str(tmp_path / "water.potential")
@@ -649,7 +649,7 @@ def test_the_printed_settings_train_once_the_data_are_named(water, tmp_path, she
         (["evaluate", "{model}", "{data}", "--keys", "energy=enrgy"], 2, "in the file is 'energy'"),
         (["evaluate", "{model}", "{data}", "--keys", "energy"], 2, "not of the form target=key"),
         (["evaluate", "nowhere.potential", "{data}"], 2, "no such potential file"),
-        (["train", "nowhere.yaml"], 2, "no such file of settings"),
+        (["fit-potential", "nowhere.yaml"], 2, "no such file of settings"),
     ],
 )
 def test_commands_answer_in_one_line_what_they_refuse(

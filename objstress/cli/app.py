@@ -1,4 +1,4 @@
-"""What all commands share: the application, and how an answer is printed."""
+"""What all commands share: the application, common options, and how a result is printed."""
 
 from __future__ import annotations
 
@@ -9,18 +9,53 @@ from enum import Enum
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
+from objstress import __version__
 from objstress.errors import InputError
 
+SECTIONS = {
+    "Material laws": ("symmetry", "label", "fit", "compile", "check", "simulate"),
+    "Tensors of crystals": ("properties", "fit-tensors", "serve"),
+    "Potentials, dynamics, spectra": ("settings", "fit-potential", "evaluate", "md", "spectra"),
+    "Docking": ("dock", "fit-pose-energy"),
+    "Whole workflows": ("demo", "chain"),
+}
+"""The commands under the headings of `objstress --help`."""
+RENAMED = {"teach": "label", "train": "fit-potential", "fit-poses": "fit-pose-energy"}
+"""{name in version 0.1: name now}; the old names keep working."""
+
+
+class Commands(TyperGroup):
+    """The commands under headings, and by their old names."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        if args[0] in RENAMED:
+            new = RENAMED[args[0]]
+            say(f"`{args[0]}` is now `{new}`")
+            args = [new, *args[1:]]
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        width = max(len(name) for names in SECTIONS.values() for name in names)
+        for heading, names in SECTIONS.items():
+            with formatter.section(heading):
+                formatter.write_dl(
+                    (f"{name:{width}}", self.commands[name].get_short_help_str(80))
+                    for name in names
+                )
+
+
 app = typer.Typer(
+    cls=Commands,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     help="From a crystal structure to a finite-element simulation, with a learned stress law.",
+    epilog="Rerun an interrupted command to resume it. Invalid input prints one line and exits "
+    "with code 2, a solve that does not converge with code 3.",
 )
-
-Json = Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")]
 
 
 class Ions(str, Enum):
@@ -28,7 +63,17 @@ class Ions(str, Enum):
     clamped = "clamped"
 
 
-# Only answers go to standard output: what a calculator or a library prints while it works is
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
+IonsOption = Annotated[
+    Ions,
+    typer.Option(help="Ions relax in the strained cell, or are clamped: move with it affinely."),
+]
+Seed = Annotated[int, typer.Option(help="Seed of the random numbers.")]
+Scheduler = Annotated[
+    str | None, typer.Option(help="Address of a running dask scheduler, instead of --workers.")
+]
+
+# Only results go to standard output: what a calculator or a library prints while it works is
 # sent to standard error by `objstress.cli.main`.
 ANSWERS = sys.stdout
 
@@ -44,12 +89,16 @@ def first_rank() -> bool:
     return comm is None or comm.rank == 0
 
 
-def print_answer(
+def print_text(text: str) -> None:
+    if first_rank():
+        print(text, end="", file=ANSWERS)
+
+
+def print_result(
     result: dict[str, Any], as_json: bool, text: Callable[[dict[str, Any]], str]
 ) -> None:
-    answer = json.dumps(result, allow_nan=False) if as_json else text(result)
-    if first_rank():
-        print(answer, file=ANSWERS)
+    line = json.dumps(result, allow_nan=False) if as_json else text(result)
+    print_text(line + "\n")
 
 
 def say(line: str) -> None:
@@ -57,8 +106,26 @@ def say(line: str) -> None:
         print(line, file=sys.stderr)
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print_text(f"objstress {__version__}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def objstress(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Print the version and exit.", callback=_print_version, is_eager=True
+        ),
+    ] = False,
+) -> None:
+    """Options of the program itself."""
+
+
 def json_object(text: str, option: str) -> dict[str, Any]:
-    """What an option holds, a JSON object."""
+    """The JSON object in the text of an option."""
     try:
         keywords = json.loads(text)
     except json.JSONDecodeError as error:

@@ -1,4 +1,4 @@
-"""`objstress properties`."""
+"""`objstress symmetry` and `objstress properties`."""
 
 from __future__ import annotations
 
@@ -7,32 +7,82 @@ from typing import Annotated, Any
 
 import typer
 
-from objstress.cli.app import Ions, Json, app, json_object, print_answer, say
+from objstress.cli.app import (
+    Ions,
+    IonsOption,
+    Json,
+    Scheduler,
+    app,
+    json_object,
+    print_result,
+    say,
+)
 from objstress.errors import InputError
 
 
 @app.command()
-def properties(
-    files: Annotated[list[Path], typer.Argument(help="Structure files; extxyz holds many.")],
-    model: Annotated[
-        str, typer.Option(help="emt, kumagai, ..., module:Class, or a file of a model.")
-    ],
-    arguments: Annotated[str, typer.Option(help="JSON arguments of a calculator.")] = "{}",
-    ions: Ions = Ions.relaxed,
-    plot: Annotated[Path | None, typer.Option(help="Folder for a picture of each crystal.")] = None,
-    out: Annotated[
-        Path | None, typer.Option(help="Table of all structures, .csv or .parquet.")
-    ] = None,
-    workers: Annotated[int, typer.Option(help="Parallel processes, with --out.")] = 1,
-    scheduler: Annotated[
-        str | None, typer.Option(help="Address of a running dask scheduler, with --out.")
-    ] = None,
+def symmetry(
+    structure: Annotated[Path, typer.Argument(help="Structure file (CIF, POSCAR, extxyz, ...).")],
     as_json: Json = False,
 ) -> None:
-    """Elastic constants of crystals and what follows from them: one page each, or a table.
+    """Point group of a crystal, in the frame of its file.
 
-    With --out a row for each structure, those that fail with the reason; an interrupted run goes
-    on.
+    With --json also the operations of the group, matrices in the Cartesian frame of the file.
+    """
+    from objstress.symmetry.point_group import PointGroup
+
+    group = PointGroup.from_structure(structure)
+    result = {
+        "symbol": group.symbol,
+        "schoenflies": group.schoenflies,
+        "crystal_system": group.crystal_system,
+        "laue": group.laue,
+        "order": group.order,
+        "centrosymmetric": group.centrosymmetric,
+        "operations": group.operations.tolist(),
+    }
+    print_result(
+        result,
+        as_json,
+        lambda r: (
+            f"point group {r['symbol']} ({r['schoenflies']}), {r['crystal_system']}, Laue class "
+            f"{r['laue']}, order {r['order']}"
+            + (", centrosymmetric" if r["centrosymmetric"] else "")
+        ),
+    )
+
+
+@app.command()
+def properties(
+    files: Annotated[
+        list[Path], typer.Argument(help="Structure files; an extxyz file may hold many.")
+    ],
+    model: Annotated[
+        str,
+        typer.Option(
+            help="A calculator (emt, kumagai, ..., module:Class), or a .law, .potential or "
+            ".tensor file."
+        ),
+    ],
+    arguments: Annotated[
+        str, typer.Option(help="Keyword arguments of the calculator, a JSON object.")
+    ] = "{}",
+    ions: IonsOption = Ions.relaxed,
+    plot: Annotated[Path | None, typer.Option(help="Folder for one plot of each crystal.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Table with a row for each structure, .csv or .parquet.")
+    ] = None,
+    workers: Annotated[int, typer.Option(help="Number of parallel processes, with --out.")] = 1,
+    scheduler: Scheduler = None,
+    as_json: Json = False,
+) -> None:
+    """Elastic constants of crystals, and what follows from them.
+
+    Prints a page for each crystal: stiffness and averages (GPa), extremes by direction, speeds of
+    sound (km/s), Debye temperature (K), stability.
+
+    With --out it writes a table instead; a structure that fails has a row with the reason. Rerun
+    the command to resume an interrupted table.
     """
     keywords = json_object(arguments, "--arguments")
     if out is not None:
@@ -46,7 +96,7 @@ def properties(
         )
         for failure in result["failed"]:
             say(f"{failure['name']}: {failure['error']}")
-        print_answer(
+        print_result(
             result,
             as_json,
             lambda r: (
@@ -56,43 +106,18 @@ def properties(
         )
         return
     from objstress.properties.crystal import crystal_properties
-    from objstress.properties.plots import plot_properties
     from objstress.properties.report import describe
     from objstress.properties.sources.find import find_model
 
-    asked = find_model(model, keywords)
-    found = {str(f): crystal_properties(f, asked, ions=ions.value) for f in files}
+    source = find_model(model, keywords)
+    crystals = {str(f): crystal_properties(f, source, ions=ions.value) for f in files}
     if plot is not None:
-        for file, crystal in found.items():
+        from objstress.properties.plots import plot_properties
+
+        for file, crystal in crystals.items():
             plot_properties(crystal, plot / f"{Path(file).stem}.png")
-    print_answer(
-        {file: crystal.to_dict() for file, crystal in found.items()},
+    print_result(
+        {file: crystal.to_dict() for file, crystal in crystals.items()},
         as_json,
-        lambda _: "\n\n".join(describe(crystal) for crystal in found.values()),
-    )
-
-
-@app.command()
-def symmetry(structure: Path, as_json: Json = False) -> None:
-    """The point group of a structure file, in its own frame."""
-    from objstress.symmetry.point_group import PointGroup
-
-    group = PointGroup.from_structure(structure)
-    result = {
-        "symbol": group.symbol,
-        "schoenflies": group.schoenflies,
-        "crystal_system": group.crystal_system,
-        "laue": group.laue,
-        "order": group.order,
-        "centrosymmetric": group.centrosymmetric,
-        "operations": group.operations.tolist(),
-    }
-    print_answer(
-        result,
-        as_json,
-        lambda r: (
-            f"point group {r['symbol']} ({r['schoenflies']}), {r['crystal_system']}, Laue class "
-            f"{r['laue']}, order {r['order']}"
-            + (", centrosymmetric" if r["centrosymmetric"] else "")
-        ),
+        lambda _: "\n\n".join(describe(crystal) for crystal in crystals.values()),
     )

@@ -1,4 +1,4 @@
-"""`objstress dock`."""
+"""`objstress dock` and `objstress fit-pose-energy`."""
 
 from __future__ import annotations
 
@@ -7,53 +7,61 @@ from typing import Annotated, Any
 
 import typer
 
-from objstress.cli.app import Json, app, print_answer, say
+from objstress.cli.app import Json, Scheduler, Seed, app, print_result, say
 from objstress.errors import InputError
+from objstress.io.files import check_writable, write_whole
 
 
 @app.command()
 def dock(
-    protein: Annotated[Path, typer.Option(help="PDB or mmCIF.")],
-    ligand: Annotated[str, typer.Option(help="SDF or MOL2 with one molecule, or SMILES.")],
-    out: Annotated[Path, typer.Option(help="SDF of the poses, best first.")],
+    protein: Annotated[Path, typer.Option(help="Protein, PDB or mmCIF file.")],
+    ligand: Annotated[
+        str, typer.Option(help="SDF or MOL2 file with one molecule, or a SMILES string.")
+    ],
+    out: Annotated[Path, typer.Option(help="The SDF file to write, best pose first.")],
     model: Annotated[
-        Path | None, typer.Option(help="File of a pose energy, else the shipped one.")
+        Path | None, typer.Option(help="A .pose file. [default: the energy that is shipped]")
     ] = None,
     box: Annotated[
-        str | None, typer.Option(help='"x,y,z,a,b,c": centre and size, Angstrom.')
+        str | None,
+        typer.Option(help='Search box "x,y,z,a,b,c": its centre and size, Angstrom.'),
     ] = None,
     reference: Annotated[
-        Path | None, typer.Option(help="A ligand of the site, to take the box from.")
+        Path | None, typer.Option(help="A ligand in the site, to take the box from.")
     ] = None,
     flexible: Annotated[
-        list[str] | None, typer.Option(help="A residue whose side chain turns, too: A:315.")
+        list[str] | None,
+        typer.Option(help="Residue whose side chain rotates, such as A:315; repeat for several."),
     ] = None,
-    starts: Annotated[int, typer.Option(help="Random starts.")] = 64,
-    hops: Annotated[int, typer.Option(help="Jumps of each start.")] = 16,
-    poses: Annotated[int, typer.Option(help="At most so many; one with --table.")] = 10,
-    seconds: Annotated[float, typer.Option(help="No jump begins after them.")] = float("inf"),
-    seed: Annotated[int, typer.Option(help="Of the random numbers.")] = 0,
+    starts: Annotated[int, typer.Option(help="Number of random starts.")] = 64,
+    hops: Annotated[int, typer.Option(help="Number of jumps from each start.")] = 16,
+    poses: Annotated[
+        int, typer.Option(help="Largest number of poses to write; with --table it is 1.")
+    ] = 10,
+    seconds: Annotated[
+        float, typer.Option(help="Time limit, seconds: no jump begins after it.")
+    ] = float("inf"),
+    seed: Seed = 0,
     table: Annotated[
         Path | None,
-        typer.Option(help="Screen all molecules of the ligand's file: .csv or .parquet."),
+        typer.Option(help="Dock every molecule of the ligand file; a table, .csv or .parquet."),
     ] = None,
-    workers: Annotated[int, typer.Option(help="Parallel processes, with --table.")] = 1,
-    scheduler: Annotated[
-        str | None, typer.Option(help="Address of a running dask scheduler, with --table.")
-    ] = None,
+    workers: Annotated[int, typer.Option(help="Number of parallel processes, with --table.")] = 1,
+    scheduler: Scheduler = None,
     as_json: Json = False,
 ) -> None:
-    """Places of a ligand in a protein: an SDF with energies, best first.
+    """Dock a ligand into a protein: poses and energies.
 
-    Without --box and --reference the whole protein is searched. With --table the file of the
-    ligand may hold many molecules: --out has the best pose of each, the table a row of each, those
-    that fail with the reason; an interrupted run goes on. With --flexible the side chains of each
-    pose are written beside --out.
+    Energies are in kcal/mol. Without --box and --reference the whole protein is searched. With
+    --flexible the side chains of each pose are written beside OUT.
+
+    With --table the ligand file may hold many molecules: OUT has the best pose of each, the table
+    a row for each; one that fails has the reason in its row. Rerun the command to resume an
+    interrupted table.
     """
     from objstress.docking.box import Box
     from objstress.docking.run import SHIPPED
     from objstress.docking.run import dock as search
-    from objstress.io.files import check_writable, write_whole
 
     if out.suffix != ".sdf":
         raise InputError(f"{out}: give a file that ends in .sdf")
@@ -73,7 +81,7 @@ def dock(
         )
         for failure in result["failed"]:
             say(f"{failure['name']}: {failure['error']}")
-        print_answer(
+        print_result(
             result,
             as_json,
             lambda r: (
@@ -83,15 +91,15 @@ def dock(
         )
         return
     if workers != 1 or scheduler is not None:
-        raise InputError("--workers and --scheduler are for many ligands; give --table, too")
-    found = search(
+        raise InputError("--workers and --scheduler are for many ligands; add --table")
+    docking = search(
         protein, ligand, model, poses=poses, seconds=seconds, flexible=flexible or (), **common
     )
-    found.write(out)
+    docking.write(out)
     if flexible:
-        write_whole(out.with_suffix(".side-chains.pdb"), found.side_chains_pdb())
-    print_answer(
-        found.to_dict() | {"out": str(out)},
+        write_whole(out.with_suffix(".side-chains.pdb"), docking.side_chains_pdb())
+    print_result(
+        docking.to_dict() | {"out": str(out)},
         as_json,
         lambda r: "\n".join(
             [
@@ -106,4 +114,42 @@ def dock(
                 f"{r['seconds']:.1f} s",
             ]
         ),
+    )
+
+
+@app.command()
+def fit_pose_energy(
+    complexes: Annotated[
+        Path,
+        typer.Argument(help="Folder with ID/ID_ligand.sdf and ID/ID_pocket.pdb, as in PDBbind."),
+    ],
+    out: Annotated[Path, typer.Option(help="The .pose file to write.")],
+    epochs: Annotated[int, typer.Option(help="Number of passes over the complexes.")] = 20,
+    seed: Seed = 0,
+    as_json: Json = False,
+) -> None:
+    """Fit a pose energy to known complexes.
+
+    Complexes that cannot be read are named and left out. `objstress dock --model` reads the file.
+    Rerun the command to resume an interrupted fit from OUT.fit.
+    """
+    from objstress.docking.folders import complexes_in
+    from objstress.docking.fit import PoseTraining, fit_pose_energy
+    from objstress.io.run_folder import forget
+
+    check_writable(out)
+    known = []
+    for name, entry in complexes_in(complexes):
+        if isinstance(entry, str):
+            say(f"{name}: {entry}")
+        else:
+            known.append(entry)
+    work = out.with_name(out.name + ".fit")
+    model = fit_pose_energy(known, training=PoseTraining(epochs=epochs, seed=seed), workdir=work)
+    model.save(out)
+    forget(work)
+    print_result(
+        {"model": str(out), **model.metadata},
+        as_json,
+        lambda r: f"energy of {r['complexes']} complexes written to {r['model']}",
     )

@@ -1,4 +1,6 @@
-"""The command `md`."""
+"""`objstress md`."""
+
+from __future__ import annotations
 
 from enum import Enum
 from pathlib import Path
@@ -6,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from objstress.cli.app import Json, app, print_answer
+from objstress.cli.app import Json, Seed, app, print_result
 
 
 class Ensemble(str, Enum):
@@ -22,31 +24,52 @@ class Moving(str, Enum):
 
 @app.command()
 def md(
-    model: Annotated[Path, typer.Argument(help="File of a potential.")],
-    structure: Annotated[Path, typer.Argument(help="Structure file, read by ASE.")],
-    ensemble: Ensemble = Ensemble.nve,
+    model: Annotated[Path, typer.Argument(help="Potential file.")],
+    structure: Annotated[Path, typer.Argument(help="Structure file that ASE reads.")],
+    ensemble: Annotated[
+        Ensemble,
+        typer.Option(
+            help="Constant energy (nve), temperature (nvt), or temperature and pressure (npt)."
+        ),
+    ] = Ensemble.nve,
     temperature: Annotated[
-        float, typer.Option(help="K; of the thermostat, and of the first velocities.")
+        float, typer.Option(help="Temperature of the thermostat and of the initial velocities, K.")
     ] = 300.0,
-    pressure: Annotated[float, typer.Option(help="GPa, with --ensemble npt.")] = 0.0,
-    cell: Annotated[Moving, typer.Option(help="What of the cell moves in npt.")] = Moving.shape,
-    timestep: Annotated[float, typer.Option(help="fs.")] = 0.5,
-    time: Annotated[float, typer.Option(help="ps.")] = 1.0,
-    out: Annotated[Path, typer.Option(help="Folder for trajectory, log, state and records.")] = (
+    pressure: Annotated[
+        float, typer.Option(help="Positive in compression, GPa, with --ensemble npt.")
+    ] = 0.0,
+    cell: Annotated[
+        Moving,
+        typer.Option(
+            help="What the barostat changes: the whole cell, or its volume alone (liquids, cubic "
+            "crystals)."
+        ),
+    ] = Moving.shape,
+    timestep: Annotated[float, typer.Option(help="Time step, fs.")] = 0.5,
+    time: Annotated[float, typer.Option(help="Length of the run, ps.")] = 1.0,
+    out: Annotated[Path, typer.Option(help="Folder for trajectory, log, state and record.")] = (
         Path("out/md")
     ),
-    seed: int = 0,
-    every: Annotated[int, typer.Option(help="Steps from frame to frame.")] = 20,
+    seed: Seed = 0,
+    every: Annotated[int, typer.Option(help="Number of steps between frames.")] = 20,
     record: Annotated[
-        str, typer.Option(help="Of dipole,polarizability,velocities: for spectra, into record.npz.")
+        str,
+        typer.Option(
+            help="Quantities for spectra, written to record.npz: any of "
+            "dipole,polarizability,velocities."
+        ),
     ] = "",
-    record_every: Annotated[int, typer.Option(help="Steps from record to record.")] = 2,
+    record_every: Annotated[int, typer.Option(help="Number of steps between records.")] = 2,
     fresh: Annotated[
-        bool, typer.Option("--fresh", help="Begin anew instead of going on from OUT.")
+        bool, typer.Option("--fresh", help="Start over instead of resuming from OUT.")
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Molecular dynamics with a potential; an interrupted run goes on from OUT."""
+    """Molecular dynamics with a fitted potential.
+
+    Rerun the command to resume an interrupted run from OUT, or with a longer --time to extend a
+    finished one.
+    """
     from objstress.md.run import run_md
 
     run = run_md(
@@ -65,7 +88,7 @@ def md(
         record_every=record_every,
         fresh=fresh,
     )
-    print_answer(run.summary(), as_json, _text)
+    print_result(run.summary(), as_json, _text)
 
 
 def _text(r: dict[str, Any]) -> str:

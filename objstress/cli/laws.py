@@ -1,4 +1,4 @@
-"""Commands about laws: label, fit, compile, check."""
+"""Commands for material laws: label, fit, compile, check."""
 
 from __future__ import annotations
 
@@ -8,36 +8,57 @@ from typing import Annotated, Any
 
 import typer
 
-from objstress.cli.app import Ions, Json, app, json_object, print_answer, say
+from objstress.cli.app import (
+    Ions,
+    IonsOption,
+    Json,
+    Scheduler,
+    Seed,
+    app,
+    json_object,
+    print_result,
+    say,
+)
 from objstress.io.files import check_writable
+
+Law = Annotated[Path, typer.Argument(help="Law file.")]
 
 
 @app.command()
-def teach(
-    structure: Path,
-    calculator: Annotated[str, typer.Option(help="emt, kumagai, ..., or module:Class.")],
+def label(
+    structure: Annotated[Path, typer.Argument(help="Structure file of the crystal.")],
+    calculator: Annotated[
+        str,
+        typer.Option(help="Name (emt, kumagai, abinit, lammps, potential, ...) or module:Class."),
+    ],
     out: Annotated[Path, typer.Option(help="The extxyz file to write.")],
-    arguments: Annotated[str, typer.Option(help="JSON arguments of the calculator.")] = "{}",
-    samples: Annotated[int, typer.Option(help="Labels, with --adaptive at most.")] = 300,
-    max_strain: Annotated[float, typer.Option(help="Largest |E|.")] = 0.08,
-    ions: Ions = Ions.relaxed,
-    seed: int = 0,
-    workers: Annotated[int, typer.Option(help="Parallel calculators (dask.distributed).")] = 1,
-    scheduler: Annotated[
-        str | None, typer.Option(help="Address of a running dask scheduler instead.")
-    ] = None,
+    arguments: Annotated[
+        str, typer.Option(help="Keyword arguments of the calculator, a JSON object.")
+    ] = "{}",
+    samples: Annotated[
+        int, typer.Option(help="Number of strains; with --adaptive the largest number.")
+    ] = 300,
+    max_strain: Annotated[
+        float, typer.Option(help="Largest norm of the Green-Lagrange strain E, dimensionless.")
+    ] = 0.08,
+    ions: IonsOption = Ions.relaxed,
+    seed: Seed = 0,
+    workers: Annotated[int, typer.Option(help="Number of parallel calculators.")] = 1,
+    scheduler: Scheduler = None,
     adaptive: Annotated[
-        bool, typer.Option("--adaptive", help="Label where an ensemble is least sure.")
+        bool, typer.Option("--adaptive", help="Label where an ensemble of laws is least certain.")
     ] = False,
     target: Annotated[
-        float, typer.Option(help="Relative stress error that --adaptive stops at.")
+        float, typer.Option(help="Relative stress error at which --adaptive stops.")
     ] = 0.01,
     as_json: Json = False,
 ) -> None:
-    """Label strained cells of a structure with a calculator."""
-    from objstress.labels.labelling import label_strains
-    from objstress.training.laws.adaptive import label_adaptively
+    """Label strained cells of a crystal with a calculator.
 
+    Writes energy (eV), forces (eV/Angstrom) and stress (eV/Angstrom^3) of each cell. Strains that
+    fail, or that turn the crystal into another phase, are named and left out. Rerun the command to
+    resume an interrupted run.
+    """
     common: dict[str, Any] = dict(
         out=out,
         samples=samples,
@@ -49,10 +70,14 @@ def teach(
         scheduler=scheduler,
     )
     if adaptive:
+        from objstress.training.laws.adaptive import label_adaptively
+
         result = label_adaptively(structure, calculator, target=target, say=say, **common)
     else:
+        from objstress.labels.labelling import label_strains
+
         result = label_strains(structure, calculator, **common)
-    print_answer(
+    print_result(
         result,
         as_json,
         lambda r: (
@@ -66,28 +91,32 @@ def teach(
 
 @app.command()
 def fit(
-    data: Annotated[Path, typer.Argument(help="Labels (extxyz), or strain-stress pairs (CSV).")],
+    data: Annotated[
+        Path, typer.Argument(help="Labelled cells (extxyz), or strain-stress pairs (CSV, GPa).")
+    ],
     out: Annotated[Path, typer.Option(help="The law file to write.")],
     structure: Annotated[Path | None, typer.Option(help="Structure file of the crystal.")] = None,
     point_group: Annotated[
         str | None,
-        typer.Option(help="Point group of a material without listed atoms, instead."),
+        typer.Option(help="Point group of a material without atoms, instead of --structure."),
     ] = None,
     members: Annotated[
-        int, typer.Option(help="Laws of an ensemble with error bars; 1 fits a single law.")
+        int, typer.Option(help="Number of laws; more than one make an ensemble with error bars.")
     ] = 1,
-    held_out: Annotated[float, typer.Option(help="Part of the labels kept unseen.")] = 0.2,
+    held_out: Annotated[
+        float, typer.Option(help="Fraction of the labels held out to measure the error.")
+    ] = 0.2,
     network: Annotated[
-        bool, typer.Option(help="Let a network learn what the polynomial leaves.")
+        bool, typer.Option(help="Add a network for what the polynomial leaves, where it helps.")
     ] = True,
-    seed: int = 0,
+    seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
-    """Fit a law to labelled strains; an interrupted fit goes on from OUT.fit."""
+    """Fit a law to labelled strains.
+
+    Rerun the command to resume an interrupted fit from OUT.fit.
+    """
     from objstress.io.run_folder import forget
-    from objstress.training.laws.ensemble import fit_law_ensemble
-    from objstress.training.laws.fit import fit_law
-    from objstress.training.laws.settings import NetworkTraining
 
     check_writable(out)
     work = out.with_name(out.name + ".fit")
@@ -100,8 +129,13 @@ def fit(
     )
     law: Any
     if members == 1:
+        from objstress.training.laws.fit import fit_law
+        from objstress.training.laws.settings import NetworkTraining
+
         law = fit_law(data, structure, training=NetworkTraining(seed=seed), **common)
     else:
+        from objstress.training.laws.ensemble import fit_law_ensemble
+
         law = fit_law_ensemble(data, structure, members=members, seed=seed, **common)
     law.save(out)
     forget(work)
@@ -111,7 +145,7 @@ def fit(
         "lattice": law.structure.lattice.matrix.tolist(),
         **law.metadata,
     }
-    print_answer(
+    print_result(
         result, as_json, lambda r: f"law written to {r['law']}\n{_stiffness(law.stiffness())}"
     )
 
@@ -123,15 +157,21 @@ class Kind(str, Enum):
 
 @app.command()
 def compile(
-    law: Path,
+    law: Law,
     out: Annotated[Path, typer.Option(help="The law file to write.")],
     tolerance: Annotated[
-        float, typer.Option(help="Worst relative stress error a polynomial may make.")
+        float, typer.Option(help="Largest relative stress error allowed, with --kind polynomial.")
     ] = 1e-3,
-    kind: Kind = Kind.polynomial,
+    kind: Annotated[
+        Kind,
+        typer.Option(help="One polynomial of the strain, or the law as it is, fused by torch."),
+    ] = Kind.polynomial,
     as_json: Json = False,
 ) -> None:
-    """Make a law as cheap as a textbook material; prints its elastic constants of all orders."""
+    """Compile a law into one as cheap as a textbook material.
+
+    Prints the elastic constants of all orders in GPa.
+    """
     from objstress.laws.compile import compile_law
     from objstress.laws.loading import load_law
     from objstress.laws.polynomial import PolynomialLaw
@@ -147,12 +187,17 @@ def compile(
         result["constants_GPa"] = {
             str(order): compiled.elastic_constants(order) for order in range(2, compiled.degree + 1)
         }
-    print_answer(result, as_json, lambda r: f"law written to {r['law']}{table}")
+    print_result(result, as_json, lambda r: f"law written to {r['law']}{table}")
 
 
 @app.command()
-def check(law: Path, as_json: Json = False) -> None:
-    """Measure what a law promises."""
+def check(law: Law, as_json: Json = False) -> None:
+    """Measure what a law has to fulfil.
+
+    Objectivity, material symmetry, derivatives and conservation of energy: prints each claim
+    beside the bar that it has to meet, and the stiffness in GPa. Exits with code 1 if a claim is
+    missed.
+    """
     from objstress.laws.check import check_law
     from objstress.laws.loading import load_law
     from objstress.reports import claims_table
@@ -164,7 +209,7 @@ def check(law: Path, as_json: Json = False) -> None:
         "point_group": loaded.point_group.symbol,
         "stiffness_GPa": loaded.stiffness().tolist(),
     }
-    print_answer(
+    print_result(
         result, as_json, lambda r: claims_table(claims) + "\n" + _stiffness(loaded.stiffness())
     )
     if not all(c.ok for c in claims):

@@ -1,4 +1,4 @@
-"""The command line: each command parses, calls one function and prints what it returns."""
+"""Entry point of the command line."""
 
 from __future__ import annotations
 
@@ -9,13 +9,12 @@ import traceback
 import warnings
 from typing import NoReturn
 
-from objstress.cli import (  # noqa: F401  (a command enters itself)
-    bodies,
+from objstress.cli import (  # noqa: F401  (each module registers its commands)
     crystals,
     docking,
     dynamics,
+    finite_elements,
     laws,
-    pose_fits,
     potentials,
     service,
     spectroscopy,
@@ -26,9 +25,19 @@ from objstress.cli.app import app, ranks, say
 from objstress.errors import ConvergenceError, InputError
 from objstress.parallel import all_arrive
 
+EXTRAS = {
+    "service": ("fastapi", "pebble", "uvicorn"),
+    "docking": ("gemmi", "rdkit"),
+    "fem": ("basix", "dolfinx", "mpi4py", "petsc4py", "ufl"),
+}
+"""{extra of objstress: packages that it installs and commands import}."""
+
 
 def main() -> None:
-    """Entry point: one clear line and exit code 2 for bad input, 3 for a failed solve."""
+    """Run a command; errors of the user print one line and exit with code 2 or 3.
+
+    Code 2 is for invalid input and missing extras, 3 for a solve that does not converge.
+    """
     warnings.filterwarnings("ignore", category=FutureWarning)
     warnings.filterwarnings("ignore", category=DeprecationWarning)
     try:
@@ -39,6 +48,12 @@ def main() -> None:
         _fail(f"error: {error}", 2)
     except ConvergenceError as error:
         _fail(f"error: {error}", 3)
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        for extra, packages in EXTRAS.items():
+            if package in packages:
+                _fail(f"error: {package} is missing: pip install objstress[{extra}]", 2)
+        raise
     except Exception:
         if ranks() is None or ranks().size == 1:
             raise

@@ -1,4 +1,4 @@
-"""The command `serve`."""
+"""`objstress serve`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import Annotated
 import typer
 
 from objstress.cli.app import app, say
-from objstress.errors import InputError
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
@@ -16,26 +15,33 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 def serve(
     model: Annotated[
         list[str] | None,
-        typer.Option(help="Name or file, again for more [emt, stillinger-weber, kumagai]."),
+        typer.Option(
+            help="Name or file of a model; repeat for several. "
+            "[default: emt, stillinger-weber, kumagai]"
+        ),
     ] = None,
-    host: Annotated[str, typer.Option(help="Address to listen at.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="0 takes a free one.", min=0, max=65535)] = 8765,
-    workers: Annotated[int, typer.Option(help="Processes that compute.")] = 2,
-    queue: Annotated[int, typer.Option(help="Requests that may wait for them.")] = 32,
-    timeout: Annotated[float, typer.Option(help="Seconds that one structure may take.")] = 60.0,
-    max_atoms: Annotated[int, typer.Option(help="Of a cell.")] = 100,
-    max_body: Annotated[int, typer.Option(help="Bytes of a request.")] = 256 * 1024,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(help="Port to listen on; 0 takes a free one.", min=0, max=65535)
+    ] = 8765,
+    workers: Annotated[int, typer.Option(help="Number of worker processes.")] = 2,
+    queue: Annotated[
+        int, typer.Option(help="Number of requests that may wait; more are refused.")
+    ] = 32,
+    timeout: Annotated[float, typer.Option(help="Time limit for one structure, seconds.")] = 60.0,
+    max_atoms: Annotated[int, typer.Option(help="Largest number of atoms in a cell.")] = 100,
+    max_body: Annotated[int, typer.Option(help="Largest request, bytes.")] = 256 * 1024,
 ) -> None:
-    """A web page and an HTTP service for the elastic properties of crystals."""
-    try:
-        from objstress.service.app import serve as run
-        from objstress.service.jobs import DEFAULT_MODELS, ServiceSettings
-    except ModuleNotFoundError as error:
-        raise InputError(f"{error.name} is missing: pip install objstress[service]") from None
+    """Serve elastic properties over HTTP, with a web page.
+
+    The service listens on this machine only unless --host says otherwise, and has no passwords.
+    """
+    from objstress.service.app import serve as run
+    from objstress.service.jobs import DEFAULT_MODELS, ServiceSettings
 
     local = host in LOOPBACK
     if not local:
-        say(f"warning: {host} may be reached by others; the service knows no passwords")
+        say(f"warning: others may reach {host}; the service has no passwords")
     settings = ServiceSettings(
         models=tuple(model or DEFAULT_MODELS),
         workers=workers,

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from objstress.cli.app import Json, app, print_answer, say
+from objstress.cli.app import Json, app, print_result, say
 
 
 @app.command()
@@ -16,30 +16,38 @@ def spectra(
     structure: Annotated[
         Path | None, typer.Argument(help="Molecule or crystal, any file that ASE reads.")
     ] = None,
-    out: Annotated[Path, typer.Option(help="Folder for spectra and pictures.")] = Path(
-        "out/spectra"
-    ),
+    out: Annotated[Path, typer.Option(help="Folder for spectra and plots.")] = Path("out/spectra"),
     from_md: Annotated[
         Path | None,
-        typer.Option(help="Record of dynamics (.npz), instead of MODEL and STRUCTURE or beside."),
+        typer.Option(help="Record of `objstress md` (.npz), with or without MODEL and STRUCTURE."),
     ] = None,
     fwhm: Annotated[
-        float, typer.Option(help="Width of lines, resolution of dynamics, cm^-1.")
+        float,
+        typer.Option(help="Width of harmonic lines, and resolution of spectra from MD, cm^-1."),
     ] = 10.0,
     laser: Annotated[
         float | None,
-        typer.Option(help="Wavelength in nm: Raman cross sections instead of activities."),
+        typer.Option(
+            help="Laser wavelength, nm; gives Raman cross sections instead of activities."
+        ),
     ] = None,
     temperature: Annotated[
-        float, typer.Option(help="Of the molecules that scatter, K; a record has its own.")
+        float,
+        typer.Option(help="Temperature of harmonic Raman cross sections, K; a record has its own."),
     ] = 300.0,
     verlet_step: Annotated[
         float | None,
-        typer.Option(help="Time step of the dynamics in fs, whose shift of lines is undone."),
+        typer.Option(
+            help="Time step of the MD, fs, to undo its shift of the lines. [default: the record's]"
+        ),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """IR and Raman spectra: harmonic, at the minimum, or from the record of a run of dynamics."""
+    """IR and Raman spectra, harmonic or from dynamics.
+
+    With MODEL and STRUCTURE the structure is relaxed and its harmonic spectra are computed;
+    --from-md adds those of a record of molecular dynamics, or computes them alone.
+    """
     from objstress.spectra.report import write_spectra
 
     result = write_spectra(
@@ -54,7 +62,7 @@ def spectra(
     )
     for warning in result["warnings"]:
         say(f"warning: {warning}")
-    print_answer(result, as_json, _text)
+    print_result(result, as_json, _text)
 
 
 def _text(result: dict[str, Any]) -> str:

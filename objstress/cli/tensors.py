@@ -7,29 +7,40 @@ from typing import Annotated
 
 import typer
 
-from objstress.cli.app import Ions, Json, app, print_answer
+from objstress.cli.app import Ions, Json, Seed, app, print_result
 from objstress.io.files import check_writable
 
 
 @app.command()
 def fit_tensors(
-    data: Annotated[Path, typer.Argument(help="JSON rows of structure (pymatgen) and tensor.")],
+    data: Annotated[
+        Path, typer.Argument(help="JSON rows, each with a structure (pymatgen) and a tensor.")
+    ],
     out: Annotated[Path, typer.Option(help="The .tensor file to write.")],
     kind: Annotated[
-        str, typer.Option(help="elastic, dielectric, piezoelectric or born charges.")
+        str,
+        typer.Option(
+            help="elastic (GPa), dielectric, piezoelectric (C/m^2) or 'born charges' (e)."
+        ),
     ] = "elastic",
     key: Annotated[
-        str, typer.Option(help="Of the tensor in a row; 6 x 6 and 3 x 6 are Voigt.")
+        str,
+        typer.Option(help="Key of the tensor in a row; 6 x 6 and 3 x 6 matrices are Voigt."),
     ] = "elastic_tensor_voigt",
-    ions: Annotated[Ions, typer.Option(help="Of the tensors.")] = Ions.relaxed,
-    members: Annotated[int, typer.Option(help="Networks, whose spread is the error bar.")] = 4,
-    epochs: int = 150,
-    seed: int = 0,
+    ions: Annotated[
+        Ions, typer.Option(help="Whether the tensors are of relaxed or of clamped ions.")
+    ] = Ions.relaxed,
+    members: Annotated[
+        int, typer.Option(help="Number of networks; their spread is the error bar.")
+    ] = 4,
+    epochs: Annotated[int, typer.Option(help="Number of passes over the crystals.")] = 150,
+    seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
-    """Fit networks to crystals with known tensors; an interrupted fit goes on from OUT.fit.
+    """Fit networks to crystals with known tensors.
 
-    Elastic ones are models for `objstress properties` and `objstress serve`.
+    The file is a model for `objstress properties` and `objstress serve` if the tensors are elastic.
+    Rerun the command to resume an interrupted fit from OUT.fit.
     """
     from objstress.io.run_folder import forget
     from objstress.models.crystal_tensor import CrystalTensorSettings
@@ -45,7 +56,7 @@ def fit_tensors(
     )
     ensemble.save(out)
     forget(work)
-    print_answer(
+    print_result(
         {"tensors": str(out), "kind": kind, **ensemble.metadata},
         as_json,
         lambda r: f"{r['crystals']} crystals, {members} networks written to {r['tensors']}",

@@ -1,4 +1,4 @@
-"""Commands that run a whole path: demo, chain."""
+"""Commands that run a whole workflow: demo, chain."""
 
 from __future__ import annotations
 
@@ -7,44 +7,64 @@ from typing import Annotated, Any
 
 import typer
 
-from objstress.cli.app import Json, app, print_answer, say
+from objstress.cli.app import Json, Seed, app, print_result, say
 
 
 @app.command()
 def demo(
-    out: Annotated[Path, typer.Option(help="Folder for the report, the law and the pictures.")] = (
+    out: Annotated[Path, typer.Option(help="Folder for the report, the law and the plots.")] = (
         Path("out/demo")
     ),
     as_json: Json = False,
 ) -> None:
-    """Silicon from its structure file to a plate with a hole, every claim measured."""
+    """Silicon, from its structure file to a pulled plate.
+
+    Each claim is measured beside the bar that it has to meet; exits with code 1 if one is missed.
+    Needs FEniCSx (objstress[fem]).
+    """
     from objstress.workflows.silicon import run_demo
 
     report = run_demo(out, say=say)
-    print_answer(report, as_json, lambda r: f"report: {out}/report.md")
+    print_result(report, as_json, lambda r: f"report: {out}/report.md")
     if not all(claim["ok"] for claim in report["claims"]):
         raise typer.Exit(1)
 
 
 @app.command()
 def chain(
-    data: Annotated[Path, typer.Argument(help="Labelled structures (extxyz).")],
-    structure: Annotated[Path, typer.Argument(help="Structure file of the crystal wanted.")],
-    out: Annotated[Path, typer.Option(help="Folder for the potential, the law and the rest.")],
+    data: Annotated[
+        Path,
+        typer.Argument(
+            help="Labelled structures (extxyz): eV, eV/Angstrom and eV/Angstrom^3, ASE's signs."
+        ),
+    ],
+    structure: Annotated[Path, typer.Argument(help="Structure file of the crystal.")],
+    out: Annotated[
+        Path, typer.Option(help="Folder for the potential, the law and all other files.")
+    ],
     test: Annotated[
-        Path | None, typer.Option(help="Labelled structures that nobody trains on.")
+        Path | None, typer.Option(help="Labelled structures that are never trained on.")
     ] = None,
-    minutes: Annotated[float, typer.Option(help="Of training.")] = 20.0,
-    samples: Annotated[int, typer.Option(help="Strained cells that the law learns from.")] = 150,
-    max_strain: Annotated[float, typer.Option(help="Largest |E|.")] = 0.06,
-    seed: int = 0,
+    minutes: Annotated[float, typer.Option(help="Time for training the potential, minutes.")] = (
+        20.0
+    ),
+    samples: Annotated[int, typer.Option(help="Number of strained cells to fit the law to.")] = 150,
+    max_strain: Annotated[
+        float, typer.Option(help="Largest norm of the Green-Lagrange strain E, dimensionless.")
+    ] = 0.06,
+    seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
-    """DFT set, potential, strained cells, law, finite elements; an interrupted run goes on."""
+    """DFT data to potential, labels, law and a pulled plate.
+
+    A potential is fitted to the data, it labels strained cells of the crystal, a law is fitted to
+    the labels, and FEniCSx pulls a plate of it. Exits with code 1 if a claim is missed. Rerun the
+    command to resume an interrupted chain.
+    """
     from objstress.workflows.chain import run_chain
 
     common: dict[str, Any] = dict(samples=samples, max_strain=max_strain, seed=seed, say=say)
     report = run_chain(data, structure, out, test=test, minutes=minutes, **common)
-    print_answer(report, as_json, lambda r: f"report: {out}/report.md")
+    print_result(report, as_json, lambda r: f"report: {out}/report.md")
     if not all(claim["ok"] for claim in report["claims"]):
         raise typer.Exit(1)

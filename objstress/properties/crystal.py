@@ -21,7 +21,6 @@ from objstress.elasticity.averages import (
     zener_ratio,
 )
 from objstress.elasticity.bounds import rotated_stiffness
-from objstress.elasticity.frames import rotated_structure
 from objstress.elasticity.moduli import ModulusExtremes, modulus_extremes
 from objstress.elasticity.waves import SoundWaves, sound_waves
 from objstress.errors import InputError

@@ -345,8 +345,8 @@ def settings_text(data: str = "train.extxyz") -> str:
         data: the file that `data` names.
     """
     head = (
-        "# Settings of `objstress fit-potential`. Fill in data and keys; what is left out of this\n"
-        "# file has the value that stands here.\n\n"
+        "# Settings of `objstress fit-potential`. Fill in data and keys; a line that is left out\n"
+        "# has the value that stands here.\n\n"
     )
     return head + "\n".join(_lines(FitSettings(data=data), 0)) + "\n"
 

@@ -1,4 +1,4 @@
-"""Commands about bodies: simulate."""
+"""`objstress simulate`."""
 
 from __future__ import annotations
 
@@ -7,28 +7,30 @@ from typing import Annotated, Any
 
 import typer
 
-from objstress.cli.app import Json, app, print_answer, say
+from objstress.cli.app import Json, app, print_result, say
 
 
 @app.command()
 def simulate(
-    case: Path,
+    case: Annotated[Path, typer.Argument(help="Case file (YAML).")],
     out: Annotated[Path, typer.Option(help="Folder for the results.")],
     fresh: Annotated[
-        bool, typer.Option("--fresh", help="Begin anew instead of going on from OUT/states.")
+        bool, typer.Option("--fresh", help="Start over instead of resuming from OUT/states.")
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Solve a finite-element case described in YAML; an interrupted run goes on from OUT/states.
+    """Solve a finite-element case.
 
-    Runs on several ranks under mpiexec.
+    Runs on one process, or on several ranks under mpiexec. Rerun the command to resume an
+    interrupted run from OUT/states. With lengths in the mesh's unit, residuals are printed in
+    GPa length^2 and energies in GPa length^3.
     """
     from objstress.fem.case.run import simulate as run
 
     result = run(case, out, fresh=fresh)
     for warning in result["warnings"]:
         say(f"warning: {warning}")
-    print_answer(result, as_json, _steps)
+    print_result(result, as_json, _steps)
 
 
 def _steps(result: dict[str, Any]) -> str:

@@ -1,0 +1,92 @@
+"""Files that a released version wrote load for ever.
+
+`tests/frozen/VERSION` holds small files of each kind as that version wrote them, and what they gave
+then; files there are never changed or removed, later versions only add theirs. A kind whose format
+changes gets files of the new format, in the folder of the version that brought it.
+"""
+
+import json
+import shutil
+import warnings
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from tests.frozen import reading
+
+FILES = Path(__file__).parent / "frozen" / "0.1"
+EXPECTED = json.loads((FILES / "expected.json").read_text())
+LOADED = [(kind, path) for kind, paths in EXPECTED["loaded"].items() for path in paths]
+RESUMED = [(kind, name) for kind, names in EXPECTED["gone_on"].items() for name in names]
+EXTRAS = {"poses": "rdkit", "complexes": "rdkit", "cases": "dolfinx", "fem": "dolfinx"}
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    """A copy of the files, in which a test works."""
+    copy = tmp_path / "frozen"
+    shutil.copytree(FILES, copy)
+    monkeypatch.chdir(copy)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield copy
+
+
+def needs(package):
+    if package is not None and find_spec(package) is None:
+        pytest.skip(f"needs {package}")
+
+
+def compare(numbers, expected):
+    assert not reading.differences(reading.plain(numbers), expected)
+
+
+@pytest.mark.parametrize(("kind", "path"), LOADED)
+def test_a_frozen_file_loads_and_gives_its_numbers(kind, path):
+    needs(EXTRAS.get(kind))
+    compare(reading.LOADED[kind](path), EXPECTED["loaded"][kind][path])
+
+
+@pytest.mark.parametrize(("kind", "name"), RESUMED)
+def test_a_frozen_run_resumes_where_it_stopped(kind, name):
+    extra = "rdkit" if "docking" in name or "pose" in name else EXTRAS.get(kind)
+    needs(extra)
+    compare(reading.resumed(kind, name), EXPECTED["gone_on"][kind][name])
+
+
+def test_every_frozen_file_is_read_by_a_test():
+    """A kind of file that nobody reads would not be noticed when it breaks."""
+    endings = {".law": "laws", ".potential": "potentials", ".tensor": "tensors", ".pose": "poses"}
+    for ending, kind in endings.items():
+        left = {str(p.relative_to(FILES)) for p in FILES.rglob(f"*{ending}")}
+        left -= {"chain/run/model.potential"}  # the chain that resumes reads it
+        assert left == set(EXPECTED["loaded"][kind])
+
+
+def test_numbers_that_differ_are_seen():
+    expected = {"a": [1.0, 2.0], "rtol": 1e-8}
+    for numbers in ([1.0, 2.0 + 1e-9], [1.0, 2.0]):
+        assert not reading.differences(expected | {"a": numbers, "new": 0}, expected)
+    for numbers in ([1.0, 2.0 + 1e-6], [1.0], ["1", "b"], None):
+        assert reading.differences(expected | {"a": numbers}, expected)
+    assert reading.differences({"rtol": 1e-8}, expected)
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments", "result"),
+    [
+        ("teach", ["labels/copper.cif", "--calculator", "emt", "--samples", 6, "--ions", "clamped",
+                   "--out", "labels/copper-half.extxyz"], {"labels": 7, "resumed": 3}),
+        ("train", ["training/water.yaml"], {"epochs": 4, "potential": "training/water.potential"}),
+        ("fit-poses", ["docking/complexes", "--epochs", 1, "--out", "new.pose"],
+         {"complexes": 1, "model": "new.pose"}),
+    ],
+)  # fmt: skip
+def test_commands_of_version_0_1_run_by_their_names(command, arguments, result, shell):
+    needs("rdkit" if command == "fit-poses" else None)
+    code, out, error = shell(command, *arguments, "--json")
+    assert code == 0, error
+    answer = json.loads(out)
+    assert {key: answer[key] for key in result} == result
+    assert f"`{command}` is now `" in error
