@@ -206,8 +206,8 @@ def test_a_killed_run_goes_on_and_its_output_is_complete(folder, monkeypatch):
     solves = []
     monkeypatch.setattr(
         fe.StaticProblem,
-        "_step",
-        lambda self, target, step=fe.StaticProblem._step: (
+        "step",
+        lambda self, target, step=fe.StaticProblem.step: (
             solves.append(target) or step(self, target)
         ),
     )
@@ -368,7 +368,7 @@ def test_a_rank_that_fails_alone_ends_the_others(folder):
     done = run_on_two_ranks(
         folder,
         "def broken(self, target): raise RuntimeError('only here')\n"
-        "if rank == 1: fe.StaticProblem._step = broken",
+        "if rank == 1: fe.StaticProblem.step = broken",
     )
     assert done.returncode != 0
     assert "RuntimeError: only here" in done.stderr

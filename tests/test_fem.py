@@ -184,7 +184,7 @@ def test_tangent_and_residual_belong_together(quick_law):
     u[:] = 0.01 * rng.normal(size=len(u))
     base, direction = u.copy(), rng.normal(size=len(u))
     problem.material.update(tangent=True)
-    jacobian = problem.assemble_jacobian(bcs=False)
+    jacobian = problem.body.assemble_jacobian(bcs=False)
     vector = jacobian.createVecRight()
     vector.setArray(direction)
     product = (jacobian * vector).getArray()
@@ -192,7 +192,7 @@ def test_tangent_and_residual_belong_together(quick_law):
     for sign in (1, -1):
         u[:] = base + sign * h * direction
         problem.material.update(tangent=False)
-        sides.append(problem.assemble_residual().getArray().copy())
+        sides.append(problem.body.assemble_residual().getArray().copy())
     numeric = (sides[0] - sides[1]) / (2 * h)
     assert np.abs(numeric - product).max() < 1e-6 * np.abs(product).max()
 
