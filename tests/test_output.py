@@ -183,7 +183,7 @@ def test_bad_places_are_refused(tmp_path):
     (tmp_path / "file.bp").write_text("x")
     for name, message in [
         ("r.xdmf", "ends in .bp"),
-        ("mine.bp", "thesis.tex is no part of a result"),
+        ("mine.bp", "thesis.tex is not part of a result"),
         ("file.bp", "is a file"),
         ("file.bp/r.bp", "cannot be made"),
     ]:

@@ -28,7 +28,7 @@ class Orientation(Strict):
 
     direction: Vector | None = Field(
         default=None,
-        description="crystal direction that is laid along a sample axis, such as 1 1 1",
+        description="crystal direction laid along a sample axis, such as 1 1 1",
     )
     along: Vector = Field(default=(1.0, 0.0, 0.0), description="that sample axis")
     matrix: Matrix | None = Field(

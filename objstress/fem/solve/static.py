@@ -134,6 +134,9 @@ class StaticProblem(Problem[StepRecord]):
     def step(self, target: float) -> bool:
         """Solve for equilibrium at a load factor, from the present u.
 
+        Args:
+            target: the load factor.
+
         Returns:
             Whether Newton's method converged; if not, `why` says why, and u holds anything.
         """
