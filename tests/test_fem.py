@@ -23,10 +23,10 @@ from objstress.fem import (
     StaticProblem,
     Traction,
     meshes,
+    read_case,
+    simulate,
     verification,
 )
-from objstress.fem.case.run import simulate
-from objstress.fem.case.schema import read_case
 from objstress.fem.solve.record import observed_order
 from objstress.laws.learned import LearnedLaw
 from objstress.laws.rotated import RotatedLaw
