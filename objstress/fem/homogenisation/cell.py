@@ -249,7 +249,7 @@ class PeriodicCell:
 
     def _is_mechanism(self, rest: _Linear) -> bool:
         """Whether the softest fluctuation costs no energy: three inverse iterations."""
-        x = np.random.default_rng(0).normal(size=self._owneded)
+        x = np.random.default_rng(0).normal(size=self._owned)
         for _ in range(3):
             x = self._apply_inverse(x / self._norm(x))
         # A mechanism leaves round-off, 1e-16; thin struts of many elements still have 1e-9.

@@ -65,7 +65,7 @@ class Steppable(Protocol):
         """What a step changes, by name: all that has to be kept to go back to it or on from it.
 
         The functions may lie in several spaces, each with a block size of its own; spaces of
-        quadrature points among them. Each space has its nodes at different places.
+        quadrature points among them. No two nodes of one space are at one place.
         """
 
     def initial(self) -> dict[str, fem.Function]:
