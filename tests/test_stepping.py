@@ -4,6 +4,10 @@ Two fields of other block sizes, and a history at the quadrature points: a step 
 twice, or not taken back, shows in it.
 """
 
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -11,6 +15,7 @@ pytest.importorskip("objstress.fem")
 
 import basix.ufl
 from dolfinx import fem
+from mpi4py import MPI
 
 from objstress.errors import ConvergenceError, InputError
 from objstress.fem import QuadratureMaterial, ResultFile, StepRecord, meshes, plot_field
@@ -19,6 +24,9 @@ from objstress.fem.solve.protocol import Shown, Steppable
 from objstress.fem.solve.stepping import march
 from objstress.laws.analytic import NeoHooke
 from tests.helpers import read_vtx
+
+ROOT = Path(__file__).parents[1]
+MPIEXEC = Path(sys.executable).with_name("mpiexec")
 
 
 class Creeping:
@@ -81,7 +89,8 @@ class Creeping:
         return "none"
 
     def balance(self):
-        return {"plastic": float(np.abs(self.plastic.x.array).sum())}
+        largest = float(np.abs(self.plastic.x.array).max())
+        return {"plastic": self.comm.allreduce(largest, op=MPI.MAX)}
 
     def noise(self):
         return 0.0
@@ -152,6 +161,29 @@ def test_fields_of_several_spaces_resume(tmp_path):
     for name, function in whole.state().items():
         assert np.array_equal(again.state()[name].x.array, function.x.array), name
     assert whole.plastic.x.array.max() > 0
+
+
+def resumed(folder):
+    """The last half of a run, and how far its history is from what it must be."""
+    problem = run(Creeping(), 4, folder=folder)
+    x = problem.plastic.function_space.tabulate_dof_coordinates()
+    gap = problem.plastic.x.array.reshape(-1, 9) - 0.25**2 * np.arange(9) * (1 + x[:, :1])
+    return problem.tried, float(np.abs(gap).max())
+
+
+@pytest.mark.skipif(not MPIEXEC.exists(), reason="no mpiexec beside this Python")
+def test_fields_of_several_spaces_resume_on_other_ranks(tmp_path):
+    assert resumed(tmp_path) == ([0.25, 0.5, 0.75, 1.0], 0.0)
+    for number in (3, 4):
+        (tmp_path / f"{number:05d}.safetensors").unlink()
+    code = f"from tests.test_stepping import resumed\nprint(resumed({str(tmp_path)!r}))"
+    done = subprocess.run(
+        [MPIEXEC, "-n", "2", sys.executable, "-W", "ignore", "-c", code],
+        cwd=ROOT, capture_output=True, text=True, check=False, timeout=90,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.count("([0.75, 1.0], 0.0)") == 2
+    assert resumed(tmp_path) == ([], 0.0)
 
 
 def test_each_space_keeps_its_own_places(tmp_path):

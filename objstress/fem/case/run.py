@@ -11,8 +11,8 @@ from mpi4py import MPI
 from objstress.errors import ConvergenceError, InputError
 from objstress.fem.case.schema import read_case
 from objstress.fem.results.vtx import ResultFile
+from objstress.fem.solve.protocol import Shown
 from objstress.fem.solve.record import StepRecord
-from objstress.fem.solve.static import StaticProblem
 from objstress.io.files import write_json
 from objstress.io.run_folder import keep_settings
 from objstress.parallel import all_arrive, on_first_rank
@@ -49,7 +49,7 @@ def simulate(
     comm, states = problem.comm, out / "states"
     files = ResultFile(problem, out / "result.bp")
 
-    def accept(_: StaticProblem, record: StepRecord) -> None:
+    def accept(_: Shown, record: StepRecord) -> None:
         if record.outside and case.outside == "error":
             _remove(states, comm)
             raise InputError(_outside(record))
@@ -99,7 +99,7 @@ def _check_states(states: Path, facts: dict[str, Any], comm: MPI.Comm) -> None:
     on_first_rank(comm, check)
 
 
-def _write_history(problem: StaticProblem, out: Path, complete: bool, warn: bool) -> dict[str, Any]:
+def _write_history(problem: Shown, out: Path, complete: bool, warn: bool) -> dict[str, Any]:
     worst = max(problem.history, key=lambda r: r.outside, default=None)
     result = {
         "complete": complete,
