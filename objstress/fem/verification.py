@@ -103,7 +103,7 @@ def bar_modulus(law: MaterialLaw, direction: tuple[int, int, int], strain: float
 def newton_order(law: MaterialLaw, direction: tuple[int, int, int], traction: float = 4.0) -> float:
     """Observed order of Newton's method: a bar on an irregular mesh, one step of dead traction.
 
-    The deformation stays homogeneous, so the constant in |e_k+1| = c |e_k|^2 does too and the
+    The deformation stays homogeneous, so the constant in ``|e_k+1| = c |e_k|^2`` does too and the
     order shows within the few iterates before round-off; at a notch c grows from one to the next.
 
     Args:

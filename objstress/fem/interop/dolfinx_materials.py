@@ -32,13 +32,13 @@ def law_material(law: MaterialLaw) -> Any:
 
     Gradients {"F": 9}, fluxes {"PK1": 9}, one tangent block ("PK1", "F") of 9 x 9, rows PK1 and
     columns F, no internal variables. The nine components of F and PK1 stand in MFront's order of a
-    tensor without symmetry, as they are, without factors:
+    tensor without symmetry, as they are, without factors::
 
         11 22 33 12 21 13 31 23 32
 
     (Mandel's form, 11 22 33 12 13 23 with sqrt(2) on the last three, is that package's for
     symmetric tensors, which F and PK1 are not. That of objstress is 11 22 33 23 13 12.) PK1 is in
-    GPa.
+    GPa. ::
 
         qmap = QuadratureMap(mesh, degree, law_material(law))
         qmap.register_gradient("F", deformation_gradient(ufl.grad(u)))

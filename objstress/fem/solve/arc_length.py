@@ -37,7 +37,7 @@ def follow_path(
 
     .. math:: R(u, \lambda) = 0, \qquad |u - u_n| = l
 
-    with |d| the root mean square of d over the nodes: Crisfield's cylindrical arc length. lambda
+    with the norm the root mean square over the nodes: Crisfield's cylindrical arc length. lambda
     scales all loads, prescribed displacements and motions of contacts; it may fall: the path goes
     through snap-through (limit points of lambda) and snap-back. Each iteration solves twice with
     one factorised tangent K,
@@ -48,8 +48,8 @@ def follow_path(
         u \leftarrow u + c + \mathrm{d}\lambda\, t
 
     and takes of the two dlambda that keep the arc length the one that turns u - u_n least (its
-    product with the u - u_n before is larger). A step begins with dlambda = +-l / |t| in the sense
-    of the step before: t . (u_n - u_{n-1}) dlambda > 0, which does not turn back
+    product with the u - u_n before is larger). A step begins with dlambda = +-l over the norm of
+    t, in the sense of the step before: t . (u_n - u_{n-1}) dlambda > 0, which does not turn back
     at limit points nor at bifurcations, where it stays on its branch. Then
     l <- l (5 / iterations)^(1/2), at most doubled or halved; where no dlambda is real or
     Newton's method fails, the step is taken back and l halved.
