@@ -55,8 +55,9 @@ class DynamicProblem(Problem[DynamicRecord]):
         length_unit: metres in one unit of length of the mesh.
         spectral_radius: r from 0 (waves that a step cannot resolve vanish in it) to 1.
         amplitude: lambda(t) for t >= 0 in microseconds; 1 by default, full loads at once.
-        displacement, velocity: at time 0, each a `Field`; zero by default. On marked points those of
-            each `Displacement` hold: lambda and its rate times their value.
+        displacement, velocity: at time 0, a function of points (3, n) that returns (dim, n), or
+            one vector; zero by default. On the points of a `Displacement` lambda and its rate,
+            times its value, hold instead.
         petsc_options: see `StaticProblem`.
         others: `orientation`, `degree`, `assembly`, `quadrature_degree`, see `StaticProblem`.
 

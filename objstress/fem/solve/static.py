@@ -29,8 +29,8 @@ class StaticProblem(Problem[StepRecord]):
         mesh: a dolfinx mesh; lengths in any unit. One of two dimensions is in plane strain, the
             law stays three-dimensional.
         law: in the crystal's frame; or `Grains`, a law and an orientation for each.
-        bcs: displacements (`Displacement`, at least what takes the rigid motions), forces (`Traction`,
-            `Pressure`, `BodyForce`) and contacts (`RigidPlane`, `RigidSphere`).
+        bcs: displacements (`Displacement`, at least what takes the rigid motions), forces
+            (`Traction`, `Pressure`, `BodyForce`) and contacts (`RigidPlane`, `RigidSphere`).
         orientation: Q (3, 3), crystal frame to sample frame; none leaves the law as it is.
         degree: of the displacement.
         assembly: "quadrature" evaluates any law at the quadrature points, see
