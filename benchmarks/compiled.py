@@ -34,7 +34,7 @@ from objstress.elasticity.moduli import cubic_stiffness
 from objstress.errors import InputError
 from objstress.fem import Displacement, StaticProblem, meshes
 from objstress.fem.materials.quadrature import Material
-from objstress.fem.solve import static as problem
+from objstress.fem.solve import body
 from objstress.io.files import write_json
 from objstress.laws.analytic import SaintVenantKirchhoff
 from objstress.laws.base import MaterialLaw
@@ -139,7 +139,7 @@ def stretched_block(law: MaterialLaw, assembly: str, cells: int) -> StaticProble
 def solve_ratios(compiled: PolynomialLaw, cells: int, repeats: int) -> dict[str, Any]:
     """Seconds of one load step by each way of assembling, and over plain UFL of the same C."""
     svk = SaintVenantKirchhoff(compiled.stiffness())
-    with patch.object(problem, "QuadratureMaterial", PlainUfl):
+    with patch.object(body, "QuadratureMaterial", PlainUfl):
         problems = {"plain UFL": stretched_block(svk, "quadrature", cells)}
     begun = time.perf_counter()
     problems["compiled, in the form"] = stretched_block(compiled, "ufl", cells)
@@ -149,15 +149,15 @@ def solve_ratios(compiled: PolynomialLaw, cells: int, repeats: int) -> dict[str,
 
     def step(p: StaticProblem) -> None:
         p.u.x.array[:] = 0.0
-        p._update_all(0.0)
-        p._step(1.0)
+        p.settle(0.0)
+        p.step(1.0)
 
     jobs = {name: (lambda p=p: step(p)) for name, p in problems.items()}
     seconds = medians(jobs, repeats)
     base = np.array(seconds["plain UFL"])
     return {
         "cells": cells,
-        "newton_steps": {name: len(p._corrections) for name, p in problems.items()},
+        "newton_steps": {name: len(p.newton.corrections) for name, p in problems.items()},
         "problem_with_form_made_in_s": made,
         "seconds": {name: float(np.median(s)) for name, s in seconds.items()},
         # Neighbours in time see the same load of the machine: the median of their ratios.

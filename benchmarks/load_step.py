@@ -29,7 +29,7 @@ def main() -> None:
         "unknowns": 3 * problem.V.dofmap.index_map.size_global,
         "seconds": seconds,
         "newton_iterations": len(problem.history[-1].residuals) - 1,
-        "solver": problem._snes.getKSP().getPC().getType(),
+        "solver": problem.newton.ksp.getPC().getType(),
         "peak_GB": comm.allreduce(peak),
     }
     if comm.rank == 0:

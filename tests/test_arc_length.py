@@ -10,9 +10,15 @@ from mpi4py import MPI
 
 from objstress.elasticity.moduli import cubic_stiffness
 from objstress.errors import ConvergenceError, InputError
-from objstress.fem import Displacement, Pressure, StaticProblem, Traction, meshes
-from objstress.fem.solve.arc_length import follow_path
-from objstress.fem.solve.dynamic import DynamicProblem
+from objstress.fem import (
+    Displacement,
+    DynamicProblem,
+    Pressure,
+    StaticProblem,
+    Traction,
+    follow_path,
+    meshes,
+)
 from objstress.laws.analytic import NeoHooke, SaintVenantKirchhoff
 
 MU, LAMBDA = 80.0, 60.0

@@ -5,9 +5,11 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
+from pydantic import BaseModel
 
 pytest.importorskip("objstress.fem")
 
@@ -16,10 +18,7 @@ from objstress import InputError, NeoHooke, SaintVenantKirchhoff
 from objstress.elasticity.moduli import cubic_stiffness
 from objstress.elasticity.orientations import from_bunge, textured_orientations
 from objstress.errors import ConvergenceError
-from objstress.fem import meshes
-from objstress.fem.case.run import simulate
-from objstress.fem.case.schema import read_case
-from objstress.fem.results.vtx import ResultFile
+from objstress.fem import Case, ResultFile, meshes, read_case, simulate
 from tests.helpers import read_vtx
 
 ROOT = Path(__file__).parents[1]
@@ -182,6 +181,26 @@ def test_bad_keys_get_one_clear_line(folder, old, new, message):
         built(folder, GRAINS.replace(old, new))
 
 
+def keys_of(model, place=""):
+    """{dotted key: its field} of a model and of those in it."""
+    fields = {}
+    for name, field in model.model_fields.items():
+        fields[place + name] = field
+        waiting = [field.annotation]
+        while waiting:
+            annotation = waiting.pop()
+            if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+                fields |= keys_of(annotation, f"{place}{name}.{annotation.__name__}.")
+            waiting += get_args(annotation)
+    return fields
+
+
+def test_every_key_of_a_case_is_described():
+    fields = keys_of(Case)
+    assert len(fields) > 60
+    assert not [key for key, field in fields.items() if not field.description]
+
+
 def killed_after(folder, path, steps, monkeypatch):
     """A run that ends without any cleaning up."""
 
@@ -206,8 +225,8 @@ def test_a_killed_run_goes_on_and_its_output_is_complete(folder, monkeypatch):
     solves = []
     monkeypatch.setattr(
         fe.StaticProblem,
-        "_step",
-        lambda self, target, step=fe.StaticProblem._step: (
+        "step",
+        lambda self, target, step=fe.StaticProblem.step: (
             solves.append(target) or step(self, target)
         ),
     )
@@ -368,7 +387,7 @@ def test_a_rank_that_fails_alone_ends_the_others(folder):
     done = run_on_two_ranks(
         folder,
         "def broken(self, target): raise RuntimeError('only here')\n"
-        "if rank == 1: fe.StaticProblem._step = broken",
+        "if rank == 1: fe.StaticProblem.step = broken",
     )
     assert done.returncode != 0
     assert "RuntimeError: only here" in done.stderr

@@ -17,8 +17,7 @@ import ufl
 from dolfinx import fem
 
 from objstress.errors import ConvergenceError, InputError
-from objstress.fem import Displacement, Grains, RigidPlane, Traction, meshes
-from objstress.fem.solve.dynamic import DynamicProblem
+from objstress.fem import Displacement, DynamicProblem, Grains, RigidPlane, Traction, meshes
 from objstress.laws.analytic import NeoHooke
 
 YOUNG, DENSITY, LENGTH = 100.0, 2500.0, 10.0  # GPa, kg/m^3, mm

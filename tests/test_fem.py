@@ -17,9 +17,16 @@ from objstress import InputError, NeoHooke, SaintVenantKirchhoff
 from objstress.elasticity.moduli import cubic_stiffness, youngs_modulus
 from objstress.elasticity.orientations import orientation
 from objstress.errors import ConvergenceError
-from objstress.fem import Displacement, StaticProblem, Traction, meshes, verification
-from objstress.fem.case.run import simulate
-from objstress.fem.case.schema import read_case
+from objstress.fem import (
+    Displacement,
+    QuadratureMaterial,
+    StaticProblem,
+    Traction,
+    meshes,
+    read_case,
+    simulate,
+    verification,
+)
 from objstress.fem.solve.record import observed_order
 from objstress.laws.learned import LearnedLaw
 from objstress.laws.rotated import RotatedLaw
@@ -184,7 +191,7 @@ def test_tangent_and_residual_belong_together(quick_law):
     u[:] = 0.01 * rng.normal(size=len(u))
     base, direction = u.copy(), rng.normal(size=len(u))
     problem.material.update(tangent=True)
-    jacobian = problem.assemble_jacobian(bcs=False)
+    jacobian = problem.body.assemble_jacobian(bcs=False)
     vector = jacobian.createVecRight()
     vector.setArray(direction)
     product = (jacobian * vector).getArray()
@@ -192,7 +199,7 @@ def test_tangent_and_residual_belong_together(quick_law):
     for sign in (1, -1):
         u[:] = base + sign * h * direction
         problem.material.update(tangent=False)
-        sides.append(problem.assemble_residual().getArray().copy())
+        sides.append(problem.body.assemble_residual().getArray().copy())
     numeric = (sides[0] - sides[1]) / (2 * h)
     assert np.abs(numeric - product).max() < 1e-6 * np.abs(product).max()
 
@@ -227,6 +234,75 @@ def test_own_forms_can_use_the_material():
     mean = fem.assemble_scalar(fem.form(problem.material.stress[0, 0] * problem.material.dx))
     assert mean == pytest.approx(float(law.stress(np.diag([1.1, 1, 1]))[0, 0]), rel=1e-12)
     assert isinstance(problem.material.residual(ufl.TestFunction(problem.V)), ufl.Form)
+
+
+class Counting(NeoHooke):
+    """How often it was evaluated, and with which modulus."""
+
+    def response(self, F, order):
+        self.calls = getattr(self, "calls", 0) + 1
+        return super().response(F, order)
+
+
+def test_a_material_is_evaluated_once_for_the_same_inputs():
+    law = Counting(80.0, 60.0)
+    problem = StaticProblem(
+        meshes.box((1, 1, 1), (1, 1, 1)), law, [Displacement("x=min", (0, 0, 0))]
+    )
+    material = problem.material
+    assert material.inputs == [problem.u]
+    for tangent, calls in ((False, 1), (False, 1), (True, 2), (True, 2), (False, 2)):
+        material.update(tangent=tangent)
+        assert law.calls == calls
+    problem.u.x.array[-1] += 0.01
+    material.update(tangent=False)
+    assert law.calls == 3
+
+
+def test_a_material_is_evaluated_again_when_anything_it_depends_on_changes():
+    """A second field, a constant, the law, or what only the caller knows of; u stays."""
+
+    class Heated(QuadratureMaterial):
+        """Softer where it is warmer."""
+
+        def __init__(self, u, law, degree):
+            super().__init__(u, law, degree)
+            mesh = u.function_space.mesh
+            self.heat = self.cell_function(np.zeros(len(self.cells)))
+            self.scale = fem.Constant(mesh, 1.0)
+            self.inputs += [self.heat, self.scale]
+
+        def _evaluate(self, tangent):
+            super()._evaluate(tangent)
+            warm = np.repeat(self.heat.x.array, len(self.weights))[:, None]
+            values = self.stress.x.array.reshape(-1, 9)
+            values *= float(self.scale.value) * (1 - warm)
+
+    mesh = meshes.box((1, 1, 1), (2, 1, 1))
+    u = fem.Function(fem.functionspace(mesh, ("Lagrange", 1, (3,))))
+    u.interpolate(lambda x: 0.1 * x)
+    law = Counting(80.0, 60.0)
+    material = Heated(u, law, 2)
+
+    def stress():
+        material.update(tangent=False)
+        return material.piola()[0, 0, 0]
+
+    cold = stress()
+    material.heat.x.array[:] = 0.5
+    assert stress() == pytest.approx(0.5 * cold)
+    material.scale.value = 2.0
+    assert stress() == pytest.approx(cold)
+    material.law = NeoHooke(160.0, 120.0)
+    assert stress() == pytest.approx(2 * cold)
+    material.law = law
+    assert stress() == pytest.approx(cold)
+    calls = law.calls
+    assert stress() == pytest.approx(cold)
+    assert law.calls == calls
+    law.mu, law.lam = 160.0, 120.0  # in place
+    material.invalidate()
+    assert stress() == pytest.approx(2 * cold)
 
 
 def _shell():

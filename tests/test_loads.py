@@ -88,11 +88,11 @@ def test_the_jacobian_holds_the_loads_tangent(load):
     ends = []
     for sign in (1, -1):
         problem.u.x.array[:] = start + 1e-6 * sign * push
-        problem._update_all(1.0)
-        ends.append(problem.assemble_residual().getArray().copy())
+        problem.settle(1.0)
+        ends.append(problem.body.assemble_residual().getArray().copy())
     problem.u.x.array[:] = start
-    problem._update_all(1.0)
-    matrix = problem.assemble_jacobian(bcs=False)
+    problem.settle(1.0)
+    matrix = problem.body.assemble_jacobian(bcs=False)
     x, product = matrix.createVecs()
     x.setArray(push)
     matrix.mult(x, product)
@@ -226,7 +226,7 @@ def test_contacts_may_be_given_by_arrays():
         for z in (2.0, 3.0)
     ]
     problem = StaticProblem(mesh, LAW, [*SLIDING, *planes])
-    assert sorted(problem._contacts) == ["contact 0", "contact 1"]
+    assert sorted(problem.body.contacts) == ["contact 0", "contact 1"]
 
 
 def test_contacts_of_one_name_are_refused():
@@ -252,7 +252,7 @@ def test_the_unit_of_length_does_not_matter():
 def test_problems_are_freed_and_solvers_get_their_options():
     options = {"mat_mumps_icntl_14": 77}
     problem = solved(meshes.box((1, 1, 1), (2, 2, 2)), SLIDING, steps=1, petsc_options=options)
-    factor = problem._snes.getKSP().getPC().getFactorMatrix()
+    factor = problem.newton.ksp.getPC().getFactorMatrix()
     assert factor.getMumpsIcntl(14) == 77
     gone = weakref.ref(problem)
     del problem

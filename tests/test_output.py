@@ -12,9 +12,18 @@ from mpi4py import MPI
 from objstress import InputError, NeoHooke, SaintVenantKirchhoff
 from objstress.elasticity.moduli import cubic_stiffness
 from objstress.elasticity.orientations import from_bunge
-from objstress.fem import Displacement, DynamicProblem, Grains, StaticProblem, meshes
-from objstress.fem.results.plots import colour_key, plot_field, plot_load_displacement, surface
-from objstress.fem.results.vtx import ResultFile
+from objstress.fem import (
+    Displacement,
+    DynamicProblem,
+    Grains,
+    ResultFile,
+    StaticProblem,
+    colour_key,
+    meshes,
+    plot_field,
+    plot_load_displacement,
+)
+from objstress.fem.results.plots import surface
 from objstress.symmetry.point_group import PointGroup
 from tests.helpers import read_vtx
 
@@ -183,7 +192,7 @@ def test_bad_places_are_refused(tmp_path):
     (tmp_path / "file.bp").write_text("x")
     for name, message in [
         ("r.xdmf", "ends in .bp"),
-        ("mine.bp", "thesis.tex is no part of a result"),
+        ("mine.bp", "thesis.tex is not part of a result"),
         ("file.bp", "is a file"),
         ("file.bp/r.bp", "cannot be made"),
     ]:

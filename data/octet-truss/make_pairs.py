@@ -15,8 +15,7 @@ from tqdm import tqdm
 
 from objstress.elasticity.moduli import cubic_stiffness, youngs_modulus
 from objstress.elasticity.strain import right_stretch
-from objstress.fem import meshes
-from objstress.fem.homogenisation.cell import PeriodicCell
+from objstress.fem import PeriodicCell, meshes
 from objstress.io.files import write_json
 from objstress.labels.strains import sample_strains
 from objstress.laws.analytic import NeoHooke

@@ -1,6 +1,21 @@
-"""FEniCSx: a material law at quadrature points, and the static problem around it."""
+"""FEniCSx: crystals as finite elements, from a material law at a point to a simulated body.
+
+A `StaticProblem` takes a dolfinx mesh, a law (or `Grains`, a law and an orientation for each) and
+conditions; `DynamicProblem` moves it in time, `follow_path` goes through limit points, a
+`PeriodicCell` is homogenised, and `simulate` runs a case written in YAML::
+
+    law = load_law("silicon.law")
+    ends = [Displacement("x=min", (0, 0, 0)), Displacement("x=max", (0.1, None, None), "end")]
+    problem = StaticProblem(meshes.box((2, 1, 1), (8, 4, 4)), law, ends)
+    problem.solve(steps=4)[-1].reactions["end"]
+
+In forms of one's own a law is a `QuadratureMaterial` (with `before_residual`), a
+`stress_operator`, a `law_material` or, as a polynomial, the UFL expression `energy_density`.
+"""
 
 import contextlib
+
+import lazy_loader as lazy
 
 from objstress.errors import InputError
 
@@ -14,49 +29,8 @@ except ImportError as error:
         "Python >= 3.12, elsewhere conda with environment.yml"
     ) from error
 
-from objstress.fem.solve.arc_length import follow_path
-
-# UFL numbers its classes once, when a form is first treated: those of this package must be there.
+# UFL numbers its classes once, when a form is first treated: those of this package must be known.
 with contextlib.suppress(ImportError):
     import dolfinx_external_operator  # noqa: F401
 
-from objstress.fem.conditions.contact import RigidPlane, RigidSphere
-from objstress.fem.conditions.displacements import Displacement, mean_deformation, symmetry_plane
-from objstress.fem.conditions.loads import BodyForce, Pressure, Traction
-from objstress.fem.homogenisation.cell import PeriodicCell
-from objstress.fem.interop.dolfinx_materials import law_material
-from objstress.fem.interop.external_operator import stress_operator
-from objstress.fem.interop.own_forms import before_residual
-from objstress.fem.materials.grains import Grains, Voronoi, random_seeds
-from objstress.fem.materials.quadrature import QuadratureMaterial
-from objstress.fem.materials.ufl import UflMaterial
-from objstress.fem.materials.ufl_polynomial import energy_density
-from objstress.fem.solve.dynamic import DynamicProblem, DynamicRecord
-from objstress.fem.solve.record import StepRecord
-from objstress.fem.solve.static import StaticProblem
-
-__all__ = [
-    "BodyForce",
-    "Displacement",
-    "DynamicProblem",
-    "DynamicRecord",
-    "Grains",
-    "PeriodicCell",
-    "Pressure",
-    "QuadratureMaterial",
-    "RigidPlane",
-    "RigidSphere",
-    "StaticProblem",
-    "StepRecord",
-    "Traction",
-    "UflMaterial",
-    "Voronoi",
-    "before_residual",
-    "energy_density",
-    "follow_path",
-    "law_material",
-    "mean_deformation",
-    "random_seeds",
-    "stress_operator",
-    "symmetry_plane",
-]
+__getattr__, __dir__, __all__ = lazy.attach_stub(__name__, __file__)

@@ -1,4 +1,4 @@
-"""Meshes made without a mesher: boxes, rectangles, a plate with a hole, voxels."""
+"""Meshes that need no mesher: boxes, rectangles, a plate with a hole, voxels."""
 
 from __future__ import annotations
 
@@ -27,11 +27,15 @@ def box(
     """A box from the origin to `size`.
 
     Args:
-        size: edge lengths.
-        cells: along each edge.
+        size: edge lengths along x, y and z.
+        cells: number along each edge.
         kind: "hexahedron" or "tetrahedron".
-        jitter: moves inner nodes at random by this part of a cell's edge (irregular meshes).
+        jitter: moves inner nodes at random by this fraction of a cell's edge (irregular meshes).
         seed: of the jitter.
+        comm: MPI communicator.
+
+    Raises:
+        InputError: not three positive numbers each, another kind.
     """
     size_, cells_ = np.asarray(size, dtype=float), np.asarray(cells, dtype=int)
     if size_.shape != (3,) or (size_ <= 0).any() or cells_.shape != (3,) or (cells_ < 1).any():
@@ -107,8 +111,9 @@ def rectangle(
 
     Args:
         size: edge lengths along x and y.
-        cells: along each edge.
+        cells: number along each edge.
         kind: "quadrilateral" or "triangle".
+        comm: MPI communicator.
 
     Raises:
         InputError: not two positive numbers each, another kind.
@@ -135,10 +140,15 @@ def plate_with_hole(
     """A square plate around the origin with a round hole along z, in hexahedra.
 
     Args:
-        width: edge of the square (x and y from -width/2 to width/2).
-        radius: of the hole.
-        thickness: z from 0 to thickness.
-        cells: per quarter of the hole's rim, along the radius (growing outwards), through z.
+        width: edge of the square (x and y from -width/2 to width/2), a length.
+        radius: of the hole, a length.
+        thickness: z from 0 to thickness, a length.
+        cells: number per quarter of the hole's rim, along the radius (growing outwards), through
+            z.
+        comm: MPI communicator.
+
+    Raises:
+        InputError: a hole wider than the plate, numbers that are not positive.
     """
     rim, out, through = cells
     if not 0 < radius < width / 2 or thickness <= 0 or min(cells) < 1:
@@ -163,11 +173,11 @@ def plate_with_hole(
         axis=-1,
     )
     index = np.arange((through + 1) * (out + 1) * around).reshape(through + 1, out + 1, around)
-    turned = np.roll(index, -1, axis=2)
+    beside = np.roll(index, -1, axis=2)
     corners = [
         a[k : k + through, r : r + out]
         for k in (0, 1)
-        for a, r in ((index, 0), (index, 1), (turned, 0), (turned, 1))
+        for a, r in ((index, 0), (index, 1), (beside, 0), (beside, 1))
     ]
     hexahedra = np.stack(corners, axis=-1).reshape(-1, 8)
     element = basix.ufl.element("Lagrange", "hexahedron", 1, shape=(3,))
@@ -183,6 +193,7 @@ def voxels(solid: np.ndarray, size: Sequence[float], comm: Any = MPI.COMM_WORLD)
     Args:
         solid: bool (nx, ny, nz), True where there is material; axes x, y, z.
         size: edge lengths of the box, voids included.
+        comm: MPI communicator.
 
     Raises:
         InputError: no three-dimensional array, no solid voxel, or a size that is not positive.
@@ -210,7 +221,7 @@ def voxels(solid: np.ndarray, size: Sequence[float], comm: Any = MPI.COMM_WORLD)
 def octet_truss(n: int, radius: float) -> np.ndarray:
     r"""Voxels within `radius` of the lines that join nearest neighbours of an fcc lattice.
 
-        rho = 12 sqrt(2) pi radius^2 in the limit of thin struts
+    .. math:: \rho = 12 \sqrt2\, \pi\, \mathrm{radius}^2 \quad \text{for thin struts}
 
     One cubic cell of the octet truss, periodic, of cubic symmetry whatever n is; cell edge 1.
     Struts along the six <110>, joints on the corners and faces of the cell, twelve struts each.
@@ -218,7 +229,7 @@ def octet_truss(n: int, radius: float) -> np.ndarray:
     Deshpande, Fleck and Ashby, J. Mech. Phys. Solids 49 (2001) 1747.
 
     Args:
-        n: voxels along the cell's edge.
+        n: number of voxels along the cell's edge.
         radius: of the struts, in cell edges; a strut is sqrt(1/2) long.
 
     Returns:
@@ -251,7 +262,7 @@ def octet_truss(n: int, radius: float) -> np.ndarray:
 def _pieces(solid: np.ndarray) -> int:
     """How many parts of a periodic array of voxels do not hang together by faces."""
     # Three cells a side: a part that meets itself only across the cell's faces is one part.
-    label, _ = ndimage.label(np.tile(solid, (3, 3, 3)))
+    labels, _ = ndimage.label(np.tile(solid, (3, 3, 3)))
     n = solid.shape
-    middle = label[tuple(slice(k, 2 * k) for k in n)]
+    middle = labels[tuple(slice(k, 2 * k) for k in n)]
     return len(np.unique(middle[middle > 0]))

@@ -1,4 +1,4 @@
-"""The finite-element side against independent answers: pure UFL, closed forms, published ones."""
+"""Checks of the finite elements against pure UFL, closed forms and published results."""
 
 from __future__ import annotations
 
@@ -22,12 +22,13 @@ from objstress.symmetry.voigt import voigt_to_tensor
 
 
 def assembly_against_ufl(stiffness: np.ndarray, kind: str = "hexahedron") -> tuple[float, float]:
-    """Residual and Jacobian of Saint-Venant-Kirchhoff, ours against pure UFL; relative gaps.
+    """Relative gaps of residual and Jacobian of Saint-Venant-Kirchhoff against pure UFL.
 
     Irregular mesh, random displacement of about 5 % strain.
 
     Args:
         stiffness: 6 x 6 Voigt, GPa.
+        kind: of the cells, see `meshes.box`.
     """
     mesh = meshes.box((1.0, 1.2, 0.8), (3, 3, 3), kind, jitter=0.15)
     fixed = Displacement("x=min", (0.0, 0.0, 0.0))
@@ -35,7 +36,7 @@ def assembly_against_ufl(stiffness: np.ndarray, kind: str = "hexahedron") -> tup
     rng = np.random.default_rng(0)
     problem.u.x.array[:] = 0.01 * rng.normal(size=len(problem.u.x.array))
     problem.material.update(tangent=True)
-    ours = problem.assemble_residual(), problem.assemble_jacobian(bcs=False)
+    ours = problem.body.assemble_residual(), problem.body.assemble_jacobian(bcs=False)
 
     c = ufl.as_tensor(voigt_to_tensor(stiffness).tolist())
     u, v = problem.u, ufl.TestFunction(problem.V)
@@ -56,6 +57,10 @@ def patch_test(law: MaterialLaw, kind: str = "hexahedron") -> float:
     """Largest deviation from u = G x inside an irregular mesh with u = G x on its boundary.
 
     Relative to the largest displacement.
+
+    Args:
+        law: any.
+        kind: of the cells, see `meshes.box`.
     """
     g = np.array([[0.02, 0.03, 0.01], [-0.01, 0.025, 0.02], [0.01, -0.02, 0.03]])
     mesh = meshes.box((1.0, 1.0, 1.0), (3, 3, 3), kind, jitter=0.15)
@@ -71,7 +76,13 @@ def patch_test(law: MaterialLaw, kind: str = "hexahedron") -> float:
 
 
 def bar_modulus(law: MaterialLaw, direction: tuple[int, int, int], strain: float = 1e-5) -> float:
-    """Young's modulus along a crystal direction from a bar pulled in FEniCSx, GPa."""
+    """Young's modulus along a crystal direction from a bar pulled in FEniCSx, GPa.
+
+    Args:
+        law: in the crystal's frame.
+        direction: crystal direction along the bar.
+        strain: of the bar.
+    """
     length, width = 4.0, 1.0
     mesh = meshes.box((length, width, width), (4, 2, 2))
     problem = StaticProblem(
@@ -92,10 +103,12 @@ def bar_modulus(law: MaterialLaw, direction: tuple[int, int, int], strain: float
 def newton_order(law: MaterialLaw, direction: tuple[int, int, int], traction: float = 4.0) -> float:
     """Observed order of Newton's method: a bar on an irregular mesh, one step of dead traction.
 
-    The deformation stays homogeneous, so the constant in |e_k+1| = c |e_k|^2 does too and the
+    The deformation stays homogeneous, so the constant in ``|e_k+1| = c |e_k|^2`` does too and the
     order shows within the few iterates before round-off; at a notch c grows from one to the next.
 
     Args:
+        law: in the crystal's frame.
+        direction: crystal direction along the bar.
         traction: GPa.
     """
     mesh = meshes.box((4.0, 1.0, 1.0), (4, 2, 2), jitter=0.15)
@@ -121,7 +134,16 @@ def pulled_plate(
     steps: int = 1,
     progress: bool = True,
 ) -> StaticProblem:
-    """A plate with a hole, the crystal direction along x, stretched along x by `strain`."""
+    """A plate with a hole, the crystal direction along x, stretched along x by `strain`.
+
+    Args:
+        law: in the crystal's frame.
+        direction: crystal direction along x.
+        strain: mean strain along x at load factor 1.
+        cells: see `meshes.plate_with_hole`.
+        steps: number of load steps.
+        progress: whether a progress bar is shown.
+    """
     mesh = meshes.plate_with_hole(cells=cells)
     half = 0.5 * strain * 4.0
     problem = StaticProblem(
@@ -148,7 +170,8 @@ def cooks_membrane(n: int, degree: int = 1) -> float:
     deal.II code gallery, "Quasi-static finite-strain compressible elasticity".
 
     Args:
-        n: elements along each side.
+        n: number of elements along each side.
+        degree: of the elements.
     """
     mu, nu = 0.4225e-3, 0.3
     mesh = meshes.box((1.0, 1.0, 1.0), (n, n, 1))
@@ -182,7 +205,9 @@ def manufactured_errors(
 
     Args:
         stiffness: 6 x 6 Voigt, GPa; any anisotropy.
-        n: cells along an edge.
+        n: number of cells along an edge.
+        degree: of the elements.
+        kind: of the cells, see `meshes.box`.
     """
     mesh = meshes.box((1.0, 1.0, 1.0), (n, n, n), kind)
     x = ufl.SpatialCoordinate(mesh)
@@ -219,26 +244,33 @@ def manufactured_errors(
 
 def hertz_indentation(
     law: MaterialLaw,
-    turn: Any = None,
+    rotation: Any = None,
     cells: int = 22,
     radius: float = 10.0,
     depth: float = 0.05,
     steps: int = 2,
     quarter: bool = True,
 ) -> list[tuple[float, float]]:
-    """(depth, force) of a rigid sphere pressed into a half-space; lengths as radius, force GPa
-    length^2. Hertz: F = 4/3 E / (1 - nu^2) R^(1/2) d^(3/2).
+    r"""Depth and force of a rigid sphere pressed into a half-space, for Hertz's solution.
+
+    .. math:: F = \frac43 \frac{E}{1 - \nu^2} R^{1/2} d^{3/2}
 
     The half-space is a block of 120 contact radii, its cells growing away from the contact, where
     their edge is 0.12 contact radii.
 
     Args:
-        turn: orientation of the crystal, its indented direction along z.
-        cells: from the axis outwards, and downwards.
+        law: in the crystal's frame.
+        rotation: Q of the crystal (3, 3), its indented direction along z.
+        cells: number from the axis outwards, and downwards.
+        radius: of the sphere, a length.
+        depth: of the sphere's tip at load factor 1, a length.
+        steps: number of load steps.
         quarter: whether x = 0 and y = 0 are mirror planes; else the whole block is meshed.
+
+    Returns:
+        [(depth, force)] of each step, in the unit of the lengths and in GPa length^2.
     """
     contact = np.sqrt(radius * depth)
-
     growth = brentq(lambda g: 0.12 * (g**cells - 1) / (g - 1) - 120, 1.0001, 9.0)
     down = 0.12 * contact * (growth ** np.arange(cells + 1) - 1) / (growth - 1)
     n = cells if quarter else 2 * cells
@@ -257,8 +289,8 @@ def hertz_indentation(
     )
     walls = [symmetry_plane("x=min"), symmetry_plane("y=min")] if quarter else []
     problem = StaticProblem(
-        mesh, law, [Displacement("z=min", (0, 0, 0)), *walls, sphere], orientation=turn
+        mesh, law, [Displacement("z=min", (0, 0, 0)), *walls, sphere], orientation=rotation
     )
     history = problem.solve(steps, progress=False)
-    whole = 4 if quarter else 1
-    return [(r.load * depth, whole * abs(r.reactions["sphere"][2])) for r in history]
+    quarters = 4 if quarter else 1
+    return [(r.load * depth, quarters * abs(r.reactions["sphere"][2])) for r in history]

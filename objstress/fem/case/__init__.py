@@ -1,0 +1,1 @@
+"""Simulations described in YAML."""

@@ -11,8 +11,8 @@ from mpi4py import MPI
 from objstress.errors import ConvergenceError, InputError
 from objstress.fem.case.schema import read_case
 from objstress.fem.results.vtx import ResultFile
+from objstress.fem.solve.protocol import Shown
 from objstress.fem.solve.record import StepRecord
-from objstress.fem.solve.static import StaticProblem
 from objstress.io.files import write_json
 from objstress.io.run_folder import keep_settings
 from objstress.parallel import all_arrive, on_first_rank
@@ -24,19 +24,22 @@ def simulate(
     """Solve a case and write `result.bp` and `history.json` into the folder `out`.
 
     `result.bp` holds every accepted step, the load factor as its time, see `ResultFile`. Unless
-    the case says `restart: false`, the states of the steps lie in `out/states`, and a run that was
-    interrupted goes on from them. All ranks call this; one writes the reports.
+    the case says `restart: false`, the states of the steps are kept in `out/states`, and an
+    interrupted run resumes from them. All ranks call this; one writes the reports.
 
     Args:
-        fresh: begin anew whatever is in `out/states`.
+        path: the case, a YAML file, see `read_case`.
+        out: made if it is missing.
+        progress: whether a progress bar is shown.
+        fresh: start over whatever is in `out/states`.
 
     Returns:
         The content of history.json: `complete`, the steps with residuals, reactions and energy,
-        and `warnings` (points outside the trained strains).
+        and `warnings` (points outside the strains that the law was fitted to).
 
     Raises:
         InputError: see `read_case`, `load_law`, `StaticProblem`; states of another case in `out`
-            (what differs is named); strains outside the trained domain where the case says
+            (what differs is named); strains outside those of the fit where the case says
             `outside: error` (nothing is left in `out` then).
         ConvergenceError: the smallest step failed; the accepted steps are written.
     """
@@ -46,13 +49,10 @@ def simulate(
     comm, states = problem.comm, out / "states"
     files = ResultFile(problem, out / "result.bp")
 
-    def accept(_: StaticProblem, record: StepRecord) -> None:
+    def accept(_: Shown, record: StepRecord) -> None:
         if record.outside and case.outside == "error":
             _remove(states, comm)
-            raise InputError(
-                f"{record.outside} of {record.points} points lie outside the strains the law was "
-                f"trained on, at load factor {record.load:.3f}"
-            )
+            raise InputError(_outside(record))
         files.write(record.load)
 
     try:
@@ -87,8 +87,8 @@ def _remove(states: Path, comm: MPI.Comm) -> None:
 
 
 def _check_states(states: Path, facts: dict[str, Any], comm: MPI.Comm) -> None:
-    """Refuse to go on from states of another case; remember whose states they will be."""
-    remedy = "give another folder, or --fresh to begin anew"
+    """Refuse to resume from states of another case; note whose states they will be."""
+    remedy = "give another folder, or --fresh to start over"
 
     def check() -> None:
         path = states / "case.json"
@@ -99,17 +99,19 @@ def _check_states(states: Path, facts: dict[str, Any], comm: MPI.Comm) -> None:
     on_first_rank(comm, check)
 
 
-def _write_history(problem: StaticProblem, out: Path, complete: bool, warn: bool) -> dict[str, Any]:
+def _write_history(problem: Shown, out: Path, complete: bool, warn: bool) -> dict[str, Any]:
     worst = max(problem.history, key=lambda r: r.outside, default=None)
     result = {
         "complete": complete,
         "steps": [record.to_dict() for record in problem.history],
-        "warnings": [
-            f"{worst.outside} of {worst.points} points lie outside the strains the law was "
-            f"trained on, at load factor {worst.load:.3f}"
-        ]
-        if worst is not None and worst.outside and warn
-        else [],
+        "warnings": [_outside(worst)] if worst and worst.outside and warn else [],
     }
     on_first_rank(problem.comm, lambda: write_json(out / "history.json", result))
     return result
+
+
+def _outside(record: StepRecord) -> str:
+    return (
+        f"{record.outside} of {record.points} points lie outside the strains that the law was "
+        f"fitted to, at load factor {record.load:.3f}"
+    )

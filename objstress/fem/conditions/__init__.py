@@ -1,0 +1,1 @@
+"""Displacements, loads and contacts."""

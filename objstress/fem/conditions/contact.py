@@ -17,10 +17,13 @@ from objstress.fem.conditions.loads import Surface, vector
 
 @dataclass(frozen=True)
 class Contact:
-    r"""Pi = eps/2 integral of <-g>^2 dS,  g the gap at x = X + u, < > the positive part.
+    r"""Contact with a rigid body without friction, by a penalty energy.
 
-    The pressure eps <-g> stands for the true one; the body sinks in by pressure / eps. Facets
-    that never come near cost nothing but their assembly, so `where` may be generous.
+    .. math:: \Pi = \frac{\varepsilon}{2} \int \langle -g \rangle^2 \, dS
+
+    with g the gap at x = X + u and < > the positive part. The pressure eps <-g> stands for the
+    true one; the body sinks in by pressure / eps. Facets that never come near cost nothing but
+    their assembly, so `where` may be generous.
     """
 
     where: str | Marker
@@ -64,27 +67,33 @@ class Contact:
 
 @dataclass(frozen=True)
 class RigidPlane(Contact):
-    """A half-space that the body cannot enter: g = (x - p - load motion) . n.
+    r"""A half-space that the body cannot enter.
+
+    .. math:: g = (x - p - \lambda\, \mathrm{motion}) \cdot n
 
     Args:
         where: facets that may touch it, as in `Displacement`.
-        motion: of the plane, reached at load factor 1.
+        motion: of the plane, reached at load factor 1; length.
         stiffness: eps, GPa per length; by default ten times the law's largest constant over the
             edge of each cell.
         name: how its force is listed among the reactions.
-        point: p, on the plane; the origin by default.
+        point: p, on the plane, a length; the origin by default.
         normal: n, out of the half-space towards the body, any length; the last axis by default.
+
+    Raises:
+        InputError: in a problem: a normal of length zero, a stiffness that is not positive, not
+            as many components as the mesh has dimensions.
     """
 
     point: Sequence[float] | None = None
     normal: Sequence[float] | None = None
 
     def gap(self, u: fem.Function, shift: Any) -> tuple[Any, Any]:
-        given = np.eye(len(u))[-1] if self.normal is None else np.asarray(self.normal, dtype=float)
-        length = float(np.linalg.norm(given))
+        n = np.eye(len(u))[-1] if self.normal is None else np.asarray(self.normal, dtype=float)
+        length = float(np.linalg.norm(n))
         if not length > 0:
             raise InputError("a plane's normal has length zero")
-        normal = vector(u, given / length, "normal")
+        normal = vector(u, n / length, "normal")
         point = np.zeros(len(u)) if self.point is None else self.point
         x = ufl.SpatialCoordinate(u.function_space.mesh) + u
         return ufl.inner(x - vector(u, point, "point") - shift, normal), normal
@@ -92,13 +101,18 @@ class RigidPlane(Contact):
 
 @dataclass(frozen=True)
 class RigidSphere(Contact):
-    """A ball that the body cannot enter: g = |x - c - load motion| - R (in two dimensions a
-    cylinder).
+    r"""A ball, in two dimensions a cylinder, that the body cannot enter.
+
+    .. math:: g = |x - c - \lambda\, \mathrm{motion}| - R
 
     Args:
         where, motion, stiffness, name: as in `RigidPlane`.
-        centre: c at load factor 0; the origin by default.
-        radius: R.
+        centre: c at load factor 0, a length; the origin by default.
+        radius: R, a length.
+
+    Raises:
+        InputError: in a problem: a radius or stiffness that is not positive, not as many
+            components as the mesh has dimensions.
     """
 
     centre: Sequence[float] | None = None

@@ -16,14 +16,15 @@ Marker = Callable[[np.ndarray], np.ndarray]
 
 @dataclass(frozen=True)
 class Displacement:
-    """u = value on the marked points, component by component.
+    """Prescribed displacement, u = value on the marked points, component by component.
 
     Args:
-        where: "x=0" (a plane, in the mesh's units; "x=min" and "x=max" too), several joined by
-            "&" for an edge or a corner, "boundary" for all of it, or a function of points (3, n).
+        where: "x=0" (a plane, in the mesh's unit of length; "x=min" and "x=max" too), several
+            joined by "&" for an edge or a corner, "boundary" for all of it, or a function of
+            points (3, n) that returns bool (n,).
         value: an entry for each direction, None leaves a component free; or a function of points
-            (3, n) that returns (3, n). Full value, reached at load factor 1.
-        name: how reactions are listed.
+            (3, n) that returns (3, n). Full value, reached at load factor 1; length.
+        name: of its reaction; by default `where`, if that is a text.
     """
 
     where: str | Marker
@@ -36,6 +37,9 @@ def symmetry_plane(where: str) -> Displacement:
 
     Args:
         where: one plane such as "x=min".
+
+    Raises:
+        InputError: not one plane.
     """
     axis = where.replace(" ", "").partition("=")[0]
     if axis not in ("x", "y", "z") or "&" in where:
@@ -69,10 +73,14 @@ class Affine:
 
 
 def mean_deformation(F: Any, name: str = "boundary") -> Displacement:
-    """u = (F - I) X on the whole boundary: the mean of the deformation gradient is F.
+    """Prescribed u = (F - I) X on the whole boundary: the mean deformation gradient is F.
 
     Args:
         F: (3, 3), det F > 0, reached at load factor 1; on a plane mesh F33 = 1, and 0 beside it.
+        name: of its reaction.
+
+    Raises:
+        InputError: F of another shape, not finite, or det F <= 0.
     """
     return Displacement("boundary", Affine(checked_mean(F)), name)
 

@@ -34,7 +34,9 @@ class Surface:
 
 @dataclass(frozen=True)
 class BodyForce:
-    """Force per reference volume on the whole body: adds the integral of b . v.
+    r"""Force per reference volume on the whole body.
+
+    .. math:: \delta W = \lambda \int b \cdot v \, dX
 
     Args:
         value: b, GPa per length, in each direction, or a UFL vector on the mesh; reached at load
@@ -44,13 +46,15 @@ class BodyForce:
     value: Any
 
     def work(self, u: fem.Function, v: Any, load: fem.Constant, dx: Any) -> Any:
-        """UFL form of the virtual work."""
+        """UFL form of the virtual work on v, with u, load (its factor) and dx of the body."""
         return load * ufl.inner(vector(u, self.value, "body force"), v) * dx
 
 
 @dataclass(frozen=True)
 class Traction:
-    """Dead traction (force per reference area, GPa) on the marked boundary facets.
+    r"""Dead traction, force per reference area, on the marked boundary facets.
+
+    .. math:: \delta W = \lambda \int t \cdot v \, dS
 
     Args:
         where: as in `Displacement`.
@@ -63,18 +67,23 @@ class Traction:
     follows = False
 
     def work(self, surface: Surface) -> Any:
-        """UFL form of the virtual work."""
+        """UFL form of the virtual work on a surface."""
         value = vector(surface.u, self.value, "traction")
         return surface.load * ufl.inner(value, surface.v) * surface.ds
 
 
 @dataclass(frozen=True)
 class Pressure:
-    """Pressure on the deformed surface, whose normal and area it follows: -p J F^-T N . v dS.
+    r"""Pressure on the deformed surface, whose normal and area it follows.
+
+    .. math:: \delta W = -\lambda \int p\, J F^{-T} N \cdot v \, dS
 
     Args:
         where: as in `Displacement`.
         value: p in GPa, positive pushes inwards, reached at load factor 1.
+
+    Raises:
+        InputError: in a problem: p is not finite.
     """
 
     where: str | Marker
@@ -82,7 +91,11 @@ class Pressure:
     follows = True
 
     def work(self, surface: Surface) -> Any:
-        """UFL form of the virtual work."""
+        """UFL form of the virtual work on a surface.
+
+        Raises:
+            InputError: p is not finite.
+        """
         u, v = surface.u, surface.v
         dim = len(u)
         normal = ufl.FacetNormal(u.function_space.mesh)
@@ -104,7 +117,7 @@ def vector(u: fem.Function, value: Any, what: str) -> Any:
             raise InputError(f"{what} of shape {value.ufl_shape}: give {len(u)} components")
         return value
     mesh = u.function_space.mesh
-    given = np.asarray(value, dtype=np.float64)
-    if given.shape != (len(u),) or not np.isfinite(given).all():
+    components = np.asarray(value, dtype=np.float64)
+    if components.shape != (len(u),) or not np.isfinite(components).all():
         raise InputError(f"{what} {value}: give {len(u)} finite components")
-    return fem.Constant(mesh, given)
+    return fem.Constant(mesh, components)

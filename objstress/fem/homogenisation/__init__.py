@@ -1,0 +1,1 @@
+"""The mean response of periodic cells."""

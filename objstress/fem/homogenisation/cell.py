@@ -25,13 +25,16 @@ from objstress.laws.base import MaterialLaw
 from objstress.parallel import on_every_rank
 from objstress.symmetry.voigt import tensor_to_voigt
 
-_SMALLEST_STEP = 1 / 256
-_ITERATIONS = 12
+SMALLEST_STEP = 1 / 256
+"""Of the way from the undeformed cell to the mean stretch."""
+
+ITERATIONS = 12
+"""Newton iterations of a step, after which it is halved."""
 
 
 @dataclass(frozen=True)
 class CellResponse:
-    """What a cell answers to a mean deformation gradient; means over the whole cell, voids too.
+    """Response of a cell to a mean deformation gradient: means over the whole cell, with voids.
 
     Attributes:
         P: mean first Piola-Kirchhoff stress dW/dF, GPa, (3, 3).
@@ -68,26 +71,29 @@ class _Linear:
 
 
 class PeriodicCell:
-    r"""u = (F - I) X + w, w periodic:  W(F) = min_w 1/V integral of w(I + grad u) dX.
+    r"""Finite-strain homogenisation of a periodic cell: u = (F - I) X + w with w periodic.
 
-        P = dW/dF = 1/V integral of P(x),
-        A = 1/V [D^T K D - D^T K T (T^T K T)^-1 T^T K D]
+    .. math::
+
+        W(F) &= \min_w \frac1V \int W(I + \nabla u) \, dX, \qquad
+        P = \frac{\partial W}{\partial F} = \frac1V \int P(x) \, dX \\
+        A &= \frac1V [D^T K D - D^T K T (T^T K T)^{-1} T^T K D]
 
     K is the assembled tangent, D the nodal displacements of nine unit F, and u = D f + T q: T
     gives all nodes that differ by edges of the cell one value, one node is held. V is the volume
     of the whole cell. Nodes of a cell with voids have partners only where solid meets solid;
-    elsewhere the surface is free. On several ranks all call, and all get the whole answer.
+    elsewhere the surface is free. All ranks call each method, and all get the whole response.
 
     Miehe, Comput. Methods Appl. Mech. Engrg. 192 (2003) 559.
 
     Args:
         mesh: the solid part of a box-shaped cell, the same nodes on opposite faces.
         law: of the solid, in the cell's frame; or `Grains`, a law and an orientation for each.
-        size: the box's three edge lengths, in the mesh's unit.
+        size: the box's three edge lengths, in the mesh's unit of length.
         degree: of the displacement. Linear hexahedra make a truss of voxels a fifth too stiff.
 
     Attributes:
-        u: displacement of the last `solve`, before the turn by R.
+        u: displacement of the last `solve`, before the rotation by R.
         material: P and A at the quadrature points, see `QuadratureMaterial`.
 
     Raises:
@@ -118,7 +124,7 @@ class PeriodicCell:
 
         periodic, follows = periodic_space(space, self.size)
         self._w = la.vector(periodic.dofmap.index_map, 3)
-        self._own = 3 * periodic.dofmap.index_map.size_local
+        self._owned = 3 * periodic.dofmap.index_map.size_local
         self._reduction = _reduction(follows, len(self._w.array))
         # Row (node, i), column (k, L): displacement delta_ik X_L.
         x = space.tabulate_dof_coordinates()
@@ -135,7 +141,7 @@ class PeriodicCell:
         self._matrix = fem_petsc.create_matrix(self._jacobian_form)
         self._ksp = _direct_solver(self._matrix)
 
-        rest = self._linearise(np.zeros(9), np.zeros(self._own))
+        rest = self._linearise(np.zeros(9), np.zeros(self._owned))
         if rest is None or self._is_mechanism(rest):
             raise InputError(
                 "the cell's solid can move without energy: it must hang together across the "
@@ -147,50 +153,53 @@ class PeriodicCell:
         """The response at a mean deformation gradient, reached from the undeformed cell.
 
         Of F = R U the cell feels U alone; it is raised from I to U in one step, in halves of it
-        where Newton's method fails, and the answer is turned by R.
+        where Newton's method fails, and the response is rotated by R.
 
         Args:
             F_mean: (3, 3), det > 0.
             tangent: whether to condense A as well (one more factorisation).
+
+        Returns:
+            P, W and A, GPa, and what else `CellResponse` has.
 
         Raises:
             InputError: F_mean of another shape, not finite or with det <= 0.
             ConvergenceError: even a 256th of the way does not converge, the worst cells are named;
                 or the tangent at F is singular.
         """
-        turn, stretch = polar(checked_mean(F_mean))
+        rotation, stretch = polar(checked_mean(F_mean))
         target = (stretch - np.eye(3)).ravel()
         load, size, steps = 0.0, 1.0, 0
-        q = np.zeros(self._own)
+        q = np.zeros(self._owned)
         state: _Linear | None = self._rest
         while load < 1:
             end = min(1.0, load + size)
-            found = self._step(state, load * target, end * target, q) if state else None
-            if found is not None:
-                q, residuals = found
+            reached = self._step(state, load * target, end * target, q) if state else None
+            if reached is not None:
+                q, residuals = reached
                 load, steps = end, steps + 1
                 if load < 1:
                     state = self._linearise(load * target, q)
                 continue
             size = 0.5 * (end - load)
-            if size < _SMALLEST_STEP:
+            if size < SMALLEST_STEP:
                 raise ConvergenceError(
                     f"the cell does not converge beyond {load:.3f} of the mean stretch; worst "
                     f"cells: {self.material.worst_cells()}"
                 )
         mean = self._sum(self._affine.T @ self._forces()) / self._volume
-        own = slice(self.material.owned)
-        energy = self._sum(float(self.material.energy[own] @ self.material.volumes[own]))
-        least = float(np.linalg.det(self.material.F[own]).min(initial=np.inf))
+        owned = slice(self.material.owned)
+        energy = self._sum(float(self.material.energy[owned] @ self.material.volumes[owned]))
+        least = float(np.linalg.det(self.material.F[owned]).min(initial=np.inf))
         a, unstable = None, None
         if tangent:
             state = self._linearise(target, q)
             if state is None:
                 raise ConvergenceError("the cell's tangent is singular: it buckles at this F")
-            a = np.einsum("im,kn,mjnl->ijkl", turn, turn, state.tangent)
+            a = np.einsum("im,kn,mjnl->ijkl", rotation, rotation, state.tangent)
             unstable = state.unstable_modes
         return CellResponse(
-            P=turn @ mean.reshape(3, 3),
+            P=rotation @ mean.reshape(3, 3),
             energy=energy / self._volume,
             tangent=a,
             unstable_modes=unstable,
@@ -212,7 +221,7 @@ class PeriodicCell:
         return float(np.sqrt(self._sum(float(values @ values))))
 
     def _move(self, f: np.ndarray, q: np.ndarray, tangent: bool) -> None:
-        self._w.array[: self._own] = q
+        self._w.array[: self._owned] = q
         self._w.scatter_forward()
         self.u.x.array[:] = self._affine @ f + self._reduction @ self._w.array
         on_every_rank(self.mesh.comm, lambda: self.material.update(tangent=tangent))
@@ -221,7 +230,7 @@ class PeriodicCell:
         """T^T forces."""
         self._w.array[:] = self._reduction.T @ forces
         self._w.scatter_reverse(la.InsertMode.add)
-        return self._w.array[: self._own].copy()
+        return self._w.array[: self._owned].copy()
 
     def _forces(self) -> np.ndarray:
         """On the local nodes by the cells of this rank, as are all forces before they are added up
@@ -240,7 +249,7 @@ class PeriodicCell:
 
     def _is_mechanism(self, rest: _Linear) -> bool:
         """Whether the softest fluctuation costs no energy: three inverse iterations."""
-        x = np.random.default_rng(0).normal(size=self._own)
+        x = np.random.default_rng(0).normal(size=self._owned)
         for _ in range(3):
             x = self._apply_inverse(x / self._norm(x))
         # A mechanism leaves round-off, 1e-16; thin struts of many elements still have 1e-9.
@@ -287,7 +296,7 @@ class PeriodicCell:
         q = q - state.relaxed @ (end - start)
         tolerance = max(1e-12 * self._norm(state.driven @ (end - start)), state.noise)
         residuals: list[float] = []
-        for _ in range(_ITERATIONS):
+        for _ in range(ITERATIONS):
             try:
                 self._move(end, q, tangent=False)
             except InputError:  # det F <= 0 at a point

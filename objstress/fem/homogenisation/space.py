@@ -16,7 +16,9 @@ from objstress.fem.meshes import bounding_box
 
 
 def periodic_space(V: fem.FunctionSpace, box: np.ndarray) -> tuple[fem.FunctionSpace, np.ndarray]:
-    r"""W = {w in V: w(X) = w(X + (k_1 L_1, k_2 L_2, k_3 L_3)), k whole numbers}.
+    r"""The functions of V that repeat with a box.
+
+    .. math:: W = \{w \in V: w(X) = w(X + (k_1 L_1, k_2 L_2, k_3 L_3)), k \in \mathbb Z^3\}
 
     A space like any other of dolfinx, with one node for all the nodes of V that move as one. Only
     nodes on the mesh's bounding box can have partners; their places are known to all ranks.
@@ -30,7 +32,7 @@ def periodic_space(V: fem.FunctionSpace, box: np.ndarray) -> tuple[fem.FunctionS
 
     Raises:
         InputError: on all ranks: a mesh larger than the box, a node on a face where the solid
-            goes on beyond the opposite one and has no node there, or a body in separate pieces.
+            continues beyond the opposite one and has no node there, or a body in separate pieces.
     """
     mesh, nodes = V.mesh, V.dofmap.index_map
     comm = mesh.comm
@@ -117,8 +119,8 @@ def _check_free(V: fem.FunctionSpace, images: np.ndarray) -> None:
 
 def _check_one_piece(index_map: common.IndexMap, cells: np.ndarray) -> None:
     """All nodes hang together by the cells (cells, nodes of each), over all ranks."""
-    comm, own = index_map.comm, index_map.size_local
-    number = own + index_map.num_ghosts
+    comm, owned = index_map.comm, index_map.size_local
+    number = owned + index_map.num_ghosts
     within = np.stack([np.repeat(cells[:, 0], cells.shape[1]), cells.ravel()])
     # Pieces of this rank, numbered over all ranks; a shared node ties its owner's to ours.
     base = sum(comm.allgather(number)[: comm.rank])
@@ -126,7 +128,7 @@ def _check_one_piece(index_map: common.IndexMap, cells: np.ndarray) -> None:
     piece = la.vector(index_map, dtype=np.int64)
     piece.array[:] = here
     piece.scatter_forward()
-    ties = np.unique(np.stack([here, piece.array])[:, own:], axis=1)
+    ties = np.unique(np.stack([here, piece.array])[:, owned:], axis=1)
     pieces = np.concatenate(comm.allgather(np.unique(here)))
     ties = np.searchsorted(pieces, np.concatenate(comm.allgather(ties), axis=1))
     left = len(np.unique(_first_of_piece(ties, len(pieces))))

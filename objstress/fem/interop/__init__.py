@@ -1,0 +1,1 @@
+"""Laws in forms and solvers of other packages."""

@@ -18,7 +18,7 @@ _BACK = np.argsort(_ROWS)
 
 
 def to_vector(tensor: np.ndarray) -> np.ndarray:
-    """(T_11, T_22, T_33, T_12, T_21, T_13, T_31, T_23, T_32): (..., 3, 3) to (..., 9)."""
+    """The components T_11 T_22 T_33 T_12 T_21 T_13 T_31 T_23 T_32: (..., 3, 3) to (..., 9)."""
     return tensor.reshape(*tensor.shape[:-2], 9)[..., _ROWS]
 
 
@@ -28,16 +28,17 @@ def to_tensor(vector: np.ndarray) -> np.ndarray:
 
 
 def law_material(law: MaterialLaw) -> Any:
-    r"""PK1 = P(F), dPK1/dF = A(F): the law as a `dolfinx_materials` material.
+    """A law as a material of the package `dolfinx_materials`: PK1 = P(F), dPK1/dF = A(F).
 
     Gradients {"F": 9}, fluxes {"PK1": 9}, one tangent block ("PK1", "F") of 9 x 9, rows PK1 and
     columns F, no internal variables. The nine components of F and PK1 stand in MFront's order of a
-    tensor without symmetry, as they are, without factors:
+    tensor without symmetry, as they are, without factors::
 
         11 22 33 12 21 13 31 23 32
 
     (Mandel's form, 11 22 33 12 13 23 with sqrt(2) on the last three, is that package's for
-    symmetric tensors; F and PK1 are none. objstress' own goes 11 22 33 23 13 12.) PK1 in GPa.
+    symmetric tensors, which F and PK1 are not. That of objstress is 11 22 33 23 13 12.) PK1 is in
+    GPa. ::
 
         qmap = QuadratureMap(mesh, degree, law_material(law))
         qmap.register_gradient("F", deformation_gradient(ufl.grad(u)))

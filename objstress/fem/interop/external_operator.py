@@ -20,9 +20,9 @@ from objstress.parallel import on_every_rank
 
 
 def stress_operator(law: MaterialLaw, F: Any, dx: ufl.Measure) -> Any:
-    r"""P_iJ(F), whose derivative in UFL is A_iJkL = dP_iJ/dF_kL: an external operator.
+    r"""The stress P(F) as an external operator, whose derivative in UFL is A = dP/dF.
 
-        r(u; v) = integral of P : grad v dx,      J = ufl.derivative(r, u)
+    .. math:: r(u; v) = \int P : \nabla v \, dX, \qquad J = \mathrm{derivative}(r, u)
 
     The result goes into a form like any UFL tensor. `replace_external_operators` of the package
     dolfinx-external-operator makes of the form, and of its derivative, one that dolfinx compiles;

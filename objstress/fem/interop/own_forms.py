@@ -1,4 +1,4 @@
-"""Laws in forms of one's own: a callback for dolfinx' `NonlinearProblem`."""
+"""Laws in one's own forms: a callback for dolfinx' `NonlinearProblem`."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from objstress.parallel import on_every_rank
 
 
 def before_residual(problem: fem_petsc.NonlinearProblem, update: Callable[[], object]) -> None:
-    """r(u) = assemble(update(u)): call `update` before `problem` assembles its residual, u set.
+    """Call `update` whenever a problem of dolfinx assembles its residual, with u set before.
 
     SNES asks for its Jacobian only where it asked for the residual before, so P and A are right in
     both. An iterate at which `update` refuses F (det F <= 0 on any rank) gets the residual inf,
-    and the line search comes back from there; `problem.solver.getConvergedReason()` tells whether
-    it could. Several updates may be given, one call each.
+    and the line search shortens the step; `problem.solver.getConvergedReason()` tells whether it
+    converged. For several updates call this once for each.
 
     Args:
         problem: of dolfinx, its residual and Jacobian written with functions that `update` fills.
         update: such as `lambda: material.update(tangent=True)`; see `QuadratureMaterial`.
     """
-    assemble, given, named = problem.solver.getFunction()[1]
+    assemble, arguments, keywords = problem.solver.getFunction()[1]
 
     def residual(snes: PETSc.SNES, x: PETSc.Vec, b: PETSc.Vec, *args: Any, **kargs: Any) -> None:
         x.ghostUpdate(addv=PETSc.InsertMode.INSERT, mode=PETSc.ScatterMode.FORWARD)
@@ -36,4 +36,4 @@ def before_residual(problem: fem_petsc.NonlinearProblem, update: Callable[[], ob
             return
         assemble(snes, x, b, *args, **kargs)
 
-    problem.solver.setFunction(residual, problem.b, given, named)
+    problem.solver.setFunction(residual, problem.b, arguments, keywords)

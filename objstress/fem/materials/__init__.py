@@ -1,0 +1,1 @@
+"""Laws at quadrature points, inside forms, and grains."""

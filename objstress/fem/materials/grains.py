@@ -1,4 +1,4 @@
-"""Grains: which law each cell of a mesh has, and how its crystal is turned."""
+"""Grains: the law of each cell of a mesh, and the orientation of its crystal."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Grains:
             any number of ranks, such as `Voronoi`), mesh tags of the cells, or integers for the
             local cells, ghosts last.
         orientations: (g, 3, 3), Q of each grain, crystal frame to sample frame.
-        laws: one law for all grains, or one for each (the same object may come often).
+        laws: one law for all grains, or one for each (the same object may stand for many).
 
     Raises:
         InputError: orientations that are no rotations (the first is named), or not as many laws
@@ -46,7 +46,10 @@ class Grains:
             raise InputError(f"{len(self.laws)} laws for {n} orientations: give one law or {n}")
 
     def of_cells(self, mesh: dmesh.Mesh) -> np.ndarray:
-        """The grain of each local cell, ghosts last, int (cells,).
+        """The number of the grain of each local cell, ghosts last, int (cells,).
+
+        Args:
+            mesh: whose cells they are.
 
         Raises:
             InputError: cells without a grain, or a grain without an orientation and a law.
@@ -59,31 +62,31 @@ class Grains:
         if isinstance(self.ids, dmesh.MeshTags):
             if self.ids.dim != mesh.topology.dim:
                 raise InputError(f"mesh tags of dimension {self.ids.dim}: give tags of the cells")
-            found = np.full(number, -1)
-            found[self.ids.indices] = self.ids.values
-            if (found < 0).any():
+            grains = np.full(number, -1)
+            grains[self.ids.indices] = self.ids.values
+            if (grains < 0).any():
                 raise InputError(
-                    f"{(found < 0).sum()} of {number} cells have no grain (on several ranks ghost "
-                    "cells need theirs, too)"
+                    f"{(grains < 0).sum()} of {number} cells have no grain (on several ranks "
+                    "ghost cells need theirs, too)"
                 )
         elif callable(self.ids):
             every = np.arange(number, dtype=np.int32)
             middle = dmesh.compute_midpoints(mesh, mesh.topology.dim, every)
-            found = np.asarray(self.ids(middle))
+            grains = np.asarray(self.ids(middle))
         else:
-            found = np.asarray(self.ids)
-        if found.shape != (number,) or not np.issubdtype(found.dtype, np.integer):
+            grains = np.asarray(self.ids)
+        if grains.shape != (number,) or not np.issubdtype(grains.dtype, np.integer):
             raise InputError(
-                f"grain ids of shape {found.shape} and type {found.dtype}: give an integer for "
+                f"grain ids of shape {grains.shape} and type {grains.dtype}: give an integer for "
                 f"each of the {number} cells"
             )
-        unknown = np.setdiff1d(found, np.arange(len(self.orientations)))
+        unknown = np.setdiff1d(grains, np.arange(len(self.orientations)))
         if len(unknown):
             raise InputError(
                 f"grain {unknown[0]} has no law: there are {len(self.orientations)} "
                 "orientations, and grains count from 0"
             )
-        return found
+        return grains
 
 
 class GrainsLaw(MaterialLaw):
@@ -131,20 +134,20 @@ class GrainsLaw(MaterialLaw):
     def response(self, F: Any, order: int) -> tuple[Tensor, ...]:
         f = as_deformation(F)
         shapes = ((), (3, 3), (3, 3, 3, 3))[: order + 1]
-        whole = tuple(torch.empty(len(f), *shape, dtype=torch.float64) for shape in shapes)
+        response = tuple(torch.empty(len(f), *shape, dtype=torch.float64) for shape in shapes)
         for law, rows in self._pieces(len(f)):
             q = self.Q[self._of_point[rows]]
             parts = law.response(f[rows] @ q, order)
-            whole[0][rows] = parts[0]
+            response[0][rows] = parts[0]
             if order >= 1:
-                whole[1][rows] = parts[1] @ q.transpose(1, 2)
+                response[1][rows] = parts[1] @ q.transpose(1, 2)
             if order >= 2:
                 # A_iJkL = A_iMkN Q_JM Q_LN, one index after the other.
                 last = parts[2].reshape(-1, 27, 3) @ q.transpose(1, 2)
                 first = last.view(-1, 3, 3, 9).transpose(2, 3).reshape(-1, 27, 3)
                 first = first @ q.transpose(1, 2)
-                whole[2][rows] = first.view(-1, 3, 9, 3).transpose(2, 3).view(-1, 3, 3, 3, 3)
-        return whole
+                response[2][rows] = first.view(-1, 3, 9, 3).transpose(2, 3).view(-1, 3, 3, 3, 3)
+        return response
 
     def outside(self, F: Any) -> Tensor:
         return self._gather(F, lambda law, f: law.outside(f), torch.bool)
@@ -156,10 +159,10 @@ class GrainsLaw(MaterialLaw):
 
     def _gather(self, F: Any, what: Callable[[MaterialLaw, Tensor], Any], dtype: Any) -> Tensor:
         f = as_deformation(F)
-        whole = torch.empty(len(f), dtype=dtype)
+        values = torch.empty(len(f), dtype=dtype)
         for law, rows in self._pieces(len(f)):
-            whole[rows] = what(law, f[rows] @ self.Q[self._of_point[rows]])
-        return whole
+            values[rows] = what(law, f[rows] @ self.Q[self._of_point[rows]])
+        return values
 
     def _pieces(self, n: int) -> Iterator[tuple[MaterialLaw, Tensor]]:
         """Each law with the rows of its points among the first n, a chunk at a time."""
@@ -173,7 +176,7 @@ class Voronoi:
     """Grains of a Poisson-Voronoi tessellation: a cell belongs to the seed nearest its midpoint.
 
     Args:
-        seeds: points (g, 3).
+        seeds: points (g, 3), a length.
         period: edge lengths of the box from the origin that repeats in space; None for a body
             that does not.
 
@@ -199,7 +202,19 @@ class Voronoi:
 
 
 def random_seeds(grains: int, size: Sequence[float], seed: int = 0) -> np.ndarray:
-    """Points drawn uniformly in the box from the origin to `size`, (grains, 3)."""
+    """Draw points uniformly in the box from the origin to `size`, for `Voronoi`.
+
+    Args:
+        grains: number of points.
+        size: edge lengths of the box.
+        seed: of the random numbers.
+
+    Returns:
+        (grains, 3), in the unit of `size`.
+
+    Raises:
+        InputError: less than one grain.
+    """
     if grains < 1:
         raise InputError(f"{grains} grains: give at least one")
     return np.random.default_rng(seed).uniform(size=(grains, 3)) * np.asarray(size, dtype=float)

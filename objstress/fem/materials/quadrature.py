@@ -15,6 +15,7 @@ import ufl
 from dolfinx import fem
 from dolfinx import mesh as dmesh
 from mpi4py import MPI
+from ufl.algorithms.analysis import extract_coefficients, extract_constants
 
 from objstress.fem.materials.grains import Grains, GrainsLaw
 from objstress.fem.meshes import check_cells
@@ -62,14 +63,18 @@ class Material:
     """The quadrature points of the local cells, F there, and what is reported of them.
 
     Args:
-        u: displacement, a vector function in three dimensions, or in two for plane strain.
+        u: displacement, a vector function in three dimensions, or in two for plane strain; a
+            length.
         law: in the sample's frame (rotate a crystal with `RotatedLaw(law, Q)`), or `Grains`.
         degree: quadrature degree.
 
     Attributes:
         dx: the measure.
-        energy, F: what the last `update` found at the points of the local cells
-            (n_points,), (n_points, 3, 3).
+        energy, F: of the last `update` at the points of the local cells, W in GPa (n_points,) and
+            (n_points, 3, 3).
+        inputs: functions and constants that F and the answer of the law depend on: u and all else
+            in the gradient. A material that depends on more (a temperature, an electric
+            potential, its own state) appends it.
         volumes: reference volume that each of these points stands for, (n_points,).
         owned: how many of the points are this rank's own; they come first, ghosts' last.
         threads: that torch uses for the law on this rank, see `torch_threads`.
@@ -93,9 +98,14 @@ class Material:
         self.law: MaterialLaw = (
             GrainsLaw(law, mesh, len(self.weights)) if isinstance(law, Grains) else law
         )
-        self._gradient = fem.Expression(ufl.Identity(3) + gradient(u), self.points)
+        deformation = ufl.Identity(3) + gradient(u)
+        self.inputs: list[Any] = [
+            *extract_coefficients(deformation),
+            *extract_constants(deformation),
+        ]
+        self._gradient = fem.Expression(deformation, self.points)
         self.F = np.tile(np.eye(3), (len(self.cells) * len(self.weights), 1, 1))
-        self._evaluated: tuple[np.ndarray, bool] | None = None
+        self._evaluated: tuple[MaterialLaw, list[np.ndarray], bool] | None = None
         jacobian = fem.Expression(ufl.JacobianDeterminant(mesh), self.points)
         determinants = jacobian.eval(mesh, self.cells).reshape(-1, len(self.weights))
         check_cells(mesh, determinants[: cells.size_local])
@@ -103,22 +113,32 @@ class Material:
         self.volumes = (np.abs(determinants) * self.weights).ravel()
 
     def update(self, tangent: bool) -> None:
-        """Make ready for assembling at the present u, unless that is done; for the Jacobian, too,
-        where `tangent`.
+        """Evaluate the law at the present `inputs`, unless nothing changed since the last time.
+
+        Args:
+            tangent: whether A is needed, too.
 
         Raises:
             InputError: det F <= 0 at a point.
         """
-        mesh, now = self.u.function_space.mesh, self.u.x.array
+        now = [f.x.array if isinstance(f, fem.Function) else f.value for f in self.inputs]
         if self._evaluated is not None:
-            before, known = self._evaluated
-            if (known or not tangent) and np.array_equal(before, now):
+            law, before, known = self._evaluated
+            same = law is self.law and len(before) == len(now)
+            if same and (known or not tangent) and all(map(np.array_equal, before, now)):
                 return
         self._evaluated = None
-        self.F = self._gradient.eval(mesh, self.cells).reshape(-1, 3, 3)
+        self.F = self._gradient.eval(self.u.function_space.mesh, self.cells).reshape(-1, 3, 3)
         with limited_threads(self.threads):
             self._evaluate(tangent)
-        self._evaluated = (now.copy(), tangent)
+        self._evaluated = (self.law, [values.copy() for values in now], tangent)
+
+    def invalidate(self) -> None:
+        """Make the next `update` evaluate: for what `inputs` do not show.
+
+        Such as parameters of a law that were changed in place.
+        """
+        self._evaluated = None
 
     def _evaluate(self, tangent: bool) -> None:
         raise NotImplementedError
@@ -151,24 +171,24 @@ class Material:
         j = np.linalg.det(self.F[: self.owned]).reshape(-1, len(self.weights)).min(axis=1)
         worst = np.argsort(j)[:number].astype(np.int32)
         middle = dmesh.compute_midpoints(mesh, dim, worst)
-        own = mesh.topology.original_cell_index[worst]
-        found = sorted(
+        numbers = mesh.topology.original_cell_index[worst]
+        ranked = sorted(
             each
             for rank in mesh.comm.allgather(
-                list(zip(j[worst].tolist(), own.tolist(), middle.tolist(), strict=True))
+                list(zip(j[worst].tolist(), numbers.tolist(), middle.tolist(), strict=True))
             )
             for each in rank
         )
         return "; ".join(
             f"{cell} at ({', '.join(f'{x:.3g}' for x in at[:dim])}), det F = {least:.2g}"
-            for least, cell, at in found[:number]
+            for least, cell, at in ranked[:number]
         )
 
     def cell_averages(self) -> dict[str, np.ndarray]:
         """Means over the points of each local cell.
 
         Cauchy stress (GPa), its von Mises measure, J, energy, the fraction of points outside the
-        trained strains and, for a law with error bars, `stress_error` (GPa).
+        strains that the law was fitted to and, for a law with error bars, `stress_error` (GPa).
         """
         points = len(self.weights)
         w = self.volumes.reshape(-1, points)
@@ -194,15 +214,28 @@ class Material:
 
 
 class QuadratureMaterial(Material):
-    """P and A of any law as quadrature functions, ready for UFL.
+    r"""P and A of any law as quadrature functions, ready for UFL.
 
-        r(u; v) = integral of P : grad v,      J(u; du, v) = integral of (A : grad du) : grad v
+    .. math::
 
-    Caller's duties: `update` after every change of u and before assembling; integrate with `dx`
-    of this object, whose points are those of P and A. Arguments: see `Material`.
+        r(u; v) = \int P : \nabla v \, dX, \qquad
+        J(u; \delta u, v) = \int (A : \nabla \delta u) : \nabla v \, dX
+
+    The caller's duties: `update` after every change of u and before assembling, and to integrate
+    with `dx` of this object, whose points are those of P and A.
+
+    Args:
+        u: displacement, a vector function in three dimensions, or in two for plane strain; a
+            length.
+        law: in the sample's frame (rotate a crystal with `RotatedLaw(law, Q)`), or `Grains`.
+        degree: quadrature degree.
 
     Attributes:
         stress, tangent: dolfinx functions of value shape (3, 3) and (3, 3, 3, 3), GPa.
+        dx, energy, F, inputs, volumes, owned, threads: see `Material`.
+
+    Raises:
+        InputError: a mesh with inverted cells.
     """
 
     def __init__(self, u: fem.Function, law: MaterialLaw | Grains, degree: int):

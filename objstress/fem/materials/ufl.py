@@ -18,28 +18,38 @@ from objstress.laws.rotated import RotatedLaw
 
 
 class UflMaterial(Material):
-    """P and A of a polynomial law written out in UFL, for dolfinx to compile to C.
+    r"""P and A of a polynomial law written out in UFL, for dolfinx to compile to C.
 
-        r(u; v) = integral of P : grad v,      J(u; du, v) = integral of (A : grad du) : grad v
+    .. math::
+
+        r(u; v) = \int P : \nabla v \, dX, \qquad
+        J(u; \delta u, v) = \int (A : \nabla \delta u) : \nabla v \, dX
 
     No memory at the quadrature points; compiling takes seconds once for each law and degree of
-    elements, dolfinx keeps the result. Arguments: see `Material`.
+    elements, dolfinx keeps the result.
+
+    Args:
+        u: displacement, a vector function in three dimensions, or in two for plane strain; a
+            length.
+        law: a polynomial law (see `compile_law`) in the sample's frame, or `Grains` of one.
+        degree: quadrature degree.
 
     Raises:
-        InputError: a law that is no polynomial, or grains of several laws.
+        InputError: a mesh with inverted cells, a law that is no polynomial, or grains of several
+            laws.
     """
 
     def __init__(self, u: fem.Function, law: MaterialLaw | Grains, degree: int):
         super().__init__(u, law, degree)
         # In the crystal's frame, where symmetry leaves the fewest terms: W(F Q), gradients times Q.
-        inner, self._turn = self.law, None
+        inner, self._Q = self.law, None
         if isinstance(inner, RotatedLaw):
-            self._turn, inner = ufl.as_matrix(inner.Q.tolist()), inner.law
+            self._Q, inner = ufl.as_matrix(inner.Q.tolist()), inner.law
         elif isinstance(inner, GrainsLaw):
-            self._turn, inner = self._orientations(inner), inner.only_law()
+            self._Q, inner = self._orientations(inner), inner.only_law()
         if not isinstance(inner, PolynomialLaw):
             raise InputError("assembly 'ufl' takes a polynomial law; make one with compile_law")
-        deformation = self._turned(ufl.Identity(3) + gradient(u))
+        deformation = self._rotated(ufl.Identity(3) + gradient(u))
         self._response = UflResponse(inner.polynomial.terms(), deformation)
 
     def _evaluate(self, tangent: bool) -> None:
@@ -70,7 +80,7 @@ class UflMaterial(Material):
         return self.cell_function(law.Q.numpy()[law.cell_grains])
 
     def _gradient_of(self, w: Any) -> Any:
-        return self._turned(gradient(w))
+        return self._rotated(gradient(w))
 
-    def _turned(self, tensor: Any) -> Any:
-        return tensor if self._turn is None else tensor * self._turn
+    def _rotated(self, tensor: Any) -> Any:
+        return tensor if self._Q is None else tensor * self._Q

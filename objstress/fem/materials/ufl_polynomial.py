@@ -57,7 +57,7 @@ class UflResponse:
         """A_iJkL as UFL scalars, GPa, object array (3, 3, 3, 3); A_kLiJ is the same object."""
         f = self._f
         # Degree by degree, H_d; Euler's S_d = H_d x / (d - 1) costs less than S written out.
-        whole, second = np.zeros((6, 6), dtype=object), [0.0] * 6
+        hessian, second = np.zeros((6, 6), dtype=object), [0.0] * 6
         x = self._strain
         for degree in sorted({len(word) for word in self._terms}):
             terms = {w: c for w, c in self._terms.items() if len(w) == degree}
@@ -67,11 +67,11 @@ class UflResponse:
                 for b in range(a, 6):
                     part[a, b] = part[b, a] = self._polynomial(_derivative(first, b))
             for a, b in np.ndindex(6, 6):
-                whole[a, b] = total([whole[a, b], part[a, b]])
+                hessian[a, b] = total([hessian[a, b], part[a, b]])
             for a in range(6):
                 row = total(part[a, b] * x[b] for b in range(6))
                 second[a] = total([second[a], row * (SHEAR[a] / (degree - 1))])
-        stiffness = whole * SHEAR * SHEAR[:, None]
+        stiffness = hessian * SHEAR * SHEAR[:, None]
         half = np.zeros((6, 3, 3), dtype=object)
         for a, k, L in np.ndindex(half.shape):
             half[a, k, L] = total(
@@ -102,13 +102,13 @@ class UflResponse:
 
 
 def energy_density(law: MaterialLaw, F: Any) -> Any:
-    r"""W(F) of a polynomial law as a UFL expression; `ufl.derivative` gives stress and tangent.
+    """W(F) of a polynomial law as a UFL expression; `ufl.derivative` gives stress and tangent.
 
     For speed use `assembly="ufl"` of `StaticProblem`, which writes both out.
 
     Args:
-        law: a `PolynomialLaw` (see `compile_law`), or one in a rotated frame.
-        F: UFL tensor of shape (3, 3).
+        law: a `PolynomialLaw` (see `compile_law`), or `RotatedLaw(law, Q)` of one.
+        F: deformation gradient, UFL tensor of shape (3, 3).
 
     Returns:
         A UFL scalar, GPa.

@@ -1,0 +1,1 @@
+"""Results as VTX for ParaView and as plots."""

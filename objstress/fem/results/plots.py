@@ -1,10 +1,10 @@
-"""Pictures of results, drawn without a display."""
+"""Plots of results, drawn without a display."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from dolfinx import fem
@@ -17,18 +17,16 @@ from mpl_toolkits.mplot3d.art3d import Poly3DCollection
 
 from objstress.errors import InputError
 from objstress.fem.results.vtx import SHAPES, grain_fields
+from objstress.fem.solve.protocol import Shown
+from objstress.fem.solve.record import StepRecord
 from objstress.io.files import check_writable, write_figure
 from objstress.symmetry.ipf import direction_colours, sector_corners
 from objstress.symmetry.point_group import PointGroup
 
-if TYPE_CHECKING:
-    from objstress.fem.solve.record import StepRecord
-    from objstress.fem.solve.static import StaticProblem
-
 LABELS = {
     "von_mises": "von Mises stress, GPa",
     "energy": "energy density, GPa",
-    "outside": "part of the points outside the trained strains",
+    "outside": "fraction of points outside the fitted strains",
     "stress_error": "error bar of the stress, GPa",
     "J": "J = det F",
 }
@@ -36,7 +34,7 @@ COLOURS = "viridis"
 
 
 def plot_field(
-    problem: StaticProblem,
+    problem: Shown,
     path: str | Path,
     field: str = "von_mises",
     warp: float = 1.0,
@@ -44,23 +42,25 @@ def plot_field(
     view: tuple[float, float] = (25.0, -60.0),
     direction: Sequence[float] = (0, 0, 1),
 ) -> None:
-    """The deformed surface x = X + warp u, each facet in the colour of its cell.
+    """Plot the deformed surface x = X + warp u, each facet in the colour of its cell.
 
     Drawn by matplotlib, far facets first: it needs no display and no OpenGL, without which VTK
     ends the whole process. All ranks call it, one draws.
 
     Args:
+        problem: its present state is drawn.
         path: of the image, `.png`, `.pdf` or `.svg`.
         field: a scalar of `Material.cell_averages`, or of grains `grain` and `ipf_colour`.
+        warp: factor of the displacement.
         view: elevation and azimuth of the eye, degrees; a plane mesh is seen from above.
         direction: of the sample, that `ipf_colour` is of.
 
     Raises:
-        InputError: a field that is not there (all are named), a path that cannot be written or is
-            no image.
+        InputError: an unknown field (all are named), a path that cannot be written or is no
+            image.
     """
     check_writable(path)
-    fields = problem.material.cell_averages() | grain_fields(problem, direction)
+    fields = problem.material.cell_averages() | grain_fields(problem.material.law, direction)
     drawn = [name for name in fields if name == "ipf_colour" or name not in SHAPES]
     if field not in drawn:
         raise InputError(f"field = {field!r}: give one of {', '.join(drawn)}")
@@ -69,7 +69,7 @@ def plot_field(
     if parts is None:
         return
     facets, values = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
-    if problem.dim == 2:
+    if problem.mesh.topology.dim == 2:
         view = (90.0, -90.0)
     figure = Figure(figsize=(6.4, 5.0))
     axes = figure.add_subplot(projection="3d")
@@ -85,7 +85,7 @@ def plot_field(
     _save(figure, path)
 
 
-def surface(problem: StaticProblem, warp: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
+def surface(problem: Shown, warp: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
     """Corners x = X + warp u of the outer facets of this rank, in order around each.
 
     A plane mesh is its own surface.
@@ -145,7 +145,9 @@ def _numbers(direction: Sequence[float]) -> str:
 
 
 def colour_key(group: PointGroup, path: str | Path) -> None:
-    """All crystal directions in their colours, stereographic; the corners of a sector in the title.
+    """Plot all crystal directions in their colours, stereographic.
+
+    The corners of a sector are in the title.
 
     Args:
         group: of the crystal.
@@ -170,25 +172,27 @@ def colour_key(group: PointGroup, path: str | Path) -> None:
 
 
 def plot_load_displacement(
-    problem_or_history: StaticProblem | Sequence[StepRecord],
+    problem_or_history: Shown | Sequence[StepRecord],
     name: str,
     path: str | Path,
     *,
     displacement: float | None = None,
     length: str = "length",
 ) -> None:
-    """The components of a reaction against the load factor, or the displacement.
+    """Plot the components of a reaction against the load factor, or the displacement.
 
     All ranks may call it, one draws where it is given a problem.
 
     Args:
+        problem_or_history: the accepted steps, or the problem that has them.
         name: of a prescribed displacement or a contact, as in `StepRecord.reactions`.
         path: of the image.
         displacement: at load factor 1, in the mesh's unit; none leaves the load factor.
         length: the mesh's unit, such as "mm" (forces are then in GPa mm^2 = kN).
 
     Raises:
-        InputError: no step yet, or no reaction of that name (all are named).
+        InputError: no step yet, or no reaction of that name (all are named); a path that cannot be
+            written.
     """
     check_writable(path)
     if isinstance(problem_or_history, Sequence):

@@ -1,0 +1,1 @@
+"""Equilibrium, motion and paths: body, Newton's method, stepping, records and checkpoints."""

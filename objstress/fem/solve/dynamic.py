@@ -1,68 +1,42 @@
-"""Motion of a hyperelastic body: implicit time steps on top of the static problem."""
+"""Motion of a hyperelastic body: implicit time steps around Newton's method."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import ufl
 from dolfinx import fem
 from dolfinx import mesh as dmesh
-from dolfinx.fem import petsc as fem_petsc
-from mpi4py import MPI
-from petsc4py import PETSc
 
-from objstress.errors import ConvergenceError, InputError
-from objstress.fem.materials.grains import Grains, GrainsLaw
+from objstress.errors import InputError
+from objstress.fem.materials.grains import Grains
+from objstress.fem.solve.body import Condition
 from objstress.fem.solve.checkpoint import Checkpoint
-from objstress.fem.solve.record import StepRecord
-from objstress.fem.solve.static import Condition, StaticProblem
+from objstress.fem.solve.moving_body import MovingBody
+from objstress.fem.solve.problem import Problem
+from objstress.fem.solve.record import DynamicRecord
+from objstress.fem.solve.stepping import march
 from objstress.laws.base import MaterialLaw
 
 Field = Callable[[np.ndarray], np.ndarray] | Sequence[float]
 """A vector for each point: a function of points (3, n) that returns (dim, n), or one vector."""
 
-MICROSECOND = 1e-6
 
+class DynamicProblem(Problem[DynamicRecord]):
+    r"""Motion of a body, rho u'' = Div P + b, in time by the generalised-alpha method.
 
-@dataclass
-class DynamicRecord(StepRecord):
-    """What happened in one accepted time step: a `StepRecord` and the energies at its end.
+    .. math::
 
-    `load` is amplitude(time), `energy` the stored energy; `reactions` are those of the balance of
-    forces that the step solved, at u_{n+1-alpha_f}, inertia included.
-
-    Attributes:
-        time: microseconds.
-        kinetic: 1/2 integral of rho v . v, GPa length^3 (in mm: joule).
-        contact: Pi of the contacts, GPa length^3: what a blow stores in them and gives back.
-        work: of loads, prescribed motions and moving contacts since time 0, GPa length^3.
-        balance: kinetic + stored + contact - work - what there was of them at time 0, GPa
-            length^3: energy that the scheme made (> 0) or dissipated.
-    """
-
-    time: float = 0.0
-    kinetic: float = 0.0
-    contact: float = 0.0
-    work: float = 0.0
-    balance: float = 0.0
-
-    @property
-    def at(self) -> float:
-        return self.time
-
-
-class DynamicProblem(StaticProblem):
-    r"""rho u'' = div P + b in time, by the generalised-alpha method:
-
-        M a_{n+1-m} + F_int(u_{n+1-f}) = F_ext(u_{n+1-f}, lambda_{n+1-f})
-        x_{n+1-f} = (1 - f) x_{n+1} + f x_n   for x = u, lambda; likewise a_{n+1-m}
-        u_{n+1} = u_n + dt v_n + dt^2 ((1/2 - beta) a_n + beta a_{n+1})
-        v_{n+1} = v_n + dt ((1 - gamma) a_n + gamma a_{n+1})
-        m = (2 r - 1)/(r + 1),   f = r/(r + 1),   gamma = 1/2 - m + f,   beta = (1 - m + f)^2 / 4
+        M a_{n+1-m} + F_{int}(u_{n+1-f}) &= F_{ext}(u_{n+1-f}, \lambda_{n+1-f}) \\
+        x_{n+1-f} &= (1 - f) x_{n+1} + f x_n \quad \text{for } x = u, \lambda;
+                     \text{ likewise } a_{n+1-m} \\
+        u_{n+1} &= u_n + \Delta t\, v_n
+                   + \Delta t^2 ((\tfrac12 - \beta) a_n + \beta a_{n+1}) \\
+        v_{n+1} &= v_n + \Delta t\, ((1 - \gamma) a_n + \gamma a_{n+1}) \\
+        m = \frac{2r - 1}{r + 1}, \quad f &= \frac{r}{r + 1}, \quad
+        \gamma = \tfrac12 - m + f, \quad \beta = \tfrac14 (1 - m + f)^2
 
     with r the spectral radius at infinite frequency. Of second order, M consistent, lambda(t) the
     load factor of all conditions. r = 1 is the midpoint rule: no numerical damping, linear and
@@ -76,14 +50,16 @@ class DynamicProblem(StaticProblem):
     mm/us = km/s, an energy in joule.
 
     Args:
-        mesh, law, bcs, and what else is not named here: see `StaticProblem`. No rigid motion has
-            to be held.
+        mesh, law, bcs: see `StaticProblem`. No rigid motion has to be held.
         density: rho in kg/m^3; with `Grains` also one for each grain.
         length_unit: metres in one unit of length of the mesh.
         spectral_radius: r from 0 (waves that a step cannot resolve vanish in it) to 1.
         amplitude: lambda(t) for t >= 0 in microseconds; 1 by default, full loads at once.
-        displacement, velocity: at time 0, `Field`s; zero by default. On marked points those of
-            the `Displacement`s hold: lambda and its rate times their value.
+        displacement, velocity: at time 0, a function of points (3, n) that returns (dim, n), or
+            one vector; zero by default. On the points of a `Displacement` lambda and its rate,
+            times its value, hold instead.
+        petsc_options: see `StaticProblem`.
+        others: `orientation`, `degree`, `assembly`, `quadrature_degree`, see `StaticProblem`.
 
     Attributes:
         u, velocity, acceleration: at `time`, in the mesh's length and microseconds.
@@ -95,9 +71,9 @@ class DynamicProblem(StaticProblem):
             outside [0, 1].
     """
 
-    history: list[DynamicRecord]  # type: ignore[assignment]
-    _pace = "time"
-    _record_type = DynamicRecord
+    body: MovingBody
+    pace = "time"
+    record_type = DynamicRecord
 
     def __init__(
         self,
@@ -111,13 +87,9 @@ class DynamicProblem(StaticProblem):
         amplitude: Callable[[float], float] | None = None,
         displacement: Field | None = None,
         velocity: Field | None = None,
+        petsc_options: dict[str, Any] | None = None,
         **others: Any,
     ):
-        self._density = _checked_density(density, law)
-        if not length_unit > 0:
-            raise InputError(f"length_unit = {length_unit}: give the metres in one unit, positive")
-        # kg/m^3 length^2 / us^2 in GPa.
-        self._density *= (length_unit / MICROSECOND) ** 2 * 1e-9
         r = self.spectral_radius = float(spectral_radius)
         if not 0 <= r <= 1:
             raise InputError(f"spectral_radius = {spectral_radius}: give a number from 0 to 1")
@@ -127,50 +99,25 @@ class DynamicProblem(StaticProblem):
         self.amplitude = amplitude or (lambda t: 1.0)
         self._start = (displacement, velocity)
         self.time = 0.0
-        super().__init__(mesh, law, bcs, **others)
-        self._work_form = fem.form(sum(self._loads)) if self._loads else None
-        potential = sum(self._potentials)
-        self._contact_form = fem.form(potential) if self._potentials else None
-        # What it takes to move the contacts on, per load factor.
-        self._moving_form = (
-            fem.form(ufl.diff(potential, self._factor)) if self._potentials else None
-        )
-
-    def _body(self, du: Any, v: Any) -> tuple[Any, Any]:
-        r"""Inertia with the forces: with u = u_{n+1-f}, a_{n+1-m} = c (u - q), c as in `_step` and
-        q where the body would be without forces."""
-        self.velocity = fem.Function(self.V, name="velocity")
-        self.acceleration = fem.Function(self.V, name="acceleration")
-        self._c = fem.Constant(self.mesh, PETSc.ScalarType(0.0))
-        self._q = fem.Function(self.V)
-        cells = self.material.cells
-        grains = self.law.cell_grains if isinstance(self.law, GrainsLaw) else 0 * cells
-        rho = self.material.cell_function(self._density[grains])
-        dx = ufl.dx(metadata={"quadrature_degree": 2 * self._degree})
-        self._mass_form = fem.form(rho * ufl.inner(du, v) * dx)
-        self._kinetic_form = fem.form(0.5 * rho * ufl.inner(self.velocity, self.velocity) * dx)
-        forces, tangent = super()._body(du, v)
-        return (
-            forces + rho * self._c * ufl.inner(self.u - self._q, v) * dx,
-            tangent + rho * self._c * ufl.inner(du, v) * dx,
-        )
-
-    def _check_rigid_motions(self) -> None:
-        """Inertia holds what the displacements leave free."""
+        super().__init__(MovingBody(mesh, law, bcs, density, length_unit, **others), petsc_options)
+        self.velocity, self.acceleration = self.body.velocity, self.body.acceleration
 
     def state(self) -> dict[str, fem.Function]:
-        return super().state() | {"velocity": self.velocity, "acceleration": self.acceleration}
+        """Displacement, velocity and acceleration, {name: function}."""
+        return self.initial() | {"acceleration": self.acceleration}
 
-    # -- solution ----------------------------------------------------------------------------
+    def initial(self) -> dict[str, fem.Function]:
+        """Displacement and velocity; the acceleration follows from the forces."""
+        return {"displacement": self.u, "velocity": self.velocity}
 
-    def solve(  # type: ignore[override]
+    def solve(
         self,
         steps: int = 1,
         *,
         duration: float,
         smallest: float = 1 / 256,
         progress: bool = True,
-        after_step: Callable[[Any, Any], None] | None = None,
+        after_step: Callable[[DynamicProblem, DynamicRecord], None] | None = None,
         checkpoint: str | Path | None = None,
     ) -> list[DynamicRecord]:
         """Move the body from time 0 to `duration` in equal steps, from its initial state.
@@ -182,8 +129,9 @@ class DynamicProblem(StaticProblem):
         makes of the blow stands in `balance`; a softer contact takes longer steps.
 
         Args:
+            steps: number of them.
             duration: microseconds.
-            smallest, after_step, checkpoint: see `StaticProblem.solve`.
+            smallest, progress, after_step, checkpoint: see `StaticProblem.solve`.
 
         Returns:
             `history`.
@@ -199,7 +147,15 @@ class DynamicProblem(StaticProblem):
         self._begin(duration / steps)
         run = {"duration": duration, "spectral_radius": self.spectral_radius}
         states = None if checkpoint is None else Checkpoint(self, checkpoint, steps, **run)
-        self._march(duration, steps, smallest, progress, after_step, states)
+        march(
+            self,
+            duration,
+            steps,
+            smallest=smallest,
+            progress=progress,
+            after_step=after_step,
+            states=states,
+        )
         return self.history
 
     def _begin(self, step: float) -> None:
@@ -211,56 +167,50 @@ class DynamicProblem(StaticProblem):
             function.x.array[:] = 0.0
             if field is not None:
                 function.interpolate(field if callable(field) else _constant(field, self.dim))
-            self._set_loads(rate)
-            for bc in self._bcs:
+            self.apply_load(rate)
+            for bc in self.body.supports.bcs:
                 bc.set(function.x.array)
             function.x.scatter_forward()
-        self._c.value, self.time = 0.0, 0.0
-        self._set_loads(now)
-        if not self._evaluate(tangent=True):
+        self.time = 0.0
+        self.apply_load(now)
+        if not self.evaluate():
             raise InputError("the initial displacement leaves det F <= 0 at some points")
-        b = self.assemble_residual()
-        b.scale(-1.0)
-        self._set_loads(rates[2])
-        mass = fem_petsc.assemble_matrix(self._mass_form, bcs=self._bcs)
-        mass.assemble()
-        self._bring_in(b, self._mass_form, None, 1.0)
-        ksp = PETSc.KSP().create(self.comm)
-        ksp.setType("cg")
-        ksp.getPC().setType("jacobi")
-        ksp.setTolerances(rtol=1e-12)
-        ksp.setOperators(mass)
-        x = b.duplicate()
-        ksp.solve(b, x)
-        if ksp.getConvergedReason() <= 0:
-            raise ConvergenceError("the accelerations at time 0 do not converge")
-        fem_petsc.assign(x, self.acceleration)
-        self.acceleration.x.scatter_forward()
-        self._set_loads(now)
-        self._first_energy = self._kinetic() + self._stored() + self._integral(self._contact_form)
+        body = self.body
+        body.balance_accelerations(now, rates[2])
+        self._first_energy = body.kinetic_energy() + body.stored_energy() + body.contact_energy()
 
-    def _update_all(self, time: float) -> None:
-        self.time = time
-        super()._update_all(self.amplitude(time))
+    def settle(self, at: float) -> None:
+        """Set loads, P and A to the present state, reached at this time in microseconds."""
+        self.time = at
+        super().settle(self.amplitude(at))
 
-    def _step(self, target: float) -> bool:
+    def step(self, target: float) -> bool:
+        """Move the body on to a time.
+
+        Args:
+            target: microseconds.
+
+        Returns:
+            Whether Newton's method converged; if not, `why` says why, and u holds anything.
+        """
         m, f, beta, gamma = self._m, self._f, self._beta, self._gamma
-        dt = target - self.time
+        body, dt = self.body, target - self.time
         u, v, a = (function.x.array.copy() for function in self.state().values())
-        self._c.value = (1 - m) / ((1 - f) * beta * dt**2)
-        self._q.x.array[:] = u + (1 - f) * dt * (v + dt * (0.5 - beta / (1 - m)) * a)
+        # With u = u_{n+1-f}, a_{n+1-m} = c (u - q).
+        body.c.value = (1 - m) / ((1 - f) * beta * dt**2)
+        body.q.x.array[:] = u + (1 - f) * dt * (v + dt * (0.5 - beta / (1 - m)) * a)
         # Loads and prescribed displacements at n+1-f, too, lie between those of the ends.
-        self._set_loads((1 - f) * self.amplitude(target) + f * self.amplitude(self.time))
-        self.u.x.array[:] = self._q.x.array
-        if not self._newton():
+        self.apply_load((1 - f) * self.amplitude(target) + f * self.amplitude(self.time))
+        self.u.x.array[:] = body.q.x.array
+        if not self.newton.solve():
             return False
         change = (self.u.x.array - u) / (1 - f)
-        self._step_reactions = super()._reactions()
+        self._reactions = body.reactions()
         moved = self.amplitude(target) - self.amplitude(self.time)
-        self._step_work = self._work(change) + moved * self._integral(self._moving_form)
+        self._work = body.work(change, self.newton.b) + moved * body.contact_push()
         self.u.x.array[:] = u + change
-        if not self._evaluate(tangent=False):
-            self._why = "det F <= 0 at the end of the step"
+        if not body.evaluate(tangent=False):
+            self.newton.why = "det F <= 0 at the end of the step"
             return False
         new = change / (beta * dt**2) - v / (beta * dt) - (0.5 / beta - 1) * a
         self.velocity.x.array[:] = v + dt * ((1 - gamma) * a + gamma * new)
@@ -268,43 +218,17 @@ class DynamicProblem(StaticProblem):
         self.time = target
         return True
 
-    def _work(self, change: np.ndarray) -> float:
-        """Of loads and prescribed motions, at the u where all forces balance, on this change of u.
+    def record(self, at: float, rejected: int) -> DynamicRecord:
+        """What happened in the last step.
 
-        What is left of the residual there is what holds the prescribed displacements.
+        Args:
+            at: its time, microseconds.
+            rejected: tries that were taken back.
         """
-        forces = self.assemble_residual(self._b)
-        if self._work_form is not None:
-            loads = fem_petsc.assemble_vector(self._work_form)
-            loads.ghostUpdate(addv=PETSc.InsertMode.ADD, mode=PETSc.ScatterMode.REVERSE)
-            forces.axpy(1.0, loads)
-        values = forces.getArray()
-        return self.comm.allreduce(float(values @ change[: len(values)]), op=MPI.SUM)
-
-    def _integral(self, form: fem.Form | None) -> float:
-        """Over all ranks; no form is 0."""
-        if form is None:
-            return 0.0
-        return self.comm.allreduce(float(fem.assemble_scalar(form)), op=MPI.SUM)
-
-    def _kinetic(self) -> float:
-        return self._integral(self._kinetic_form)
-
-    def _forces_of_state(self) -> PETSc.Vec:
-        # The inertia in the residual is that of the step, not of the state at its end.
-        self._c.value, before = 0.0, float(self._c.value)
-        forces = self.assemble_residual()
-        self._c.value = before
-        return forces
-
-    def _reactions(self) -> dict[str, list[float]]:
-        return self._step_reactions
-
-    def _record(self, at: float, rejected: int) -> DynamicRecord:
-        static = super()._record(self.amplitude(at), rejected)
-        self._set_loads(static.load)
-        kinetic, contact = self._kinetic(), self._integral(self._contact_form)
-        work = self._step_work + (self.history[-1].work if self.history else 0.0)
+        static = self.step_record(self.amplitude(at), rejected, self._reactions)
+        self.apply_load(static.load)
+        kinetic, contact = self.body.kinetic_energy(), self.body.contact_energy()
+        work = self._work + (self.history[-1].work if self.history else 0.0)
         return DynamicRecord(
             **vars(static),
             time=at,
@@ -313,19 +237,6 @@ class DynamicProblem(StaticProblem):
             work=work,
             balance=kinetic + static.energy + contact - work - self._first_energy,
         )
-
-
-def _checked_density(density: Any, law: MaterialLaw | Grains) -> np.ndarray:
-    """One for each grain, or one."""
-    if density is None:
-        raise InputError("no density: give it in kg/m^3")
-    rho = np.atleast_1d(np.array(density, dtype=np.float64))
-    number = len(law.orientations) if isinstance(law, Grains) else 1
-    if rho.shape not in ((1,), (number,)):
-        raise InputError(f"densities of shape {rho.shape}: give one, or with grains one for each")
-    if not (np.isfinite(rho).all() and (rho > 0).all()):
-        raise InputError(f"density = {density} kg/m^3: it must be positive")
-    return np.broadcast_to(rho, number).copy()
 
 
 def _constant(value: Sequence[float], dim: int) -> Callable[[np.ndarray], np.ndarray]:

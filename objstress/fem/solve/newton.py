@@ -7,25 +7,154 @@ from collections.abc import Callable
 from itertools import count
 from typing import Any
 
+import numpy as np
+from dolfinx.fem import petsc as fem_petsc
 from petsc4py import PETSc
 
-# Sums over quadrature points may be reordered, which lets the C compiler use vector registers: a
-# third of the assembly's time. Nothing about infinities, NaN or the processor is assumed.
-_JIT = {
-    "cffi_extra_compile_args": [
-        "-O3",
-        "-fassociative-math",
-        "-fno-signed-zeros",
-        "-fno-trapping-math",
-    ]
-}
-_REASONS = {
+from objstress.fem.solve.body import Body
+from objstress.fem.solve.linear import near_nullspace, solver_options
+
+REASONS = {
     value: name.lower().replace("_", " ")
     for name, value in vars(PETSc.SNES.ConvergedReason).items()
     if isinstance(value, int) and value < 0
 }
-_NUMBER = count()
-"""Of problems, for the prefixes of their PETSc options."""
+NUMBER = count()
+"""Of solvers, for the prefixes of their PETSc options."""
+
+
+class Newton:
+    """Equilibrium of a body: one step of Newton's method as it is, then SNES.
+
+    Args:
+        body: its forces are brought to zero.
+        options: of PETSc, added to or replacing the defaults.
+
+    Attributes:
+        residuals, corrections: norms of the last `solve`, see `StepRecord`.
+        why: why the last `solve` failed.
+        x, b, A: u, residual and tangent as PETSc's vectors and matrix.
+        snes: the solver.
+    """
+
+    def __init__(self, body: Body, options: dict[str, Any]):
+        self.body = body
+        self.residuals: list[float] = []
+        self.corrections: list[float] = []
+        self.why = ""
+        self.b = fem_petsc.create_vector(body.V)
+        self.A = fem_petsc.create_matrix(body.jacobian_form)
+        self.A.setNearNullSpace(near_nullspace(body.V))
+        self.x = self.b.duplicate()
+        self.snes = PETSc.SNES().create(body.comm)
+        prefix = f"objstress_{next(NUMBER)}_"
+        self.snes.setOptionsPrefix(prefix)
+        defaults = {
+            "snes_type": "newtonls",
+            "snes_linesearch_type": "bt",
+            "snes_rtol": 1e-10,
+            "snes_stol": 0.0,
+            "snes_max_it": 15,
+            **solver_options(body.V.dofmap.index_map.size_global * body.dim, body.symmetric),
+        }
+        table = PETSc.Options()
+        for key, value in (defaults | options).items():
+            table[prefix + key] = value
+        # SNES lives in this object: if it held the object, neither would ever be freed.
+        self.snes.setFunction(_weakly(self._residual), self.b)
+        self.snes.setJacobian(_weakly(self._jacobian), self.A)
+        self.snes.setMonitor(_weakly(self._monitor))
+        self.snes.setFromOptions()
+        # MUMPS and multigrid read theirs when they are set up, at the first solution.
+        weakref.finalize(self, _forget, [prefix + key for key in defaults | options])
+
+    @property
+    def ksp(self) -> PETSc.KSP:
+        """The linear solver."""
+        return self.snes.getKSP()
+
+    def _monitor(self, snes: Any, iteration: int, norm: float) -> None:
+        self.residuals.append(float(norm))
+        if iteration > 0:
+            self.corrections.append(float(snes.getSolutionUpdate().norm()))
+
+    def _residual(self, snes: Any, x: PETSc.Vec, b: PETSc.Vec) -> None:
+        body = self.body
+        fem_petsc.assign(x, body.u)
+        body.u.x.scatter_forward()
+        # With the tangent: at all but the last of these points SNES asks for it next, and at
+        # that one the extrapolation of the next load step does.
+        if not body.evaluate(tangent=True):
+            b.set(float("inf"))  # the line search shortens the step
+            return
+        body.assemble_residual(b)
+        fem_petsc.set_bc(b, body.supports.bcs, x, alpha=-1.0)
+
+    def _jacobian(self, snes: Any, x: PETSc.Vec, A: PETSc.Mat, P: PETSc.Mat) -> None:
+        body = self.body
+        fem_petsc.assign(x, body.u)
+        body.u.x.scatter_forward()
+        body.material.update(tangent=True)
+        body.assemble_jacobian(P)
+
+    def begin(self) -> None:
+        """Forget the norms of the solution before."""
+        self.residuals.clear()
+        self.corrections.clear()
+        self.why = ""
+
+    def solve(self) -> bool:
+        """Equilibrium under the loads that are set; False, and why in `why`, if none is found.
+
+        From u by one step of Newton's method as it is, which brings in the prescribed
+        displacements (after a load step: the extrapolation), then by SNES.
+        """
+        body, supports = self.body, self.body.supports
+        self.begin()
+        if not body.evaluate(tangent=True):
+            self.why = "det F <= 0 at the start"
+            return False
+        fem_petsc.assign(body.u, self.x)
+        body.assemble_jacobian(self.A)
+        b = body.assemble_residual(self.b)
+        supports.bring_in(b, body.jacobian_form, self.x, -1.0)
+        first = supports.free_norm(b)
+        self.ksp.setOperators(self.A)
+        change = self.x.duplicate()
+        if not self.solve_linear(b, change):
+            return False
+        self.corrections.append(float(change.norm()))
+        self.x.axpy(-1.0, change)
+        # Both are zero where every node is prescribed; what is left then are lengths.
+        atol = max(1e-13 * first, self.noise()) or 1e-12 * body.edge
+        self.snes.setTolerances(atol=atol)
+        self.snes.solve(None, self.x)
+        reason = self.snes.getConvergedReason()
+        self.residuals.insert(0, first)
+        if reason <= 0:
+            self.why = f"SNES stopped with {REASONS.get(reason, str(reason))}"
+            return False
+        # The last residual was evaluated at the solution: P and F are those of u already.
+        fem_petsc.assign(self.x, body.u)
+        body.u.x.scatter_forward()
+        return True
+
+    def solve_linear(self, b: PETSc.Vec, x: PETSc.Vec) -> bool:
+        """A x = b with the operators of `ksp`; False, and why in `why`, if that fails."""
+        self.ksp.solve(b, x)
+        if self.ksp.getConvergedReason() > 0 and np.isfinite(x.norm()):
+            return True
+        self.why = "singular tangent"
+        return False
+
+    def noise(self) -> float:
+        """Round-off of the norm of the assembled forces, at the tangent and u of `solve`.
+
+        F carries 1e-16 (that of u over a cell's edge, where u is the larger), the stress C times
+        that, a node the stress times its area: its diagonal stiffness times the edge.
+        """
+        size = max(self.body.edge, float(self.x.norm(PETSc.NormType.NORM_INFINITY)))
+        return 1e-15 * self.body.supports.free_norm(self.A.getDiagonal()) * size
 
 
 def _weakly(method: Callable[..., None]) -> Callable[..., None]:

@@ -25,7 +25,7 @@ class StepRecord:
             external forces at its nodes. Contacts likewise, by their names.
         energy: stored energy, GPa length^3.
         min_J: smallest det F.
-        outside: quadrature points outside the law's trained strains.
+        outside: quadrature points outside the strains that the law was fitted to.
         points: quadrature points.
     """
 
@@ -42,11 +42,42 @@ class StepRecord:
 
     @property
     def at(self) -> float:
-        """What the run steps through: the load factor, or the time."""
+        """What the run steps through: the load factor, or the time in microseconds."""
         return self.load
 
     def to_dict(self) -> dict[str, Any]:
+        """The attributes as JSON keeps them."""
         return asdict(self)
+
+
+@dataclass
+class DynamicRecord(StepRecord):
+    """What happened in one accepted time step: a `StepRecord` and the energies at its end.
+
+    The fields of `StepRecord` (load, residuals, corrections, order, rejected, reactions, energy,
+    min_J, outside, points) mean the same; `load` is amplitude(time), `energy` the stored energy,
+    `reactions` are those of the balance of forces that the step solved, at u_{n+1-alpha_f},
+    inertia included.
+
+    Attributes:
+        time: microseconds.
+        kinetic: 1/2 integral of rho v . v, GPa length^3 (in mm: joule).
+        contact: Pi of the contacts, GPa length^3: what a blow stores in them and gives back.
+        work: of loads, prescribed motions and moving contacts since time 0, GPa length^3.
+        balance: kinetic + stored + contact - work - their sum at time 0, GPa length^3: energy
+            that the scheme made (> 0) or dissipated.
+    """
+
+    time: float = 0.0
+    kinetic: float = 0.0
+    contact: float = 0.0
+    work: float = 0.0
+    balance: float = 0.0
+
+    @property
+    def at(self) -> float:
+        """The time, microseconds."""
+        return self.time
 
 
 def observed_order(errors: Sequence[float], floor: float = 1e-11) -> float | None:
