@@ -1,0 +1,347 @@
+"""Parts of the pages that are made from the code, so that they cannot disagree with it.
+
+A line `<!-- from the code: commands -->` in a page is replaced by the commands of `objstress`;
+`room fem` by what `objstress.fem` offers, `case` and `settings` by tables of the keys of a case and of
+a potential's settings, `doors` by a table of the rooms. The notebooks are copied into tutorials/.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import re
+import shutil
+import types
+import typing
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic_core import PydanticUndefined
+
+HERE = Path(__file__).parents[1]
+MARK = re.compile(r"^<!-- from the code: (\w+) ?(\w*) -->$", re.M)
+# Rooms of one file, which have no `__all__` of their own.
+GROUND = {
+    "errors": ("InputError", "ConvergenceError", "OutsideDomainWarning"),
+    "reports": ("Claim", "claims_table", "environment"),
+}
+
+
+# -- rooms -----------------------------------------------------------------------------------
+
+
+def names(room: str) -> list[str]:
+    """What a room offers, in the alphabet's order."""
+    module = importlib.import_module(f"objstress.{room}")
+    offered = getattr(module, "__all__", None) or GROUND.get(room, ())
+    return sorted(offered, key=str.lower)
+
+
+def first_line(thing: Any) -> str:
+    return (inspect.getdoc(thing) or "").partition("\n")[0]
+
+
+def room_page(room: str) -> str:
+    """Introduction, table and description of each name of a room."""
+    module = importlib.import_module(f"objstress.{room}")
+    pieces = [f"```{{eval-rst}}\n.. automodule:: objstress.{room}\n   :no-members:\n```\n"]
+    rows, bodies = [], []
+    for name in names(room):
+        thing = getattr(module, name)
+        path = f"objstress.{room}.{name}"
+        if inspect.isclass(thing):
+            kind, options = "autoclass", ["members", "show-inheritance"]
+        elif callable(thing):
+            kind, options = "autofunction", []
+        elif isinstance(thing, types.ModuleType):
+            kind, options = "automodule", ["members"]
+            path = thing.__name__
+        else:
+            kind, options = "autodata", ["no-value"]
+        role = "py:mod" if kind == "automodule" else "py:obj"
+        # Data have the docstring of their class, which says nothing of them.
+        about = "" if kind == "autodata" else first_line(thing)
+        rows.append(f"| {{{role}}}`{name} <{path}>` | {cell(about)} |")
+        lines = [f".. {kind}:: {path}", *(f"   :{option}:" for option in options)]
+        bodies.append("```{eval-rst}\n" + "\n".join(lines) + "\n```\n")
+    if rows:
+        pieces.append("\n".join(["| name | what it is |", "| --- | --- |", *rows]) + "\n")
+    return "\n".join(pieces + bodies)
+
+
+def doors() -> str:
+    """The rooms, from the ground up, each with its first line."""
+    order = (
+        "errors reports symmetry elasticity graphs nn models laws calculators spectra labels fem md "
+        "training properties docking service workflows io"
+    ).split()
+    rows = []
+    for room in order:
+        about = cell(first_line(importlib.import_module(f"objstress.{room}")))
+        rows.append(f"| [`objstress.{room}`](api/{room}.md) | {about} |")
+    return "\n".join(["| room | what it is |", "| --- | --- |", *rows])
+
+
+# -- commands --------------------------------------------------------------------------------
+
+
+def commands() -> str:
+    """Each command with its usage, its text and a table of its arguments and options."""
+    import typer.main
+
+    import objstress.cli.main  # noqa: F401  (commands enter themselves)
+    from objstress.cli.app import app
+
+    group = typer.main.get_command(app)
+    pieces = []
+    for name, command in sorted(group.commands.items()):  # type: ignore[attr-defined]
+        if command.hidden or command.deprecated:
+            continue
+        usage = " ".join(
+            ["objstress", name, "[OPTIONS]" if any(is_option(p) for p in command.params) else ""]
+            + [metavar(p) for p in command.params if not is_option(p)]
+        )
+        rows = [parameter_row(p) for p in command.params if p.name != "help"]
+        pieces += [f"## {name}\n", f"{inspect.cleandoc(command.help or '')}\n"]
+        pieces += [f"```text\n{' '.join(usage.split())}\n```\n"]
+        if rows:
+            head = ["| argument or option | default | meaning |", "| --- | --- | --- |"]
+            pieces.append("\n".join(head + rows) + "\n")
+    return "\n".join(pieces)
+
+
+def is_option(parameter: Any) -> bool:
+    return parameter.param_type_name == "option"
+
+
+def metavar(argument: Any) -> str:
+    name = argument.human_readable_name.upper() + ("..." if argument.nargs == -1 else "")
+    return name if argument.required else f"[{name}]"
+
+
+def parameter_row(parameter: Any) -> str:
+    if is_option(parameter):
+        name = ", ".join(f"`{text}`" for text in parameter.opts)
+        name += "".join(f" / `{text}`" for text in parameter.secondary_opts)
+    else:
+        name = f"`{metavar(parameter).strip('[]')}`"
+    default = parameter.default
+    if callable(default) or parameter.required:
+        default = "required" if parameter.required else ""
+    elif default is None or default == [] or default is False:
+        default = ""
+    else:
+        default = f"`{getattr(default, 'value', default)}`"
+    choices = getattr(parameter.type, "choices", ())
+    about = cell(getattr(parameter, "help", None) or "")
+    if choices:
+        about += (" " if about else "") + "One of " + ", ".join(
+            f"`{getattr(c, 'value', c)}`" for c in choices
+        ) + "."
+    return f"| {name} | {default} | {about} |"
+
+
+# -- pydantic models -------------------------------------------------------------------------
+
+
+def case() -> str:
+    from objstress.fem.case.schema import Case
+
+    return models(Case)
+
+
+def settings() -> str:
+    from objstress.training.potential.settings import FitSettings
+
+    return models(FitSettings)
+
+
+def models(top: type[BaseModel]) -> str:
+    """A table of keys for a model and for each model inside it, in the order of their keys."""
+    known: list[tuple[str, type[BaseModel]]] = [("", top)]
+    pieces = []
+    for where, model in known:
+        about = {**documented(model)}
+        rows = ["| key | type | default | meaning |", "| --- | --- | --- | --- |"]
+        for key, field in model.model_fields.items():
+            full = f"{where}.{key}" if where else key
+            inner = [m for m in models_in(field.annotation) if m not in (k for _, k in known)]
+            known += [(full, m) for m in inner]
+            text = cell(field.description or about.get(key, ""))
+            limits = limits_of(field.metadata)
+            kind = type_text(field.annotation) + (f", {limits}" if limits else "")
+            rows.append(f"| `{key}` | {kind} | {default_text(field)} | {text} |")
+        title = heading(model, where) if where else "Top level"
+        summary = (inspect.getdoc(model) or "").partition("Attributes:")[0].strip()
+        pieces += [f"## {title}\n", markdown(summary) + "\n", "\n".join(rows) + "\n"]
+    return "\n".join(pieces)
+
+
+def heading(model: type[BaseModel], where: str) -> str:
+    shape = model.model_fields.get("shape")
+    value = typing.get_args(shape.annotation)[0] if shape else None
+    return f"`{where}`" + (f", shape `{value}`" if value else "")
+
+
+def documented(model: type[BaseModel]) -> dict[str, str]:
+    """What the Attributes section of a docstring says about each key."""
+    text = (inspect.getdoc(model) or "").partition("Attributes:")[2]
+    entries = re.split(r"\n    (?=\w[\w, ]*: )", text)
+    found = {}
+    for entry in entries:
+        keys, _, about = " ".join(entry.split()).partition(": ")
+        found |= {key: about for key in keys.split(", ")}
+    return found
+
+
+def models_in(annotation: Any) -> list[type[BaseModel]]:
+    if inspect.isclass(annotation) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [m for part in typing.get_args(annotation) for m in models_in(part)]
+
+
+PLAIN = {str: "text", int: "integer", float: "number", bool: "true or false", Any: "any"}
+
+
+def type_text(annotation: Any) -> str:
+    """A type as a reader of YAML knows it."""
+    origin, parts = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is typing.Annotated:
+        limits = limits_of(parts[1:])
+        return type_text(parts[0]) + (f", {limits}" if limits else "")
+    if origin is typing.Literal:
+        return " or ".join(f"`{p}`" for p in parts)
+    if origin in (typing.Union, types.UnionType):
+        texts = dict.fromkeys(type_text(p) for p in parts if p is not type(None))
+        return " or ".join([*texts, *(["null"] if type(None) in parts else [])])
+    if origin is tuple:
+        if typing.get_origin(parts[0]) is tuple:
+            return f"{len(parts)} x {len(typing.get_args(parts[0]))} numbers"
+        whole = "integers" if parts[0] is int else "numbers"
+        return f"{len(parts)} {whole}"
+    if origin is list:
+        return f"list of {type_text(parts[0])}"
+    if origin is dict:
+        return f"mapping of {type_text(parts[0])} to {type_text(parts[1])}"
+    if inspect.isclass(annotation) and issubclass(annotation, BaseModel):
+        return "mapping, see below"
+    return PLAIN.get(annotation, getattr(annotation, "__name__", str(annotation)))
+
+
+def limits_of(metadata: Any) -> str:
+    """Bounds of a number or a length."""
+    signs = {"gt": "> {}", "ge": "≥ {}", "lt": "< {}", "le": "≤ {}"}
+    signs |= {"min_length": "at least {}", "max_length": "at most {}"}
+    found = []
+    for entry in metadata:
+        for part in (entry, *getattr(entry, "metadata", ())):
+            for name, text in signs.items():
+                value = getattr(part, name, None)
+                if value is not None:
+                    found.append(text.format(value))
+    return ", ".join(dict.fromkeys(found))
+
+
+def default_text(field: Any) -> str:
+    if field.is_required():
+        return "required"
+    value = field.default
+    if value is PydanticUndefined or isinstance(value, BaseModel):
+        return ""
+    if value is None:
+        return "`null`"
+    if isinstance(value, bool):
+        return f"`{str(value).lower()}`"
+    if isinstance(value, dict):
+        return "`{" + ", ".join(f"{k}: {v}" for k, v in value.items()) + "}`"
+    return f"`{list(value) if isinstance(value, tuple) else value}`"
+
+
+# -- text ------------------------------------------------------------------------------------
+
+
+def cell(text: str) -> str:
+    """A text that may stand in a cell of a table."""
+    return markdown(" ".join(text.split())).replace("|", "\\|")
+
+
+def markdown(text: str) -> str:
+    """Stars, dollars and braces that stand for themselves outside backticks."""
+    parts = re.split(r"(`+[^`]*`+)", text)
+    return "".join(p if k % 2 else re.sub(r"([*$<\[\]])", r"\\\1", p) for k, p in enumerate(parts))
+
+
+DIRECTIVE = re.compile(r"^\s*\.\. [\w-]+::|::\s*$")
+
+
+def plain_docstring(app: Any, what: Any, name: Any, thing: Any, options: Any, lines: Any) -> None:
+    """Escape what reStructuredText would read as markup: `|E|`, `W_` and `*` in plain sentences.
+
+    Directives (`.. math::`) and literal blocks stay as they are. An indented block after a
+    blank line is code, as the docstrings of the rooms have it.
+    """
+    result: list[str] = []
+    literal: int | None = None
+    section = False
+    for number, line in enumerate(lines):
+        indent = len(line) - len(line.lstrip())
+        if literal is not None and line.strip() and indent <= literal:
+            literal = None
+        if literal is not None or not line.strip():
+            result.append(line)
+            continue
+        if re.fullmatch(r"(Args|Attributes|Returns|Raises|Yields|Note|Example)s?:", line.strip()):
+            section = indent == 0
+        elif indent == 0:
+            section = False
+        before = lines[number - 1].strip() if number else ""
+        if not section and indent >= 4 and not before:
+            # Code in prose, without a mark of its own.
+            literal = indent - 1
+            result += ["::", "", line]
+            continue
+        if DIRECTIVE.search(line):
+            literal = indent
+            result.append(line)
+            continue
+        result.append(escaped(line))
+    lines[:] = result
+
+
+def escaped(line: str) -> str:
+    parts = re.split(r"(:\w+:`[^`]*`|`+[^`]*`+)", line)
+    for k in range(0, len(parts), 2):
+        parts[k] = re.sub(r"(\||(?<=\w)_(?=\W|$)|\*(?!\s))", r"\\\1", parts[k])
+        if k and re.match(r"\w", parts[k]):
+            # The plural of a name in code: "`Field`s".
+            parts[k] = "\\ " + parts[k]
+    return "".join(parts)
+
+
+# -- Sphinx ----------------------------------------------------------------------------------
+
+
+def fill(app: Any, docname: str, source: list[str]) -> None:
+    makers = {"commands": commands, "case": case, "settings": settings, "doors": doors}
+
+    def made(match: re.Match[str]) -> str:
+        kind, argument = match.groups()
+        return room_page(argument) if kind == "room" else makers[kind]()
+
+    source[0] = MARK.sub(made, source[0])
+
+
+def copy_notebooks(app: Any) -> None:
+    for path in sorted((HERE.parent / "notebooks").glob("*.ipynb")):
+        target = HERE / "tutorials" / path.name
+        if not target.exists() or target.read_bytes() != path.read_bytes():
+            shutil.copy(path, target)
+
+
+def setup(app: Any) -> dict[str, bool]:
+    app.connect("builder-inited", copy_notebooks)
+    app.connect("source-read", fill)
+    # Before napoleon, whose fields are markup.
+    app.connect("autodoc-process-docstring", plain_docstring, priority=400)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
