@@ -1,12 +1,14 @@
 """Parts of the pages that are made from the code, so that they cannot disagree with it.
 
-A line `<!-- from the code: commands -->` in a page is replaced by the commands of `objstress`;
-`room fem` by what `objstress.fem` offers, `case` and `settings` by tables of the keys of a case and of
-a potential's settings, `doors` by a table of the rooms. The notebooks are copied into tutorials/.
+A line `<!-- from the code: commands -->` in a page is replaced by the commands of `objstress`,
+`room fem` by what `objstress.fem` offers, `case` and `settings` by tables of the keys of a case
+and of a potential's settings, `doors` by a table of the rooms. The notebooks are copied into
+tutorials/.
 """
 
 from __future__ import annotations
 
+import enum
 import importlib
 import inspect
 import re
@@ -73,11 +75,11 @@ def room_page(room: str) -> str:
 def doors() -> str:
     """The rooms, from the ground up, each with its first line."""
     order = (
-        "errors reports symmetry elasticity graphs nn models laws calculators spectra labels fem md "
-        "training properties docking service workflows io"
-    ).split()
+        "errors reports symmetry elasticity graphs nn models laws calculators spectra labels fem "
+        "md training properties docking service workflows io"
+    )
     rows = []
-    for room in order:
+    for room in order.split():
         about = cell(first_line(importlib.import_module(f"objstress.{room}")))
         rows.append(f"| [`objstress.{room}`](api/{room}.md) | {about} |")
     return "\n".join(["| room | what it is |", "| --- | --- |", *rows])
@@ -88,58 +90,65 @@ def doors() -> str:
 
 def commands() -> str:
     """Each command with its usage, its text and a table of its arguments and options."""
-    import typer.main
-
     import objstress.cli.main  # noqa: F401  (commands enter themselves)
     from objstress.cli.app import app
 
-    group = typer.main.get_command(app)
     pieces = []
-    for name, command in sorted(group.commands.items()):  # type: ignore[attr-defined]
+    known = {c.name or c.callback.__name__.replace("_", "-"): c for c in app.registered_commands}
+    for name, command in sorted(known.items()):
         if command.hidden or command.deprecated:
             continue
-        usage = " ".join(
-            ["objstress", name, "[OPTIONS]" if any(is_option(p) for p in command.params) else ""]
-            + [metavar(p) for p in command.params if not is_option(p)]
-        )
-        rows = [parameter_row(p) for p in command.params if p.name != "help"]
-        pieces += [f"## {name}\n", f"{inspect.cleandoc(command.help or '')}\n"]
-        pieces += [f"```text\n{' '.join(usage.split())}\n```\n"]
-        if rows:
-            head = ["| argument or option | default | meaning |", "| --- | --- | --- |"]
-            pieces.append("\n".join(head + rows) + "\n")
+        rows, usage = [], [f"objstress {name}"]
+        hints = typing.get_type_hints(command.callback, include_extras=True)
+        for parameter in inspect.signature(command.callback).parameters.values():
+            spelled, is_option, row = parameter_row(parameter, hints[parameter.name])
+            rows.append(row)
+            if not is_option or parameter.default is inspect.Parameter.empty:
+                usage.append(spelled)
+        about = inspect.cleandoc(command.help or command.callback.__doc__ or "")
+        head = ["| argument or option | default | meaning |", "| --- | --- | --- |"]
+        pieces += [f"## {name}\n", markdown(about) + "\n"]
+        pieces += [f"```text\n{' '.join([*usage, '[OPTIONS]'])}\n```\n"]
+        pieces.append("\n".join(head + rows) + "\n")
     return "\n".join(pieces)
 
 
-def is_option(parameter: Any) -> bool:
-    return parameter.param_type_name == "option"
+def parameter_row(parameter: inspect.Parameter, hint: Any) -> tuple[str, bool, str]:
+    """How a parameter is spelled in the usage, whether it is an option, and its row."""
+    from typer.models import ArgumentInfo, OptionInfo
 
-
-def metavar(argument: Any) -> str:
-    name = argument.human_readable_name.upper() + ("..." if argument.nargs == -1 else "")
-    return name if argument.required else f"[{name}]"
-
-
-def parameter_row(parameter: Any) -> str:
-    if is_option(parameter):
-        name = ", ".join(f"`{text}`" for text in parameter.opts)
-        name += "".join(f" / `{text}`" for text in parameter.secondary_opts)
-    else:
-        name = f"`{metavar(parameter).strip('[]')}`"
+    kind, *notes = typing.get_args(hint) if typing.get_origin(hint) is typing.Annotated else [hint]
+    info = next((n for n in notes if isinstance(n, ArgumentInfo | OptionInfo)), None)
     default = parameter.default
-    if callable(default) or parameter.required:
-        default = "required" if parameter.required else ""
-    elif default is None or default == [] or default is False:
-        default = ""
+    required = default is inspect.Parameter.empty
+    is_option = isinstance(info, OptionInfo) or (info is None and not required)
+    plain = [t for t in typing.get_args(kind) if t is not type(None)] or [kind]
+    many = typing.get_origin(plain[0]) is list or typing.get_origin(kind) is list
+    upper = parameter.name.upper()
+    if is_option:
+        dashed = parameter.name.replace("_", "-")
+        # In `Annotated` the first name of an option stands where its default else stands.
+        named = [getattr(info, "default", None), *(getattr(info, "param_decls", None) or ())]
+        decls = [d for d in named if isinstance(d, str) and d.startswith("-")]
+        decls = decls or [f"--{dashed}/--no-{dashed}" if kind is bool else f"--{dashed}"]
+        name = ", ".join(f"`{d}`" for d in decls).replace("/", "` / `")
+        spelled = f"{decls[0]} {upper}"
     else:
-        default = f"`{getattr(default, 'value', default)}`"
-    choices = getattr(parameter.type, "choices", ())
-    about = cell(getattr(parameter, "help", None) or "")
-    if choices:
-        about += (" " if about else "") + "One of " + ", ".join(
-            f"`{getattr(c, 'value', c)}`" for c in choices
-        ) + "."
-    return f"| {name} | {default} | {about} |"
+        spelled = upper + ("..." if many else "")
+        spelled = spelled if required else f"[{spelled}]"
+        name = f"`{spelled.strip('[]')}`"
+    if required:
+        shown = "required"
+    elif default is None or (default is False and "/" not in name):
+        shown = ""
+    else:
+        shown = f"`{getattr(default, 'value', default)}`"
+    about = cell((info and info.help) or "")
+    if inspect.isclass(plain[0]) and issubclass(plain[0], enum.Enum):
+        about = f"{about} One of {', '.join(f'`{c.value}`' for c in plain[0])}.".strip()
+    if is_option and many:
+        about = f"{about} May be given again.".strip()
+    return spelled, is_option, f"| {name} | {shown} | {about} |"
 
 
 # -- pydantic models -------------------------------------------------------------------------
@@ -173,7 +182,7 @@ def models(top: type[BaseModel]) -> str:
             kind = type_text(field.annotation) + (f", {limits}" if limits else "")
             rows.append(f"| `{key}` | {kind} | {default_text(field)} | {text} |")
         title = heading(model, where) if where else "Top level"
-        summary = (inspect.getdoc(model) or "").partition("Attributes:")[0].strip()
+        summary = own_docstring(model).partition("Attributes:")[0].strip()
         pieces += [f"## {title}\n", markdown(summary) + "\n", "\n".join(rows) + "\n"]
     return "\n".join(pieces)
 
@@ -184,9 +193,14 @@ def heading(model: type[BaseModel], where: str) -> str:
     return f"`{where}`" + (f", shape `{value}`" if value else "")
 
 
+def own_docstring(model: type[BaseModel]) -> str:
+    """Not pydantic's, where a model has none."""
+    return inspect.cleandoc(vars(model).get("__doc__") or "")
+
+
 def documented(model: type[BaseModel]) -> dict[str, str]:
     """What the Attributes section of a docstring says about each key."""
-    text = (inspect.getdoc(model) or "").partition("Attributes:")[2]
+    text = own_docstring(model).partition("Attributes:")[2]
     entries = re.split(r"\n    (?=\w[\w, ]*: )", text)
     found = {}
     for entry in entries:
@@ -221,11 +235,14 @@ def type_text(annotation: Any) -> str:
         whole = "integers" if parts[0] is int else "numbers"
         return f"{len(parts)} {whole}"
     if origin is list:
-        return f"list of {type_text(parts[0])}"
+        kind = type_text(parts[0])
+        if kind in ("number", "integer", "mapping"):
+            kind += "s"
+        return f"list of {kind}"
     if origin is dict:
         return f"mapping of {type_text(parts[0])} to {type_text(parts[1])}"
     if inspect.isclass(annotation) and issubclass(annotation, BaseModel):
-        return "mapping, see below"
+        return "mapping"
     return PLAIN.get(annotation, getattr(annotation, "__name__", str(annotation)))
 
 
