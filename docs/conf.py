@@ -16,10 +16,10 @@ version = release = objstress.__version__
 extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
-    "sphinx.ext.mathjax",
     "sphinx.ext.viewcode",
     "myst_nb",
     "from_code",
+    "mathml",
 ]
 exclude_patterns = ["_build"]
 
@@ -44,6 +44,7 @@ nb_execution_mode = "off"
 nb_merge_streams = True
 
 html_theme = "furo"
+html_math_renderer = "mathml"
 html_title = f"objstress {version}"
 html_static_path = ["_static"]
 html_css_files = ["style.css"]

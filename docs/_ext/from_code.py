@@ -53,7 +53,8 @@ def room_page(room: str) -> str:
         thing = getattr(module, name)
         path = f"objstress.{room}.{name}"
         if inspect.isclass(thing):
-            kind, options = "autoclass", ["members", "show-inheritance"]
+            kind, options = "autoclass", ["members"]
+            options += [] if thing.__base__ is object else ["show-inheritance"]
         elif callable(thing):
             kind, options = "autofunction", []
         elif isinstance(thing, types.ModuleType):
