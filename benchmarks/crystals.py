@@ -1,4 +1,4 @@
-"""Laws of all seven crystal systems against their teachers: errors, constants, compiled forms.
+"""Laws of all seven crystal systems against their calculators: errors, constants, compiled forms.
 
 `python -m benchmarks.crystals` writes results/crystals.json, .md and .png, and the law files to
 out/bench/. Reads data/crystals, data/silicon, data/spruce and
@@ -236,7 +236,7 @@ def claims_of(rows: dict[str, Any], third: dict[str, Any]) -> list[Claim]:
 def table(rows: dict[str, Any]) -> str:
     """The laws, one line each, as docs/benchmarks/crystals.md shows them."""
     lines = [
-        "| crystal | point group | teacher (relaxed ions) | labels, largest \\|E\\| | held-out P "
+        "| crystal | point group | calculator (relaxed ions) | labels, largest \\|E\\| | held-out P "
         "| worst C_ij | polynomial |",
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
