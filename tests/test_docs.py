@@ -281,6 +281,18 @@ def test_pages_use_front_doors_only():
         assert not deep, f"{where}: {deep[0]}"
 
 
+@pytest.mark.parametrize("what", ["case", "settings"])
+def test_every_key_of_a_yaml_file_is_described(what, monkeypatch):
+    pytest.importorskip("objstress.fem" if what == "case" else "objstress")
+    monkeypatch.syspath_prepend(ROOT / "docs" / "_ext")
+    import from_code
+
+    rows = [line for line in getattr(from_code, what)().splitlines() if line.startswith("| `")]
+    assert len(rows) > 30
+    bare = [row for row in rows if row.endswith("|  |")]
+    assert not bare, "\n".join(bare)
+
+
 def test_an_own_form_is_found_by_its_marks():
     text = (ROOT / "docs/howto/own-form.md").read_text()
     inside = text.split("<!-- own script -->")[1].split("<!-- end of own script -->")[0]
