@@ -236,8 +236,8 @@ def claims_of(rows: dict[str, Any], third: dict[str, Any]) -> list[Claim]:
 def table(rows: dict[str, Any]) -> str:
     """The laws, one line each, as docs/benchmarks/crystals.md shows them."""
     lines = [
-        "| crystal | point group | calculator (relaxed ions) | labels, largest \\|E\\| | held-out P "
-        "| worst C_ij | polynomial |",
+        "| crystal | point group | calculator (relaxed ions) | labels, largest \\|E\\| "
+        "| held-out P | worst C_ij | polynomial |",
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
     for name, r in rows.items():

@@ -2,8 +2,8 @@
 
 A line `<!-- from the code: commands -->` in a page is replaced by the commands of `objstress`,
 `room fem` by what `objstress.fem` offers, `case` and `settings` by tables of the keys of a case
-and of a potential's settings, `doors` by a table of the rooms. The notebooks are copied into
-tutorials/.
+and of a potential's settings, `doors` by a table of the rooms, `verbs` by what `objstress`
+itself offers. The notebooks are copied into tutorials/.
 """
 
 from __future__ import annotations
@@ -73,14 +73,49 @@ def room_page(room: str) -> str:
     return "\n".join(pieces + bodies)
 
 
+ROOMS = [
+    "errors",
+    "reports",
+    "symmetry",
+    "elasticity",
+    "graphs",
+    "nn",
+    "models",
+    "laws",
+    "calculators",
+    "spectra",
+    "labels",
+    "fem",
+    "md",
+    "training",
+    "properties",
+    "docking",
+    "service",
+    "workflows",
+    "io",
+]
+"""From the ground up."""
+
+
+def verbs() -> str:
+    """What `import objstress` offers besides the rooms, with links to where it is described."""
+    top = importlib.import_module("objstress")
+    rows = []
+    for name in sorted(top.__all__, key=str.lower):
+        thing = getattr(top, name)
+        if isinstance(thing, types.ModuleType):
+            continue
+        room = next((r for r in ROOMS if name in names(r)), None)
+        shown = f"{{py:obj}}`{name} <objstress.{room}.{name}>`" if room else f"`{name}`"
+        about = cell(first_line(thing)) if callable(thing) else ""
+        rows.append(f"| {shown} | {about} |")
+    return "\n".join(["| name | what it is |", "| --- | --- |", *rows])
+
+
 def doors() -> str:
     """The rooms, from the ground up, each with its first line."""
-    order = (
-        "errors reports symmetry elasticity graphs nn models laws calculators spectra labels fem "
-        "md training properties docking service workflows io"
-    )
     rows = []
-    for room in order.split():
+    for room in ROOMS:
         about = cell(first_line(importlib.import_module(f"objstress.{room}")))
         rows.append(f"| [`objstress.{room}`](api/{room}.md) | {about} |")
     return "\n".join(["| room | what it is |", "| --- | --- |", *rows])
@@ -341,7 +376,13 @@ def escaped(line: str) -> str:
 
 
 def fill(app: Any, docname: str, source: list[str]) -> None:
-    makers = {"commands": commands, "case": case, "settings": settings, "doors": doors}
+    makers = {
+        "commands": commands,
+        "case": case,
+        "settings": settings,
+        "doors": doors,
+        "verbs": verbs,
+    }
 
     def made(match: re.Match[str]) -> str:
         kind, argument = match.groups()
