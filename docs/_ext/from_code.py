@@ -20,6 +20,7 @@ from typing import Any
 
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
+from sphinx.pycode import ModuleAnalyzer
 
 HERE = Path(__file__).parents[1]
 MARK = re.compile(r"^<!-- from the code: (\w+) ?(\w*) -->$", re.M)
@@ -61,16 +62,27 @@ def room_page(room: str) -> str:
             kind, options = "automodule", ["members"]
             path = thing.__name__
         else:
-            kind, options = "autodata", ["no-value"]
+            kind, options = "py:data", []
         role = "py:mod" if kind == "automodule" else "py:obj"
-        # Data have the docstring of their class, which says nothing of them.
-        about = "" if kind == "autodata" else first_line(thing)
-        rows.append(f"| {{{role}}}`{name} <{path}>` | {cell(about)} |")
+        text = constant(room, name) if kind == "py:data" else first_line(thing)
+        rows.append(f"| {{{role}}}`{name} <{path}>` | {cell(text.partition(chr(10))[0])} |")
         lines = [f".. {kind}:: {path}", *(f"   :{option}:" for option in options)]
+        if kind == "py:data":
+            lines += ["", *(f"   {escaped(line)}" for line in text.splitlines())]
         bodies.append("```{eval-rst}\n" + "\n".join(lines) + "\n```\n")
     if rows:
         pieces.append("\n".join(["| name | what it is |", "| --- | --- |", *rows]) + "\n")
     return "\n".join(pieces + bodies)
+
+
+def constant(room: str, name: str) -> str:
+    """The text below a constant; its own docstring is that of its class."""
+    stub = Path(importlib.import_module(f"objstress.{room}").__file__ or "").with_suffix(".pyi")
+    match = re.search(rf"^from \.([\w.]+) import {name} as", stub.read_text(), re.M)
+    if match is None:
+        return ""
+    found = ModuleAnalyzer.for_module(f"objstress.{room}.{match.group(1)}").find_attr_docs()
+    return "\n".join(found.get(("", name), [])).strip()
 
 
 ROOMS = [
@@ -328,7 +340,9 @@ def markdown(text: str) -> str:
 DIRECTIVE = re.compile(r"^\s*\.\. [\w-]+::|::\s*$")
 
 
-def plain_docstring(app: Any, what: Any, name: Any, thing: Any, options: Any, lines: Any) -> None:
+def plain_docstring(
+    app: Any, what: Any, name: Any, thing: Any, options: Any, docstring: list[str]
+) -> None:
     """Escape what reStructuredText would read as markup: `|E|`, `W_` and `*` in plain sentences.
 
     Directives (`.. math::`) and literal blocks stay as they are. An indented block after a
@@ -337,6 +351,7 @@ def plain_docstring(app: Any, what: Any, name: Any, thing: Any, options: Any, li
     result: list[str] = []
     literal: int | None = None
     section = False
+    lines = whole_names(docstring)
     for number, line in enumerate(lines):
         indent = len(line) - len(line.lstrip())
         if literal is not None and line.strip() and indent <= literal:
@@ -359,7 +374,18 @@ def plain_docstring(app: Any, what: Any, name: Any, thing: Any, options: Any, li
             result.append(line)
             continue
         result.append(escaped(line))
-    lines[:] = result
+    docstring[:] = result
+
+
+def whole_names(lines: list[str]) -> list[str]:
+    """Several arguments of one description, whose names take more than a line, on one line."""
+    result: list[str] = []
+    for line in lines:
+        if result and re.fullmatch(r" {4}(\w+, ?)+", result[-1]):
+            result[-1] = f"{result[-1].rstrip()} {line.strip()}"
+        else:
+            result.append(line)
+    return result
 
 
 def escaped(line: str) -> str:
@@ -398,8 +424,16 @@ def copy_notebooks(app: Any) -> None:
             shutil.copy(path, target)
 
 
+def load_rooms(app: Any) -> None:
+    """All of them before autodoc, which writes into the annotations of pydantic's base class."""
+    for room in ROOMS:
+        for name in names(room):
+            getattr(importlib.import_module(f"objstress.{room}"), name)
+
+
 def setup(app: Any) -> dict[str, bool]:
     app.connect("builder-inited", copy_notebooks)
+    app.connect("builder-inited", load_rooms)
     app.connect("source-read", fill)
     # Before napoleon, whose fields are markup.
     app.connect("autodoc-process-docstring", plain_docstring, priority=400)
