@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import re
 from typing import Any
 
 from docutils import nodes
@@ -16,6 +17,8 @@ def drawn(node: Any, as_block: bool) -> str:
     """A formula that cannot be drawn is a warning, and its source is shown."""
     # Paragraphs of one block are lines of one formula.
     text = r"\\".join(part for part in node.astext().split("\n\n") if part.strip())
+    # The converter knows brackets of these sizes by their sides only.
+    text = re.sub(r"\\([bB]igg?)(?![a-zA-Z])", r"\\\1l", text)
     try:
         return latex2mathml.tex2mathml(text, as_block=as_block)
     except (MathError, SyntaxError) as error:
