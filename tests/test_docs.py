@@ -107,15 +107,21 @@ def water(folder):
 
 def alloys(folder):
     """Two networks that have seen six crystals twice."""
+    import json
+
+    from pymatgen.core import Structure
+
     from objstress.models.crystal_tensor import CrystalTensorSettings
-    from objstress.training.tensors.data import read_tensors
+    from objstress.symmetry.voigt import voigt_to_tensor
     from objstress.training.tensors.fit import TensorTraining, fit_tensors
 
-    structures, tensors = read_tensors(ROOT / "data/tensors/elastic.json")
-    settings = CrystalTensorSettings(kind="elastic", channels=4, layers=1)
-    few = slice(0, 6)
+    rows = json.loads((ROOT / "data/tensors/elastic.json").read_text())[:6]
     ensemble = fit_tensors(
-        structures[few], tensors[few], settings, TensorTraining(members=2, epochs=2), progress=False
+        [Structure.from_dict(row["structure"]) for row in rows],
+        [voigt_to_tensor(row["elastic_tensor_voigt"]) for row in rows],
+        CrystalTensorSettings(kind="elastic", channels=4, layers=1),
+        TensorTraining(members=2, epochs=2),
+        progress=False,
     )
     ensemble.save(folder / "alloys.tensor")
 
