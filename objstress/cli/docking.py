@@ -133,8 +133,8 @@ def fit_pose_energy(
     Complexes that cannot be read are named and left out. `objstress dock --model` reads the file.
     Rerun the command to resume an interrupted fit from OUT.fit.
     """
-    from objstress.docking.folders import complexes_in
     from objstress.docking.fit import PoseTraining, fit_pose_energy
+    from objstress.docking.folders import complexes_in
     from objstress.io.run_folder import forget
 
     check_writable(out)

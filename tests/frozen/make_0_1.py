@@ -285,10 +285,10 @@ def write_tensors() -> None:
 
 def write_docking() -> None:
     from objstress.docking.complexes import complexes_in
-    from objstress.docking.fit import PoseTraining, fit_pose_energy
     from objstress.models.pose_energy import PoseEnergySettings
     from rdkit import Chem
 
+    from objstress.docking.fit import PoseTraining, fit_pose_energy
     from objstress.docking.ligand import read_ligand
     from objstress.docking.synthetic import packed_pocket, write_complex
 
@@ -400,9 +400,8 @@ def stopped_labels() -> dict:
 
 
 def stopped_md() -> dict:
-    from objstress.dynamics import md
-
     from objstress import PotentialCalculator
+    from objstress.dynamics import md
 
     found = {}
     for kind in numbers.MD:
@@ -467,9 +466,8 @@ def stopped_tables() -> dict:
 
 
 def stopped_chain() -> dict:
-    from objstress.demo import chain
-
     from objstress import PotentialCalculator
+    from objstress.demo import chain
 
     rng = np.random.default_rng(0)
     frames = []
@@ -505,10 +503,11 @@ def stopped_chain() -> dict:
 
 
 def stopped_fits(checkpoints: Path | None) -> dict:
-    from objstress.docking.fit import PoseFit
     from objstress.training.network_fit import NetworkFit
     from objstress.training.potential_fit import PotentialFit
     from objstress.training.tensor_fit import TensorFit
+
+    from objstress.docking.fit import PoseFit
 
     found = {}
     for kind, module, epoch in (

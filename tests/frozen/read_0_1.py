@@ -534,8 +534,9 @@ def fit(kind: str, folder: str) -> None:
         )
     else:
         from objstress.docking.complexes import complexes_in
-        from objstress.docking.fit import PoseTraining, fit_pose_energy
         from objstress.models.pose_energy import PoseEnergySettings
+
+        from objstress.docking.fit import PoseTraining, fit_pose_energy
 
         known = [one for _, one in complexes_in("docking/complexes")]
         training = PoseTraining(epochs=3, decoys=4)
