@@ -116,7 +116,7 @@ assert torch.get_default_dtype() == torch.float32
 def test_unknown_names_are_attribute_errors():
     import objstress
 
-    with pytest.raises(AttributeError, match="no attribute"):
+    with pytest.raises(AttributeError, match="No objstress attribute nonsense"):
         objstress.nonsense  # noqa: B018
     for name in objstress.__all__:
         assert getattr(objstress, name) is not None

@@ -23,8 +23,8 @@ from objstress.properties.crystal import crystal_properties
 from objstress.properties.eos import equation_of_state
 from objstress.symmetry.irreps import representation
 from objstress.symmetry.point_group import PointGroup
+from objstress.symmetry.property_irreps import EXCHANGES, tensor_irreps
 from objstress.symmetry.tensor_forms import TensorForm
-from objstress.symmetry.tensor_irreps import EXCHANGES, tensor_irreps
 from objstress.symmetry.voigt import rotated_tensor, tensor_to_voigt, voigt_to_tensor
 from objstress.training.tensors.fit import TensorFit, TensorTraining, fit_tensors
 

@@ -15,7 +15,7 @@ from objstress.graphs.neighbours import NeighbourTable
 from objstress.models.atom_network import AtomNetwork, AtomNetworkSettings
 from objstress.nn.products import places
 from objstress.nn.readout import ScalarReadout, TensorReadout
-from objstress.symmetry.tensor_irreps import tensor_irreps
+from objstress.symmetry.property_irreps import tensor_irreps
 from objstress.symmetry.voigt import MANDEL
 
 UNITS = {"elastic": "GPa", "dielectric": "-", "piezoelectric": "C/m^2", "born charges": "e"}

@@ -16,10 +16,10 @@ from .point_group import SO3 as SO3
 from .point_group import PointGroup as PointGroup
 from .point_group import SymmetryGroup as SymmetryGroup
 from .point_group import symmetry_group as symmetry_group
+from .property_irreps import tensor_irreps as tensor_irreps
 from .supergroups import contains as contains
 from .supergroups import minimal_supergroups as minimal_supergroups
 from .tensor_forms import TensorForm as TensorForm
-from .tensor_irreps import tensor_irreps as tensor_irreps
 from .voigt import MANDEL as MANDEL
 from .voigt import SHEAR as SHEAR
 from .voigt import VOIGT_INDEX as VOIGT_INDEX

@@ -10,7 +10,7 @@ import numpy as np
 from pymatgen.core import Structure
 
 from objstress.errors import InputError
-from objstress.symmetry.tensor_irreps import EXCHANGES
+from objstress.symmetry.property_irreps import EXCHANGES
 from objstress.symmetry.voigt import VOIGT_INDEX, voigt_to_tensor
 
 
