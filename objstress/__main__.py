@@ -1,5 +1,5 @@
 """`python -m objstress` is the command `objstress`."""
 
-from objstress.cli.main import main
+from objstress.cli.entry import main
 
 main()

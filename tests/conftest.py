@@ -78,7 +78,7 @@ def shell(monkeypatch, capsys):
 
     Gives exit code, standard output, standard error.
     """
-    from objstress.cli import main as cli
+    from objstress.cli import entry as cli
 
     def run(*arguments):
         monkeypatch.setattr(sys, "argv", ["objstress", *map(str, arguments)])

@@ -371,7 +371,7 @@ def run_on_two_ranks(folder, before):
     """The command line with some code before it, `rank` in it."""
     code = (
         "import sys\nfrom pathlib import Path\nfrom mpi4py import MPI\n"
-        "import objstress.fem as fe\nfrom objstress.cli.main import main\n"
+        "import objstress.fem as fe\nfrom objstress.cli.entry import main\n"
         f"rank = MPI.COMM_WORLD.rank\n{before}\n"
         f"sys.argv[1:] = ['simulate', {str(write(folder, GRAINS))!r}, '--out', "
         f"{str(folder / 'out')!r}]\nmain()\n"

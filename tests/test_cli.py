@@ -161,7 +161,7 @@ def test_a_step_that_cannot_converge_ends_with_code_3(tmp_path, shell):
 def commands():
     from typer.main import get_command
 
-    from objstress.cli import main  # noqa: F401  (registers the commands)
+    from objstress.cli import entry  # noqa: F401  (registers the commands)
     from objstress.cli.app import app
 
     return get_command(app).commands
@@ -271,7 +271,7 @@ class Missing:
 def loaded_by(*arguments):
     """The modules that a command has loaded when it ends."""
     code = (
-        "import sys\nfrom objstress.cli.main import main\n"
+        "import sys\nfrom objstress.cli.entry import main\n"
         f"sys.argv = ['objstress', *{list(arguments)!r}]\n"
         "try:\n    main()\nexcept SystemExit as end:\n    assert not end.code\n"
         "print('\\n' + ' '.join(sys.modules))"

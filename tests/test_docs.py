@@ -210,7 +210,7 @@ def parse(arguments):
     """Raise what the shell would say of these arguments."""
     import typer.main
 
-    import objstress.cli.main  # noqa: F401  (commands enter themselves)
+    import objstress.cli.entry  # noqa: F401  (commands enter themselves)
     from objstress.cli.app import app
 
     command = typer.main.get_command(app).commands[arguments[0]]

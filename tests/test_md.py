@@ -867,7 +867,7 @@ def test_replicas_that_blow_up_leave_what_was_good(tmp_path, water, how):
 def test_shell_fails_with_one_clear_line(
     tmp_path, water, monkeypatch, capsys, arguments, code, message
 ):
-    from objstress.cli import main
+    from objstress.cli import entry
 
     write(tmp_path / "water.xyz", water)
     model = network()
@@ -881,7 +881,7 @@ def test_shell_fails_with_one_clear_line(
         sys, "argv", ["objstress", "md", *filled, "--time", "10", "--out", str(tmp_path / "run")]
     )
     with pytest.raises(SystemExit) as caught:
-        main.main()
+        entry.main()
     assert caught.value.code == code
     last = capsys.readouterr().err.strip().splitlines()[-1]
     assert last.startswith("error: ")

@@ -138,7 +138,7 @@ def doors() -> str:
 
 def commands() -> str:
     """Each command with its usage, its text and a table of its arguments and options."""
-    import objstress.cli.main  # noqa: F401  (commands enter themselves)
+    import objstress.cli.entry  # noqa: F401  (commands enter themselves)
     from objstress.cli.app import app
 
     pieces = []

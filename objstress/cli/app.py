@@ -74,7 +74,7 @@ Scheduler = Annotated[
 ]
 
 # Only results go to standard output: what a calculator or a library prints while it works is
-# sent to standard error by `objstress.cli.main`.
+# sent to standard error by `objstress.cli.entry`.
 ANSWERS = sys.stdout
 
 

@@ -241,9 +241,8 @@ class MaterialLaw:
         """Description and tensors from which `from_dict` makes the law again.
 
         Returns:
-            A JSON-able dictionary with the law's `kind`, and {name: tensor} of any shape, such as
-                (k,)
-            coefficients in GPa.
+            A JSON-able dictionary with the law's `kind`, and {name: tensor} of any shape; a
+            polynomial's coefficients are (k,), in GPa.
         """
         raise NotImplementedError
 
