@@ -18,7 +18,9 @@ from . import symmetry as symmetry
 from . import training as training
 from . import workflows as workflows
 from .calculators.potential import PotentialCalculator as PotentialCalculator
+from .docking.energy import load_pose_energy as load_pose_energy
 from .docking.fit import fit_pose_energy as fit_pose_energy
+from .docking.library import dock_library as dock_library
 from .docking.run import dock as dock
 from .elasticity.orientations import orientation as orientation
 from .errors import ConvergenceError as ConvergenceError
@@ -38,7 +40,9 @@ from .md.run import run_md as run_md
 from .models.potential import Potential as Potential
 from .models.potential import PotentialSettings as PotentialSettings
 from .models.potential import load_potential as load_potential
+from .models.tensor_ensemble import load_tensors as load_tensors
 from .properties.crystal import crystal_properties as crystal_properties
+from .properties.eos import equation_of_state as equation_of_state
 from .properties.screening import screen as screen
 from .spectra.harmonic import harmonic_spectrum as harmonic_spectrum
 from .symmetry.crystal import read_structure as read_structure
@@ -51,3 +55,5 @@ from .training.laws.fit import fit_law as fit_law
 from .training.potential.evaluate import evaluate_potential as evaluate_potential
 from .training.potential.fit import fit_potential as fit_potential
 from .training.tensors.fit import fit_tensors as fit_tensors
+from .workflows.chain import run_chain as run_chain
+from .workflows.silicon import run_demo as run_demo

@@ -1,5 +1,7 @@
 """The errors and warnings of objstress, and the check of a seed."""
 
+__all__ = ["ConvergenceError", "InputError", "OutsideDomainWarning", "check_seed"]
+
 
 class InputError(ValueError):
     """Invalid input; the message is one line that names what is wrong and the remedy."""

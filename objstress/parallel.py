@@ -11,6 +11,8 @@ from typing import Any, cast
 
 from objstress.errors import InputError
 
+__all__ = ["all_arrive", "on_every_rank", "on_first_rank", "spread"]
+
 AHEAD = 8
 """Jobs sent to each core in advance: enough to keep it busy, few enough to fit in memory."""
 

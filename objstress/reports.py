@@ -10,6 +10,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+__all__ = ["Claim", "claims_table", "environment"]
+
 
 @dataclass(frozen=True)
 class Claim:

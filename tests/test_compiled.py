@@ -86,6 +86,7 @@ def test_turned_law_compiles_in_the_sample_frame():
     compiled = compile_law(turned)
     torch.testing.assert_close(compiled.stress(f), turned.stress(f), rtol=1e-8, atol=1e-8)
     assert torch.equal(compiled.outside(1.05 * f), turned.outside(1.05 * f))
+    assert compiled.metadata["compiled"]["of"] == "RotatedLaw"
 
 
 def test_tolerance_that_cannot_be_met_names_the_best():

@@ -52,6 +52,8 @@ def test_a_run_of_other_settings_is_not_resumed(tmp_path):
     keep_settings(path, {"seed": 1, "F": [[1.0, 0.0]] * 20}, "delete it")
     with pytest.raises(InputError, match="started with other settings: seed 1, this one 2; delete"):
         keep_settings(path, {"seed": 2, "F": [[1.0, 0.0]] * 20}, "delete it")
+    # Numbers of NumPy are numbers.
+    keep_settings(path, {"seed": np.int64(1), "F": [[np.float64(1.0), 0.0]] * 20}, "delete it")
     # Long values are named and not shown, and a setting that only one run has counts.
     with pytest.raises(InputError, match=r"settings: F; extra None, this one 3; remedy$"):
         check_same(Path("run"), {"F": [0.0] * 30}, {"F": [0.0] * 29 + [1.0], "extra": 3}, "remedy")

@@ -111,7 +111,10 @@ def test_an_own_kind_of_law_registers_itself_and_loads(tmp_path):
         # A law around it finds it by its kind, too.
         FusedLaw(law).save(tmp_path / "fused.law")
         assert isinstance(load_law(tmp_path / "fused.law").law, Spring)
+        with pytest.raises(TypeError, match="'test-spring' is that of"):
+            type("Other", (Spring,), {"kind": Spring.kind})
+        assert KINDS[Spring.kind] is Spring
     finally:
         KINDS.pop(Spring.kind)
-    with pytest.raises(InputError, match="damaged law file"):
+    with pytest.raises(InputError, match="unknown kind of law 'test-spring': import the module"):
         load_law(tmp_path / "spring.law")

@@ -1,12 +1,10 @@
 """Dynamics: calculator, neighbour lists with a skin, runs that resume, replicas in one batch."""
 
 import json
-import shutil
 import subprocess
 import sys
 import time
 from itertools import pairwise
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -15,7 +13,6 @@ import torch
 from ase import Atoms, units
 from ase.build import bulk, molecule
 from ase.calculators.calculator import PropertyNotImplementedError
-from ase.calculators.emt import EMT
 from ase.calculators.fd import calculate_numerical_forces, calculate_numerical_stress
 from ase.constraints import FixAtoms
 from ase.io import read, write
@@ -31,8 +28,6 @@ from objstress.md.replicas import ReplicasBlownUp, run_replicas
 from objstress.md.run import run_md
 from objstress.models.potential import Potential, PotentialSettings
 from objstress.nn.radial import smooth_cutoff
-
-FROZEN = Path(__file__).parent / "frozen"
 
 # Depth (eV), width (1 / Angstrom) and length (Angstrom) of Morse pairs.
 MORSE = {(1, 1): (1.5, 1.5, 1.51), (1, 8): (4.6, 2.2, 0.96), (29, 29): (0.343, 1.36, 2.866)}
@@ -560,26 +555,6 @@ def test_killed_process_goes_on_from_the_shell(tmp_path, water):
     for name in names:
         whole, killed = (tmp_path / folder / name for folder in ("whole", "killed"))
         assert whole.read_bytes() == killed.read_bytes()
-
-
-@pytest.mark.parametrize("ensemble", ["nvt", "npt"])
-def test_run_folders_of_version_0_1_0_resume(tmp_path, ensemble):
-    """Frozen folders of 20 steps: the rest of the run is that of a run without the stop."""
-    common = dict(
-        ensemble=ensemble, timestep=2.0, seed=3, every=5, time=0.08, temperature=600.0,
-        record=["velocities"], record_every=5, barostat_time=100.0, progress=False,
-    )  # fmt: skip
-    shutil.copytree(FROZEN / f"md-{ensemble}", tmp_path / "old")
-    old = run_md(bulk("Cu", cubic=True), EMT(), tmp_path / "old", **common)
-    new = run_md(bulk("Cu", cubic=True), EMT(), tmp_path / "new", **common)
-    assert (old.resumed, old.steps) == (20, 40)
-    np.testing.assert_allclose(old.atoms.positions, new.atoms.positions, atol=1e-8)
-    np.testing.assert_allclose(old.atoms.cell.array, new.atoms.cell.array, atol=1e-8)
-    for name, column in new.log.items():
-        np.testing.assert_allclose(old.log[name], column, rtol=1e-6, atol=1e-6)
-    records = [dict(np.load(tmp_path / folder / "record.npz")) for folder in ("old", "new")]
-    assert set(records[0]) == set(records[1])
-    np.testing.assert_allclose(records[0]["velocities"], records[1]["velocities"], atol=1e-8)
 
 
 def test_states_of_another_run_are_refused(tmp_path, water):

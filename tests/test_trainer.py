@@ -81,6 +81,22 @@ def test_patience_ends_a_fit_once_and_for_all(tmp_path):
     assert again.steps == 0
 
 
+def test_more_patience_lets_a_stopped_fit_resume(tmp_path):
+    options = {"monitor": "error", "epochs": 50}
+    run(Line(), tmp_path, patience=2, **options)
+    more = Line()
+    run(more, tmp_path, patience=4, **options)
+    assert more.steps == 6
+
+
+def test_a_fit_resumes_where_its_folder_was_moved(tmp_path):
+    with pytest.raises((KeyboardInterrupt, SystemExit)):
+        run(Line(stop_in=2), tmp_path / "a", monitor="error")
+    (tmp_path / "a").rename(tmp_path / "b")
+    assert run(Line(), tmp_path / "b", monitor="error")["best_error"] == 1.0
+    assert (epoch(tmp_path / "b", "best.ckpt"), epoch(tmp_path / "b", "last.ckpt")) == (0, 3)
+
+
 def test_another_fit_in_the_folder_starts_over(tmp_path):
     lines = []
     run(Line(), tmp_path, say=lines.append)
@@ -92,6 +108,8 @@ def test_another_fit_in_the_folder_starts_over(tmp_path):
     assert other.steps == 12
     assert [x.endswith("starting over") for x in lines] == [True]
     assert {p.name for p in tmp_path.iterdir()} == {"fingerprint.txt", "last.ckpt", "other.csv"}
+    with pytest.warns(UserWarning, match="starting over"):
+        run(Line(), tmp_path, "c")
 
 
 def test_the_bar_is_on_standard_error(tmp_path, capsys):

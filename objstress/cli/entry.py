@@ -48,13 +48,12 @@ def main() -> None:
         _fail(f"error: {error}", 2)
     except ConvergenceError as error:
         _fail(f"error: {error}", 3)
-    except ModuleNotFoundError as error:
-        package = (error.name or "").partition(".")[0]
-        for extra, packages in EXTRAS.items():
-            if package in packages:
-                _fail(f"error: {package} is missing: pip install objstress[{extra}]", 2)
-        raise
-    except Exception:
+    except Exception as error:
+        if isinstance(error, ModuleNotFoundError):
+            package = (error.name or "").partition(".")[0]
+            for extra, packages in EXTRAS.items():
+                if package in packages:
+                    _fail(f"error: {package} is missing: pip install objstress[{extra}]", 2)
         if ranks() is None or ranks().size == 1:
             raise
         _fail(traceback.format_exc(), 1)

@@ -1,5 +1,7 @@
 """Docking: the poses of a small molecule in a protein, by a learned energy.
 
+For example::
+
     from objstress.docking import Box, dock
 
     docking = dock("p.pdb", "CC(=O)Nc1ccc(O)cc1", box=Box.from_text("1,2,3,20,20,20"))

@@ -202,6 +202,6 @@ def fit_pose_energy(
     model.metadata = {
         "complexes": len(complexes),
         "training": asdict(training),
-        "loss": metrics.get("loss", math.nan),
+        "loss": metrics.get("loss"),
     }
     return model.eval()

@@ -1,5 +1,7 @@
 """Algebra of elastic constants: moduli by direction, averages, bounds, waves, orientations.
 
+For example::
+
     C = objstress.elasticity.cubic_stiffness(165.7, 63.9, 79.6)  # 6 x 6 Voigt, GPa
     objstress.elasticity.youngs_modulus(C, [1, 1, 1])
     objstress.elasticity.polycrystal_averages(C).hill.bulk

@@ -1,5 +1,7 @@
 """Neighbour graphs of crystals, molecules and surfaces, as torch-geometric data.
 
+For example::
+
     graph = objstress.graphs.crystal_graph(structure, cutoff=5.0)
     graph = objstress.graphs.atom_graph(atoms, elements=(1, 8), cutoff=5.0)
 

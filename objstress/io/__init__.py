@@ -1,9 +1,11 @@
 """Input and output: files written whole, weights, tables, recordings, and the rule of resuming.
 
-from objstress.io import read_recording, write_json
+For example::
 
-recording = read_recording("record.npz")  # dipole, polarizability, velocities against time
-write_json("report.json", {"temperature_K": recording.temperature})
+    from objstress.io import read_recording, write_json
+
+    recording = read_recording("record.npz")  # dipole, polarizability, velocities against time
+    write_json("report.json", {"temperature_K": recording.temperature})
 """
 
 import lazy_loader as lazy

@@ -53,7 +53,7 @@ def check_same(where: Path, before: Mapping[str, Any], now: Mapping[str, Any], r
     Raises:
         InputError: a setting differs (all that do are named, short values shown).
     """
-    wanted = json.loads(json.dumps(dict(now)))
+    wanted = json.loads(_json(now))
     different = []
     for name in before | wanted:
         old, new = before.get(name), wanted.get(name)
@@ -63,6 +63,10 @@ def check_same(where: Path, before: Mapping[str, Any], now: Mapping[str, Any], r
         different.append(shown if len(shown) - len(name) <= LONGEST else name)
     if different:
         raise InputError(f"{where}: started with other settings: {'; '.join(different)}; {remedy}")
+
+
+def _json(settings: Mapping[str, Any]) -> str:
+    return json.dumps(dict(settings), default=lambda value: value.item())  # numbers of NumPy
 
 
 def keep_settings(path: Path, settings: Mapping[str, Any], remedy: str) -> None:
@@ -83,7 +87,7 @@ def keep_settings(path: Path, settings: Mapping[str, Any], remedy: str) -> None:
             raise InputError(f"{path}: damaged, no settings of a run in it; {remedy}") from None
         check_same(path.parent, before, settings, remedy)
     else:
-        write_json(path, dict(settings))
+        write_json(path, json.loads(_json(settings)))
 
 
 @contextmanager

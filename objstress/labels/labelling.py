@@ -317,7 +317,8 @@ def _read_partial(pending: Path, header: dict) -> dict[int, Atoms]:
     now: dict[str, Any] = {name: header.get(name) for name in names}
     for frame in frames:
         before: dict[str, Any] = {name: frame.info.get(name) for name in names}
-        if np.allclose(before["reference_cell"], now["reference_cell"], atol=1e-6):
+        cell = before["reference_cell"]
+        if cell is not None and np.allclose(cell, now["reference_cell"], atol=1e-6):
             before["reference_cell"] = now["reference_cell"]  # digits are lost on the way
         check_same(pending, _plain(before), _plain(now), REMEDY)
     # A frame that an interruption cut off is dropped before more are appended.
@@ -333,7 +334,7 @@ def _plain(header: dict[str, Any]) -> dict[str, Any]:
 
 
 def _other_strains(pending: Path) -> InputError:
-    return InputError(f"{pending}: begun with other settings: strains; {REMEDY}")
+    return InputError(f"{pending}: started with other settings: strains; {REMEDY}")
 
 
 def _rewrite(path: Path, frames: list[Atoms]) -> None:

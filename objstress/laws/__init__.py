@@ -1,5 +1,7 @@
 """Material laws: W(F), P = dW/dF and A = dP/dF of a crystal, and the kinds of law there are.
 
+For example::
+
     law = objstress.laws.load_law("silicon.law")
     W, P, A = law.energy(F), law.stress(F), law.tangent(F)  # F (n, 3, 3); GPa
 

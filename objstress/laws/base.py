@@ -49,8 +49,12 @@ class MaterialLaw:
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
-        if "kind" in cls.__dict__:
-            KINDS[cls.kind] = cls
+        if kind := cls.__dict__.get("kind"):
+            other = KINDS.get(kind, cls)
+            # The same class again, as where a notebook's cell is run twice, takes its own place.
+            if (other.__module__, other.__qualname__) != (cls.__module__, cls.__qualname__):
+                raise TypeError(f"kind = {kind!r} is that of {other.__qualname__}: give another")
+            KINDS[kind] = cls
 
     def energy(self, F: Any) -> Tensor:
         """Energy density W per reference volume.
@@ -328,5 +332,11 @@ def law_from_dict(description: dict[str, Any], tensors: dict[str, Tensor]) -> Ma
     Args:
         description: the JSON-able part; its "kind" names the class in `KINDS`.
         tensors: {name: tensor}, such as (k,) coefficients in GPa.
+
+    Raises:
+        InputError: a kind that no class has.
     """
-    return KINDS[description["kind"]].from_dict(description, tensors)
+    kind = str(description["kind"])
+    if kind not in KINDS:
+        raise InputError(f"unknown kind of law {kind!r}: import the module that defines it")
+    return KINDS[kind].from_dict(description, tensors)

@@ -97,7 +97,7 @@ def compile_polynomial(law: MaterialLaw, tolerance: float) -> PolynomialLaw:
                 "worst_error": float(errors.max()),
                 "rms_error": float(np.sqrt((errors**2).mean())),
                 "points": len(errors),
-                "of": getattr(law, "kind", type(law).__name__),
+                "of": law.kind or type(law).__name__,
             }
             compiled.metadata = getattr(law, "metadata", {}) | {"compiled": facts}
             return compiled

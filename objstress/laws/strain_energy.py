@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -109,7 +109,16 @@ def third_order_stiffness(law: StrainEnergyLaw, step: float = 1e-3) -> np.ndarra
     return (4 * fine - coarse) / 3
 
 
-def third_derivatives(second, step: float) -> np.ndarray:
+def third_derivatives(second: Callable[[Tensor], Tensor], step: float) -> np.ndarray:
+    """Third derivatives at E = 0 by central differences of the second ones.
+
+    Args:
+        second: d2W/dx2 (n, 6, 6), GPa, at Mandel strains (n, 6).
+        step: size of the strains.
+
+    Returns:
+        C_abc in Voigt's order, (6, 6, 6), GPa.
+    """
     axes = step * torch.eye(6, dtype=torch.float64)
     third = ((second(axes) - second(-axes)) / (2 * step)).numpy()
     return third * SHEAR[:, None, None] * SHEAR[:, None] * SHEAR

@@ -72,8 +72,7 @@ class RunFiles:
 
     def write_state(self, arrays: dict[str, np.ndarray], facts: dict[str, Any]) -> None:
         arrays = {k: np.array(v, order="C") for k, v in arrays.items()}
-        text = json.dumps(facts, default=np.generic.item)  # settings may be numbers of NumPy
-        write_whole(self.out / STATE, save(arrays, metadata={"facts": text}))
+        write_whole(self.out / STATE, save(arrays, metadata={"facts": json.dumps(facts)}))
 
     def read_state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:
         path = self.out / STATE
@@ -134,4 +133,6 @@ def set_integrator_numbers(dynamics: MolecularDynamics, numbers: dict[str, np.nd
     owners = _parts(dynamics)
     for key, value in numbers.items():
         owner, name = key.split(".")
+        if not hasattr(owners[owner], name):
+            continue  # a name of an older version, for what follows from the settings
         setattr(owners[owner], name, float(value) if value.ndim == 0 else value.copy())

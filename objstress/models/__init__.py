@@ -1,6 +1,8 @@
 """Networks and polynomials: energies of a strain, potentials of atoms, tensors of crystals.
 
-    potential = objstress.models.load_potential("water.pot")
+For example::
+
+    potential = objstress.models.load_potential("water.potential")
     model = objstress.models.ConstitutiveNetwork(structure, PointGroup("m-3m"))
 
 They know neither training nor files of results; `objstress.training` fits them, and laws and

@@ -1,5 +1,7 @@
 """Layers of equivariant networks: filters restricted to a group, convolutions, readouts.
 
+For example::
+
     filters = objstress.nn.GroupFilter(PointGroup("-43m"), irreps=[(0, 1), (1, -1)], lmax=4)
     basis = filters(vectors)  # {(l, p): (..., size, 2l+1)}
 

@@ -1,5 +1,7 @@
 """Symmetry of crystals: point groups, their structural tensors, forms of property tensors.
 
+For example::
+
     group = objstress.symmetry.PointGroup.from_structure("silicon.cif")
     group.symbol, group.operations, group.structural_tensors(lmax=4)
     objstress.symmetry.TensorForm(group, "elastic").table()

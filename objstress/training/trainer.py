@@ -39,9 +39,6 @@ class FitModule(lightning.LightningModule):
 
     files: ClassVar[tuple[str, ...]] = ()
 
-    def __init__(self) -> None:
-        super().__init__()
-
     def status(self) -> str:
         """The text beside the progress bar after an epoch."""
         return f"loss {self.trainer.callback_metrics['loss']:.4f}"
@@ -121,6 +118,31 @@ class _Progress(Callback):
         self.metrics = state["metrics"]
 
 
+class _Best(ModelCheckpoint):
+    """The best weights, known again where the folder has moved since the fit was interrupted."""
+
+    @property
+    def state_key(self) -> str:
+        return super().state_key.replace(type(self).__qualname__, ModelCheckpoint.__qualname__)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        path, score = str(Path(str(self.dirpath)) / BEST), state_dict["best_model_score"]
+        here = {"dirpath": self.dirpath, "best_model_path": path, "kth_best_model_path": path}
+        kept = {} if score is None else {path: score}
+        super().load_state_dict(state_dict | here | {"best_k_models": kept})
+
+
+class _Patience(EarlyStopping):
+    """Early stopping whose patience is that of this run, not of the one that is resumed."""
+
+    @property
+    def state_key(self) -> str:
+        return super().state_key.replace(type(self).__qualname__, EarlyStopping.__qualname__)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        super().load_state_dict(state_dict | {"patience": self.patience})
+
+
 def run_fit(
     module: FitModule,
     folder: Path,
@@ -138,7 +160,7 @@ def run_fit(
     processes: int = 1,
     log: bool = False,
     title: str | None = None,
-    say: Callable[[str], None] = lambda text: None,
+    say: Callable[[str], None] = warnings.warn,
 ) -> dict[str, float]:
     """Fit a module, or resume its fit from the folder that an interrupted one left.
 
@@ -160,7 +182,7 @@ def run_fit(
         processes: that share each batch.
         log: write the module's metrics to `log/metrics.csv`.
         title: of the progress bar on standard error; None shows none.
-        say: called with a line when checkpoints of another fit are removed.
+        say: called with a line when checkpoints of another fit are removed; a warning by default.
 
     Returns:
         Metrics of the last epoch by name, and of the best one as "best_<monitor>", each in its
@@ -190,7 +212,7 @@ def run_fit(
     callbacks: list[Callback] = [progress, last]
     best = stopping = None
     if monitor is not None:
-        best = ModelCheckpoint(
+        best = _Best(
             folder,
             filename=BEST.removesuffix(".ckpt"),
             monitor=monitor,
@@ -198,7 +220,7 @@ def run_fit(
         )
         callbacks.insert(0, best)
         if patience is not None:
-            stopping = EarlyStopping(monitor, patience=patience, min_delta=min_delta)
+            stopping = _Patience(monitor, patience=patience, min_delta=min_delta)
             callbacks.append(stopping)
     if resume is not None and (stopping is not None or max_minutes is not None):
         checkpoint = torch.load(resume, weights_only=True, map_location="cpu")

@@ -157,7 +157,7 @@ def read_case(path: str | Path) -> Case:
         InputError: unreadable, or an unknown key or a wrong value (the nearest known key is
             named).
     """
-    otherwise = "a case is a mapping of keys; see README.md for an example"
+    otherwise = "a case is a mapping of keys; the documentation's page on simulate has one"
     data = read_mapping(path, "case file", otherwise)
     try:
         return Case.model_validate(data)

@@ -49,7 +49,6 @@ class Steppable(Protocol):
         pace: what is stepped through, in words: "load factor", "time".
         record_type: of the records in `history`.
         history: a record for each accepted step.
-        why: why the last `step` failed.
     """
 
     comm: MPI.Comm

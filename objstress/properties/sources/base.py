@@ -51,8 +51,9 @@ class Source(ABC):
     """A model that knows elastic constants of crystals.
 
     A subclass defines `stiffness`, and `energy_of_volume` if the model has an energy. An instance
-    can be passed wherever a model is expected; a subclass listed in `SOURCES` is also recognised by
-    `find_model`, from what it wraps (`from_object`) and the ending of its files (`suffix`).
+    can be passed wherever a model is expected. The package's own kinds, listed in `SOURCES`, are
+    also recognised by `find_model`, from what they wrap (`from_object`) and the ending of their
+    files (`suffix`).
 
     Attributes:
         name: what results call the model.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -47,6 +48,8 @@ class EnsembleSource(Source):
 
     @classmethod
     def from_object(cls, model: Any) -> EnsembleSource | None:
+        if "objstress.models.tensor_ensemble" not in sys.modules:
+            return None  # nobody has made one; the import takes seconds
         from objstress.models.tensor_ensemble import TensorEnsemble
 
         return cls.of(type(model).__name__, model) if isinstance(model, TensorEnsemble) else None

@@ -15,6 +15,7 @@ from pymatgen.io.ase import AseAtomsAdaptor
 from objstress.elasticity.bounds import rotated_stiffness
 from objstress.elasticity.frames import ieee_rotation, rotated_structure
 from objstress.errors import InputError
+from objstress.labels.deformation import find_deformation
 from objstress.properties.sources.base import CellStiffness, Crystal, Ions, Source, check_ions
 from objstress.symmetry.crystal import primitive_cell
 from objstress.symmetry.tensor_forms import TensorForm
@@ -52,7 +53,6 @@ class LawSource(Source):
 
     def stiffness(self, structure: Crystal | None, ions: Ions) -> CellStiffness:
         """C of the law at F = I; third-order constants, too, in its own frame (no structure)."""
-        from objstress.labels.deformation import find_deformation
         from objstress.laws.strain_energy import StrainEnergyLaw, third_order_stiffness
 
         cell = None if structure is None else self.read(structure)

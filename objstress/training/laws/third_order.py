@@ -8,9 +8,9 @@ import torch
 from objstress.errors import InputError
 from objstress.labels.differences import THIRD_DIRECTIONS, strain_and_stress
 from objstress.labels.strain_labels import Labels
+from objstress.laws.strain_energy import third_derivatives
 from objstress.models.polynomial import InvariantPolynomial
 from objstress.symmetry.point_group import PointGroup
-from objstress.symmetry.voigt import SHEAR
 
 
 def third_order_differences(labels: Labels, group: PointGroup) -> np.ndarray:
@@ -53,6 +53,4 @@ def third_order_differences(labels: Labels, group: PointGroup) -> np.ndarray:
     solution, *_ = np.linalg.lstsq(np.concatenate(design), np.concatenate(target), rcond=None)
     cubics.set_coefficients(solution)
     # The Hessian of a cubic is linear: its central difference is exact for any step.
-    axes = torch.eye(6, dtype=torch.float64)
-    third = ((cubics(axes, 2)[2] - cubics(-axes, 2)[2]) / 2).numpy()
-    return third * SHEAR[:, None, None] * SHEAR[:, None] * SHEAR
+    return third_derivatives(lambda x: cubics(x, 2)[2], 1.0)

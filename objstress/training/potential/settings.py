@@ -66,11 +66,13 @@ def _model_fields() -> dict[str, Any]:
         ),
         "neighbours": (
             PositiveFloat | None,
-            Field(None, description=f"{described['neighbours']} Null counts them in the data."),
+            Field(
+                None, description=f"{described.get('neighbours', '')} Null counts them in the data."
+            ),
         ),
     }
     return fields | {
-        f.name: (hints[f.name], Field(f.default, description=described[f.name]))
+        f.name: (hints[f.name], Field(f.default, description=described.get(f.name, "")))
         for f in dataclasses.fields(PotentialSettings)
         if f.name not in ("elements", "heads", "neighbours")
     }

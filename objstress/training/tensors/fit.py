@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -151,7 +150,7 @@ def fit_tensors(
                     clip=training.clip,
                     title=f"network {k + 1} of {training.members}" if progress else None,
                 )
-                network.metadata["loss"] = metrics.get("loss", math.nan)
+                network.metadata["loss"] = metrics.get("loss")
             members.append(network)
             with torch.no_grad():
                 features.append(network.eval()(everything)[1])
