@@ -333,7 +333,7 @@ def _plain(header: dict[str, Any]) -> dict[str, Any]:
 
 
 def _other_strains(pending: Path) -> InputError:
-    return InputError(f"{pending}: begun with other settings: strains; {REMEDY}")
+    return InputError(f"{pending}: started with other settings: strains; {REMEDY}")
 
 
 def _rewrite(path: Path, frames: list[Atoms]) -> None:
