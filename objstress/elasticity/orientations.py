@@ -149,7 +149,7 @@ def textured_orientations(grains: int, component: Any, spread: float, seed: int 
     ideal = check_rotations(np.asarray(component, dtype=np.float64)[None])[0]
     if grains < 1 or not spread >= 0:
         raise InputError(
-            f"{grains} grains spread by {spread} degrees: give at least one grain, and a spread >= 0"
+            f"{grains} grains spread by {spread} degrees: give at least one grain and spread >= 0"
         )
     vectors = np.radians(spread) * np.random.default_rng(seed).normal(size=(grains, 3))
     return Rotation.from_rotvec(vectors).as_matrix() @ ideal

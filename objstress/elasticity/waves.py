@@ -48,8 +48,8 @@ def sound_waves(stiffness: np.ndarray, density: float, directions: np.ndarray) -
         directions: (..., 3), any length.
 
     Raises:
-        InputError: a density that is not positive, or a crystal in which some wave does not propagate
-            (C n n is not positive).
+        InputError: a density that is not positive, or a crystal in which some wave does not
+            propagate (C n n is not positive).
     """
     if not density > 0:
         raise InputError(f"density = {density}: give g/cm^3")

@@ -152,7 +152,8 @@ class TensorForm:
         tensor = np.asarray(tensor, dtype=np.float64)
         if tensor.shape[tensor.ndim - self.rank :] != (3,) * self.rank:
             raise InputError(
-                f"a tensor of rank {self.rank} needs last axes {(3,) * self.rank}, not {tensor.shape}"
+                f"a tensor of rank {self.rank} needs last axes {(3,) * self.rank}, "
+                f"not {tensor.shape}"
             )
         flat = self.basis.reshape(self.independent, 3**self.rank)
         return ((tensor.reshape(-1, 3**self.rank) @ flat.T) @ flat).reshape(tensor.shape)
