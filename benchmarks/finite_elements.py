@@ -120,7 +120,7 @@ def polycrystal() -> tuple[dict[str, Any], list[Claim]]:
 
 
 def kills() -> tuple[dict[str, Any], list[Claim]]:
-    """kill -9 at ten random moments; each time the run goes on to the same end."""
+    """kill -9 at ten random moments; each time the resumed run ends the same."""
     command = [sys.executable, "-W", "ignore", "-m", "tests.runs", "polycrystal"]
 
     def energy(folder: Path | str) -> float:

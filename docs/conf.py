@@ -9,7 +9,7 @@ sys.path[:0] = [str(HERE.parent), str(HERE / "_ext")]
 import objstress  # noqa: E402
 
 project = "objstress"
-author = "the objstress authors"
+author = "the objstress developers"
 copyright = f"2026, {author}"
 version = release = objstress.__version__
 

@@ -25,4 +25,4 @@ def check_seed(seed: int) -> None:
         InputError: it is negative.
     """
     if seed < 0:
-        raise InputError(f"seed = {seed}: give a whole number that is not negative")
+        raise InputError(f"seed = {seed}: give a non-negative whole number")

@@ -163,7 +163,7 @@ def test_petsc_gets_its_options(folder):
         ("steps: 3", "body_force: [1]", "body_force: .*at least 2"),
         ("steps: 3", "restart: perhaps", "restart: "),
         ("steps: 3", "petsc_options: {ksp_rtol: [1]}", "petsc_options: .*rtol is neither a num"),
-        ("steps: 3", "symmetry: [x]", "no number"),
+        ("steps: 3", "symmetry: [x]", "is not a number"),
         ("steps: 3", "orientation: {direction: [1, 1, 1]}", "leave orientation out"),
         ("number: 5", "number: 0", "grains.voronoi.number"),
         ("number: 5", "number: 1", "2 laws for 1 grains"),

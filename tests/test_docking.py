@@ -268,7 +268,7 @@ def test_records_that_were_never_embedded_are_embedded_or_refused(tmp_path):
     path = tmp_path / "flat.sdf"
     path.write_text(Chem.MolToMolBlock(Chem.MolFromSmiles("CCO")) + "$$$$\n")
     assert min(bonds(read_ligand(path).mol)) > 0.9
-    with pytest.raises(InputError, match="no coordinates in space"):
+    with pytest.raises(InputError, match="no 3D coordinates"):
         read_ligand(path, placed=True)
 
 

@@ -86,7 +86,7 @@ def test_a_compiled_guarded_law_is_still_guarded(guarded):
     assert float(compiled.response(far, 0)[0]) > 100
     with pytest.raises(InputError, match="cannot be fused"):
         compile_law(guarded, kind="torch")
-    with pytest.raises(InputError, match="before it is turned"):
+    with pytest.raises(InputError, match="before it is rotated"):
         GuardedLaw(RotatedLaw(guarded, np.eye(3)))
 
 

@@ -330,10 +330,10 @@ def _folded_mesh():
     [
         (_shell, [Displacement("x=0", (0, 0, 0))], "give solid cells in three"),
         (_inverted_mesh, [Displacement("x=0", (0, 0, 0))], "inverted or degenerate"),
-        (_folded_mesh, [Displacement("x=0", (0, 0, 0))], "has inverted cells: they lie upon"),
-        (None, [Displacement("x=7", (0, 0, 0))], "no node lies there"),
+        (_folded_mesh, [Displacement("x=0", (0, 0, 0))], "has inverted cells: they overlap"),
+        (None, [Displacement("x=7", (0, 0, 0))], "no node found there"),
         (None, [Displacement("q=7", (0, 0, 0))], "give planes"),
-        (None, [Displacement("x=hello", (0, 0, 0))], "no number"),
+        (None, [Displacement("x=hello", (0, 0, 0))], "is not a number"),
         (None, [], "free to move"),
         (None, [Displacement("x=0", (0, 0, 0)), Traction("x=0.3", (1, 0, 0))], "no boundary facet"),
     ],

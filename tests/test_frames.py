@@ -158,7 +158,7 @@ def test_references_can_be_given(tmp_path):
         given_references(path, (1, 6, 8), "e")
     with pytest.raises(InputError, match=r"frame 0.*3 atoms"):
         given_references(file_of(tmp_path, [water(e=1.0)], "w.extxyz"), (1, 8), "e")
-    with pytest.raises(InputError, match="no chemical element"):
+    with pytest.raises(InputError, match="is not a chemical element"):
         given_references({"Hy": -1.0}, (1,), "e")
 
 

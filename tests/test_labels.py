@@ -168,7 +168,7 @@ def test_workers_change_nothing(copper, tmp_path):
         ("vasp-in-a-box", {}, "unknown calculator"),
         ("no_such_module:Calc", {}, "cannot be imported"),
         ("ase.calculators.emt:NoSuch", {}, "cannot be imported"),
-        ("kumagai", {"colour": "red"}, "refuses its arguments"),
+        ("kumagai", {"colour": "red"}, "rejects its arguments"),
     ],
 )
 def test_bad_calculators_get_one_clear_line(name, arguments, message):

@@ -679,7 +679,7 @@ def test_atoms_held_fixed_stay(tmp_path):
         ({"timestep": 0.0}, "timestep = 0.0"),
         ({"temperature": -1.0}, "temperature = -1.0"),
         ({"temperature": 0.0, "ensemble": "nvt"}, "temperature = 0.0"),
-        ({"record": ["magnetisation"]}, "there are dipole, polarizability, velocities"),
+        ({"record": ["magnetisation"]}, "choose from dipole, polarizability, velocities"),
         ({"seed": -1}, "seed = -1"),
         ({"every": 0}, "every = 0"),
         ({"every": 2.5}, r"every = 2\.5: give a whole number of steps"),

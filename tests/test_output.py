@@ -168,7 +168,7 @@ def test_the_old_result_stays_where_the_new_one_is_gone(tmp_path):
     file.write(3.0)
     file.file.close()  # ADIOS2 ends the process where the folder of an open file is gone
     file.partial.rename(tmp_path / "moved")
-    with pytest.raises(InputError, match="gone while it was written"):
+    with pytest.raises(InputError, match="removed while it was being written"):
         file.close()
     assert read_vtx(path)["times"].tolist() == [0.0]
 
@@ -194,7 +194,7 @@ def test_bad_places_are_refused(tmp_path):
         ("r.xdmf", "ends in .bp"),
         ("mine.bp", "thesis.tex is not part of a result"),
         ("file.bp", "is a file"),
-        ("file.bp/r.bp", "cannot be made"),
+        ("file.bp/r.bp", "cannot be created"),
     ]:
         with pytest.raises(InputError, match=message):
             ResultFile(problem, tmp_path / name)

@@ -176,7 +176,7 @@ class TestWaves:
         np.testing.assert_allclose(along, waves.speed, rtol=1e-12)
 
     def test_unstable_crystals_and_no_density_are_refused(self):
-        with pytest.raises(InputError, match="a wave does not run"):
+        with pytest.raises(InputError, match="a wave does not propagate"):
             sound_waves(cubic_stiffness(100.0, 120.0, 50.0), 3.0, half_sphere(200))
         with pytest.raises(InputError, match="density"):
             sound_waves(triclinic(), 0.0, [1, 0, 0])

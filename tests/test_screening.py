@@ -59,7 +59,7 @@ class TestEquationOfState:
     def test_what_cannot_be(self):
         with pytest.raises(InputError, match="at least 5"):
             equation_of_state(COPPER, "emt", points=3)
-        with pytest.raises(InputError, match="knows no crystal"):
+        with pytest.raises(InputError, match="has no crystal structure"):
             equation_of_state(None, SaintVenantKirchhoff(cubic_stiffness(160.0, 60.0, 50.0)))
         with pytest.raises(InputError, match="give the structure"):
             equation_of_state(None, "emt")

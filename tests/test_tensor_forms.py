@@ -119,5 +119,5 @@ def test_tensors_of_another_rank_are_refused():
     form = TensorForm(PointGroup("1"), "elastic")
     with pytest.raises(InputError, match="rank 4"):
         form.project(np.eye(6))
-    with pytest.raises(InputError, match="is no matrix"):
+    with pytest.raises(InputError, match="is not a matrix"):
         TensorForm(PointGroup("m-3m"), "third-order elastic").table()

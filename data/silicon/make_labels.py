@@ -1,7 +1,7 @@
 """Make the silicon data: `python data/silicon/make_labels.py [labels|elastic|third|convergence]`.
 
 Needs ABINIT (Debian: `apt install abinit abinit-data`, 9.6.2). `labels` takes about 20 minutes on
-two cores, the others a few minutes each; an interrupted run goes on.
+two cores, the others a few minutes each; rerun it to resume.
 """
 
 import sys

@@ -324,7 +324,7 @@ def _check(xc, basis, charge, grid, coarse_grid, tolerance) -> None:
     try:
         _pyscf().dft.libxc.parse_xc(xc)
     except Exception as error:
-        raise InputError(f"PySCF knows no functional {xc!r}: {error}") from None
+        raise InputError(f"PySCF has no functional {xc!r}: {error}") from None
     if not isinstance(basis, str) or not basis:
         raise InputError(f"basis = {basis!r}: give the name of a basis set")
     if charge is not None and not (isinstance(charge, Real) and float(charge).is_integer()):

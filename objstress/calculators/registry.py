@@ -134,4 +134,4 @@ def make_calculator(name: str, arguments: dict[str, Any] | None = None):
     except InputError:
         raise
     except Exception as error:
-        raise InputError(f"calculator {name!r} refuses its arguments: {error}") from None
+        raise InputError(f"calculator {name!r} rejects its arguments: {error}") from None

@@ -66,7 +66,7 @@ class Ions(str, Enum):
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
 IonsOption = Annotated[
     Ions,
-    typer.Option(help="Ions relax in the strained cell, or are clamped: move with it affinely."),
+    typer.Option(help="Ions relax in the strained cell (relaxed) or move affinely with it."),
 ]
 Seed = Annotated[int, typer.Option(help="Seed of the random numbers.")]
 Scheduler = Annotated[

@@ -76,7 +76,7 @@ def properties(
     scheduler: Scheduler = None,
     as_json: Json = False,
 ) -> None:
-    """Elastic constants of crystals, and what follows from them.
+    """Elastic constants and derived properties of crystals.
 
     Prints a page for each crystal: stiffness and averages (GPa), extremes by direction, speeds of
     sound (km/s), Debye temperature (K), stability.

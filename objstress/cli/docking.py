@@ -20,14 +20,14 @@ def dock(
     ],
     out: Annotated[Path, typer.Option(help="The SDF file to write, best pose first.")],
     model: Annotated[
-        Path | None, typer.Option(help="A .pose file. [default: the energy that is shipped]")
+        Path | None, typer.Option(help="A .pose file. [default: the shipped energy]")
     ] = None,
     box: Annotated[
         str | None,
         typer.Option(help='Search box "x,y,z,a,b,c": its centre and size, Angstrom.'),
     ] = None,
     reference: Annotated[
-        Path | None, typer.Option(help="A ligand in the site, to take the box from.")
+        Path | None, typer.Option(help="A ligand in the site, around which the box is placed.")
     ] = None,
     flexible: Annotated[
         list[str] | None,
@@ -39,7 +39,7 @@ def dock(
         int, typer.Option(help="Largest number of poses to write; with --table it is 1.")
     ] = 10,
     seconds: Annotated[
-        float, typer.Option(help="Time limit, seconds: no jump begins after it.")
+        float, typer.Option(help="Time limit, seconds, after which no new jump starts.")
     ] = float("inf"),
     seed: Seed = 0,
     table: Annotated[
@@ -56,7 +56,7 @@ def dock(
     --flexible the side chains of each pose are written beside OUT.
 
     With --table the ligand file may hold many molecules: OUT has the best pose of each, the table
-    a row for each; one that fails has the reason in its row. Rerun the command to resume an
+    a row for each, with the reason where docking failed. Rerun the command to resume an
     interrupted table.
     """
     from objstress.docking.box import Box

@@ -56,7 +56,8 @@ def label(
     """Label strained cells of a crystal with a calculator.
 
     Writes energy (eV), forces (eV/Angstrom) and stress (eV/Angstrom^3) of each cell. Strains that
-    fail, or that turn the crystal into another phase, are named and left out. Rerun the command to
+    fail, or that transform the crystal to another phase, are named and left out. Rerun the command
+    to
     resume an interrupted run.
     """
     common: dict[str, Any] = dict(
@@ -107,7 +108,7 @@ def fit(
         float, typer.Option(help="Fraction of the labels held out to measure the error.")
     ] = 0.2,
     network: Annotated[
-        bool, typer.Option(help="Add a network for what the polynomial leaves, where it helps.")
+        bool, typer.Option(help="Add a network for the polynomial's residual where it helps.")
     ] = True,
     seed: Seed = 0,
     as_json: Json = False,
@@ -168,7 +169,7 @@ def compile(
     ] = Kind.polynomial,
     as_json: Json = False,
 ) -> None:
-    """Compile a law into one as cheap as a textbook material.
+    """Compile a law into one that is as cheap as a textbook material.
 
     Prints the elastic constants of all orders in GPa.
     """
@@ -192,11 +193,11 @@ def compile(
 
 @app.command()
 def check(law: Law, as_json: Json = False) -> None:
-    """Measure what a law has to fulfil.
+    """Check objectivity, symmetry and consistency of a law.
 
-    Objectivity, material symmetry, derivatives and conservation of energy: prints each claim
-    beside the bar that it has to meet, and the stiffness in GPa. Exits with code 1 if a claim is
-    missed.
+    Measures objectivity, material symmetry, derivatives and conservation of energy, and prints
+    each claim with its measured value and its bar, and the stiffness in GPa. Exits with code 1 if
+    a claim misses its bar.
     """
     from objstress.laws.check import check_law
     from objstress.laws.loading import load_law

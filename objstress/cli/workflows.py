@@ -19,7 +19,7 @@ def demo(
 ) -> None:
     """Silicon, from its structure file to a pulled plate.
 
-    Each claim is measured beside the bar that it has to meet; exits with code 1 if one is missed.
+    Measures each claim against its bar; exits with code 1 if a claim misses its bar.
     Needs FEniCSx (objstress[fem]).
     """
     from objstress.workflows.silicon import run_demo
@@ -58,8 +58,8 @@ def chain(
     """DFT data to potential, labels, law and a pulled plate.
 
     A potential is fitted to the data, it labels strained cells of the crystal, a law is fitted to
-    the labels, and FEniCSx pulls a plate of it. Exits with code 1 if a claim is missed. Rerun the
-    command to resume an interrupted chain.
+    the labels, and FEniCSx pulls a plate of it. Exits with code 1 if a claim misses its bar. Rerun
+    the command to resume an interrupted chain.
     """
     from objstress.workflows.chain import run_chain
 

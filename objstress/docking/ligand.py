@@ -162,7 +162,7 @@ def with_coordinates(
     fragments = Chem.GetMolFrags(mol)
     if len(fragments) > 1:
         raise InputError(
-            f"{name}: {len(fragments)} fragments; remove salts and waters (or dock each apart)"
+            f"{name}: {len(fragments)} fragments; remove salts and waters (or dock each alone)"
         )
     if not 0 < mol.GetNumHeavyAtoms() <= LARGEST:
         raise InputError(f"{name}: {mol.GetNumHeavyAtoms()} heavy atoms; give 1 to {LARGEST}")
@@ -175,7 +175,7 @@ def with_coordinates(
     if not flat and mol.GetNumAtoms() > 1:
         flat = not np.ptp(mol.GetConformer().GetPositions())
     if flat and placed:
-        raise InputError(f"{name}: no coordinates in space; its own place is needed here")
+        raise InputError(f"{name}: no 3D coordinates, which are needed here")
     before = mol.GetNumAtoms()
     mol = Chem.AddHs(mol, addCoords=not flat)
     if mol.GetNumAtoms() > before:

@@ -168,7 +168,7 @@ def cauchy_pressures(stiffness: np.ndarray) -> dict[str, float]:
 
 @dataclass(frozen=True)
 class ThermalProperties:
-    """Sound, heat capacity and heat conduction of a polycrystal, from C and the density.
+    """Sound, heat capacity and thermal conductivity of a polycrystal, from C and the density.
 
     Attributes:
         density: g/cm^3.
@@ -192,7 +192,7 @@ class ThermalProperties:
 
 
 def thermal_properties(stiffness: np.ndarray, structure: Structure) -> ThermalProperties:
-    """Sound speeds, Debye temperature and least heat conduction of a polycrystal.
+    """Sound speeds, Debye temperature and minimum thermal conductivity of a polycrystal.
 
     Args:
         stiffness: of a stable crystal, 6 x 6 Voigt, GPa.

@@ -106,7 +106,7 @@ def read_orientations(path: str | Path) -> np.ndarray:
         if len(rows[-1]) != 3:
             raise InputError(f"{path}, line {number}: give phi1, Phi, phi2 in degrees")
     if not rows:
-        raise InputError(f"{path}: no orientation in it")
+        raise InputError(f"{path}: holds no orientations")
     return from_bunge(rows)
 
 
@@ -148,7 +148,9 @@ def textured_orientations(grains: int, component: Any, spread: float, seed: int 
     """
     ideal = check_rotations(np.asarray(component, dtype=np.float64)[None])[0]
     if grains < 1 or not spread >= 0:
-        raise InputError(f"{grains} grains spread by {spread} degrees: give at least one, >= 0")
+        raise InputError(
+            f"{grains} grains spread by {spread} degrees: give at least one grain and spread >= 0"
+        )
     vectors = np.radians(spread) * np.random.default_rng(seed).normal(size=(grains, 3))
     return Rotation.from_rotvec(vectors).as_matrix() @ ideal
 

@@ -48,8 +48,8 @@ def sound_waves(stiffness: np.ndarray, density: float, directions: np.ndarray) -
         directions: (..., 3), any length.
 
     Raises:
-        InputError: a density that is not positive, or a crystal in which some wave does not run
-            (C n n is not positive).
+        InputError: a density that is not positive, or a crystal in which some wave does not
+            propagate (C n n is not positive).
     """
     if not density > 0:
         raise InputError(f"density = {density}: give g/cm^3")
@@ -58,7 +58,7 @@ def sound_waves(stiffness: np.ndarray, density: float, directions: np.ndarray) -
     c = voigt_to_tensor(stiffness)
     values, vectors = np.linalg.eigh(np.einsum("ijkl,...j,...l->...ik", c, n, n))
     if (values <= 0).any():
-        raise InputError("the crystal is unstable: in some direction a wave does not run")
+        raise InputError("the crystal is unstable: in some direction a wave does not propagate")
     speed = np.sqrt(values / density)  # sqrt(GPa cm^3 / g) = km/s
     e = np.swapaxes(vectors, -1, -2)
     flow = np.einsum("ijkl,...wi,...wk,...l->...wj", c, e, e, n, optimize=True)

@@ -80,7 +80,7 @@ def check_cells(mesh: dmesh.Mesh, determinants: np.ndarray) -> None:
     mixed = mesh.comm.allreduce(int((np.sign(least) * np.sign(most) <= 0).sum()), op=MPI.SUM)
     if mixed:
         raise InputError(f"the mesh has {mixed} inverted or degenerate cells")
-    # Cells that lie upon each other measure more in all than what their surface encloses:
+    # Overlapping cells measure more in all than what their surface encloses:
     # integral of 1 dX = 1/dim integral of X . N dS.
     low, high = bounding_box(mesh)
     dim = mesh.geometry.dim
@@ -96,7 +96,7 @@ def check_cells(mesh: dmesh.Mesh, determinants: np.ndarray) -> None:
     far = np.abs([low, high]).max() / np.ptp([low, high], axis=0).max()
     if abs(volume - inside) > (1e-9 + 1e-14 * far) * volume:
         raise InputError(
-            "the mesh has inverted cells: they lie upon others, and all cells together measure "
+            "the mesh has inverted cells: they overlap others, and all cells together measure "
             "more than their surface encloses"
         )
 

@@ -28,7 +28,7 @@ def check_writable(path: str | Path, folder: bool = False) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(f"{path}: its folder cannot be made ({error.strerror})") from None
+        raise InputError(f"{path}: its folder cannot be created ({error.strerror})") from None
     if not os.access(path.parent, os.W_OK):
         raise InputError(f"{path}: its folder is not writable")
 

@@ -90,7 +90,7 @@ def _time_step(path: Path, times: np.ndarray, arrays: dict[str, np.ndarray]) -> 
         raise InputError(f"{path}: time_fs of shape {times.shape}: give at least four finite times")
     step = float(times[-1] - times[0]) / (len(times) - 1)
     if not step > 0 or np.abs(np.diff(times) - step).max() > 1e-3 * step:
-        raise InputError(f"{path}: time_fs does not go in equal steps")
+        raise InputError(f"{path}: time_fs does not have equal steps")
     axes = {"dipole": -2, "polarizability": -3, "velocities": -3}
     for name, array in arrays.items():
         if array.ndim < -axes[name] or array.shape[axes[name]] != len(times):

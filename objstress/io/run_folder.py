@@ -84,7 +84,7 @@ def keep_settings(path: Path, settings: Mapping[str, Any], remedy: str) -> None:
         try:
             before = dict(json.loads(path.read_text()))
         except (ValueError, TypeError):
-            raise InputError(f"{path}: damaged, no settings of a run in it; {remedy}") from None
+            raise InputError(f"{path}: damaged, it holds no settings of a run; {remedy}") from None
         check_same(path.parent, before, settings, remedy)
     else:
         write_json(path, json.loads(_json(settings)))

@@ -146,7 +146,7 @@ class MaterialLaw:
                     # As matrices: their transposed copy, if it is one, is a fast one.
                     target[start : start + k].view(k, -1).copy_(value.reshape(k, -1))
         if bad:
-            raise InputError(f"det F <= 0 at {bad} of {n} points: no material there")
+            raise InputError(f"det F <= 0 at {bad} of {n} points: the material would be inverted")
         return tuple(value[0] for value in parts) if f.ndim == 2 else parts
 
     def outside(self, F: Any) -> Tensor:

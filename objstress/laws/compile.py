@@ -45,7 +45,7 @@ def compile_law(law: MaterialLaw, tolerance: float = 1e-3, kind: str = "polynomi
         return compile_polynomial(law, tolerance)
     if kind == "torch":
         if isinstance(law, GuardedLaw):
-            raise InputError("a guarded law cannot be fused: which points are outside is data")
+            raise InputError("a guarded law cannot be fused: it branches on the strain")
         return FusedLaw(law)
     raise InputError(f"unknown kind {kind!r} of compiled law: give 'polynomial' or 'torch'")
 

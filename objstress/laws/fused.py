@@ -70,7 +70,7 @@ def fuse(function: Program, example: Tensor) -> Program:
     from torch.fx.experimental.proxy_tensor import make_fx
 
     example = example.contiguous()
-    # Twice: functionalize, which inductor needs of writes into slices, knows no autograd; the
+    # Twice: functionalize, which inductor needs for writes into slices, has no autograd; the
     # first trace has none left.
     graph = make_fx(torch.func.functionalize(make_fx(function)(example)))(example)
     for node in graph.graph.nodes:

@@ -127,7 +127,7 @@ class GuardedLaw(LawAround, StrainEnergyLaw):
             self.strength = (edge * 2**doubling, 10 * edge * 2**doubling)
             if (_slopes(self, rays) > 0).all():
                 return self.strength
-        raise InputError("the law falls already inside its trained strains: fit it again")
+        raise InputError("the law's energy falls even inside its trained strains: refit it")
 
     def to_dict(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
         description, tensors = self.law.to_dict()

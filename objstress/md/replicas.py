@@ -237,7 +237,7 @@ def _structures(atoms: Atoms | Sequence[Atoms], replicas: int | None) -> list[At
             and np.array_equal(other.pbc, first.pbc)
         )
         if not same:
-            raise InputError(f"structure {k} has other atoms or another cell than the first")
+            raise InputError(f"structure {k} has other atoms or another cell than structure 0")
         if lasting(other) != lasting(first):
             raise InputError(
                 f"structure {k} has other masses or another charge than the first; run it alone"

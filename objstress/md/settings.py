@@ -34,7 +34,7 @@ def check_numbers(s: dict[str, Any]) -> None:
             raise InputError(f"{name} = {s[name]}: give a whole number of steps, at least 1")
     for name in s["record"]:
         if name not in RECORDS:
-            raise InputError(f"record {name!r}: there are {', '.join(RECORDS)}")
+            raise InputError(f"record {name!r}: choose from {', '.join(RECORDS)}")
 
 
 def check_settings(atoms: Atoms, time: float, s: dict[str, Any]) -> None:

@@ -86,10 +86,10 @@ class CrystalProperties:
 
     @property
     def thermal(self) -> ThermalProperties | None:
-        """Sound speeds, Debye temperature and heat conduction; None for an unstable crystal.
+        """Sound speeds, Debye temperature and thermal conductivity; None for an unstable crystal.
 
-        Sound speeds of the polycrystal in km/s, temperature in K, limits of the heat conduction in
-        W/(m K).
+        Sound speeds of the polycrystal in km/s, temperature in K, limits of the thermal
+        conductivity in W/(m K).
         """
         return thermal_properties(self.stiffness, self.structure) if self.stability.stable else None
 

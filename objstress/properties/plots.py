@@ -39,7 +39,7 @@ def plot_properties(properties: CrystalProperties, path: str | Path) -> None:
     if not properties.stability.stable:
         raise InputError(
             f"{properties.structure.composition.reduced_formula} is unstable under "
-            f"{properties.model}: its moduli are no surfaces that could be drawn"
+            f"{properties.model}: its moduli cannot be drawn as surfaces"
         )
     check_writable(path)
     c = properties.stiffness_ieee

@@ -38,7 +38,7 @@ def describe(properties: CrystalProperties) -> str:
         lines.append(f"UNSTABLE: this strain costs {stability.eigenvalues[0]:.3f} GPa\n{strain}")
     if (properties.least_ion_stiffness or 0.0) < 0:
         lines.append(
-            "UNSTABLE: the ions leave their places, stiffness "
+            "UNSTABLE: the ions move off their sites, stiffness "
             f"{properties.least_ion_stiffness:.3g} eV/Angstrom^2"
         )
     means, heat, ends = properties.averages, properties.thermal, properties.extremes
@@ -74,7 +74,7 @@ def describe(properties: CrystalProperties) -> str:
         f"sound, km/s: longitudinal {heat.longitudinal:.3f}, transverse {heat.transverse:.3f}, "
         f"mean {heat.mean:.3f}",
         f"Debye temperature {heat.debye_temperature:.1f} K",
-        f"least heat conduction, W/(m K): Clarke {heat.clarke_limit:.3f}, "
+        f"minimum thermal conductivity, W/(m K): Clarke {heat.clarke_limit:.3f}, "
         f"Cahill {heat.cahill_limit:.3f}",
     ]
     return "\n".join(lines)

@@ -128,7 +128,7 @@ def create_app(settings: ServiceSettings | None = None) -> FastAPI:
         response_model=None,
         responses={
             200: {
-                "description": "Elastic constants and what follows from them",
+                "description": "Elastic constants and derived properties",
                 "content": {
                     "application/json": {
                         "schema": {"$ref": "#/components/schemas/PropertiesAnswer"}

@@ -64,7 +64,7 @@ def _from_json(text: str) -> Structure:
     """A structure from the few keys of a crystal; no class named in the text is looked up."""
 
     def refuse(word: str) -> None:
-        raise InputError(f"not a readable JSON ({word} is no number)")
+        raise InputError(f"not a readable JSON ({word} is not a number)")
 
     content = json.loads(text, parse_constant=refuse)
     if not isinstance(content, dict):
@@ -117,7 +117,7 @@ def _checked(structure: Structure, max_atoms: int) -> Structure:
                 "structure"
             )
         if isinstance(site.specie, DummySpecies):
-            raise InputError(f"site {k + 1} ({site.species_string}) is no chemical element")
+            raise InputError(f"site {k + 1} ({site.species_string}) is not a chemical element")
         elements.append(Element(site.specie.symbol))
     shortest = min(structure.lattice.get_lll_reduced_lattice().abc)
     if shortest < NEAREST:

@@ -86,7 +86,7 @@ class Curve:
         x = self.wavenumbers
         low, high = max(low, float(x[0])), min(high, float(x[-1]))
         if not low < high:
-            raise InputError(f"the curve runs from {x[0]:g} to {x[-1]:g} cm^-1: no band in there")
+            raise InputError(f"the curve, {x[0]:g} to {x[-1]:g} cm^-1, does not cover the band")
         return np.concatenate([[low], x[(x > low) & (x < high)], [high]])
 
     def to_dict(self) -> dict[str, Any]:

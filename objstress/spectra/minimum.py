@@ -96,7 +96,7 @@ def relaxed_atoms(
             try:
                 rise = evaluate(atoms, potential, ("energy",))["energy"].item() - energy
             except InputError as error:
-                raise ConvergenceError(f"on the way down {error}") from None
+                raise ConvergenceError(f"during relaxation {error}") from None
             # A rise within round-off is none.
             if rise <= 1e-12 * max(1.0, abs(energy)):
                 radius = min(2 * radius, LONGEST)
@@ -107,8 +107,8 @@ def relaxed_atoms(
                     atoms.positions = before
                     return atoms
                 raise ConvergenceError(
-                    f"no way down at a force of {largest:.2g} eV/Angstrom: the potential's energy "
-                    "and forces do not agree there, or its numbers are too coarse"
+                    f"no descent at a force of {largest:.2g} eV/Angstrom: the potential's energy "
+                    "and forces disagree there, or its precision is too low"
                 )
     raise ConvergenceError(
         f"forces of {largest:.2g} eV/Angstrom after {max_steps} steps: allow more, or start nearer"

@@ -122,7 +122,7 @@ def direction_colours(group: SymmetryGroup, directions: Any) -> np.ndarray:
 
 
 def _frame(group: PointGroup, laue: PointGroup) -> np.ndarray:
-    """The least turn R from the standard setting of a Laue group to the group's own frame."""
+    """The smallest rotation R from a Laue group's standard setting to the group's own frame."""
     known = _axes(laue.operations)
     if not known:
         return np.eye(3)

@@ -152,7 +152,8 @@ class TensorForm:
         tensor = np.asarray(tensor, dtype=np.float64)
         if tensor.shape[tensor.ndim - self.rank :] != (3,) * self.rank:
             raise InputError(
-                f"a tensor of rank {self.rank} ends in {(3,) * self.rank}, not {tensor.shape}"
+                f"a tensor of rank {self.rank} needs last axes {(3,) * self.rank}, "
+                f"not {tensor.shape}"
             )
         flat = self.basis.reshape(self.independent, 3**self.rank)
         return ((tensor.reshape(-1, 3**self.rank) @ flat.T) @ flat).reshape(tensor.shape)
@@ -225,7 +226,7 @@ class TensorForm:
         if len(sizes) == 1:
             return [[symbols[(i,)] for i in range(1, 4)]]
         if len(sizes) != 2:
-            raise InputError(f"a tensor {self.jahn} is no matrix")
+            raise InputError(f"a tensor {self.jahn} is not a matrix")
         exchange = self.blocks == (("pair", 2),)
         return [
             [symbols[tuple(sorted((a, b))) if exchange else (a, b)] for b in range(1, sizes[1] + 1)]

@@ -400,8 +400,9 @@ def stopped_labels() -> dict:
 
 
 def stopped_md() -> dict:
-    from objstress import PotentialCalculator
     from objstress.dynamics import md
+
+    from objstress import PotentialCalculator
 
     found = {}
     for kind in numbers.MD:
@@ -466,8 +467,9 @@ def stopped_tables() -> dict:
 
 
 def stopped_chain() -> dict:
-    from objstress import PotentialCalculator
     from objstress.demo import chain
+
+    from objstress import PotentialCalculator
 
     rng = np.random.default_rng(0)
     frames = []

@@ -38,9 +38,9 @@ class Case(Strict):
     """
 
     law: str | Annotated[list[str], Field(min_length=1)] = Field(
-        description="law file, relative to the case; of grains also several, taken in turn"
+        description="law file, relative to the case; with grains also several, assigned cyclically"
     )
-    mesh: Mesh = Field(description="the undeformed body, its shape says which kind")
+    mesh: Mesh = Field(description="the undeformed body; the shape says which kind")
     orientation: Orientation | None = Field(
         default=None, description="of a body of one crystal; by default the crystal's own frame"
     )
@@ -49,7 +49,7 @@ class Case(Strict):
         default=[], description="prescribed displacements"
     )
     symmetry: list[str] = Field(
-        default=[], description="planes that the body slides on, such as x=min"
+        default=[], description="symmetry planes, on which the body slides, such as x=min"
     )
     mean_deformation: Matrix | None = Field(
         default=None,
@@ -62,7 +62,7 @@ class Case(Strict):
         default=None, description="force per reference volume at load factor 1, GPa per length"
     )
     contacts: list[ContactCase] = Field(
-        default=[], description="rigid bodies without friction, their shape says which kind"
+        default=[], description="frictionless rigid bodies; the shape says which kind"
     )
     degree: int = Field(default=1, ge=1, le=3, description="of the displacement's elements")
     assembly: Literal["quadrature", "ufl"] = Field(
@@ -74,7 +74,7 @@ class Case(Strict):
     )
     steps: int = Field(default=4, ge=1, description="number of equal steps of the load factor")
     outside: Literal["warn", "error", "ignore"] = Field(
-        default="warn", description="what strains outside those that the law was fitted to mean"
+        default="warn", description="what to do at strains outside those of the fit"
     )
     restart: bool = Field(
         default=True,

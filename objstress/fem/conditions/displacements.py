@@ -11,7 +11,7 @@ import numpy as np
 from objstress.errors import InputError
 
 Marker = Callable[[np.ndarray], np.ndarray]
-"""Points (3, n) to bool (n,), as dolfinx wants it."""
+"""Points (3, n) to bool (n,), as dolfinx expects it."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ def marker(where: str | Marker, low: np.ndarray, high: np.ndarray) -> Marker:
         try:
             value = {"min": low[k], "max": high[k]}[text] if text in ("min", "max") else float(text)
         except ValueError:
-            raise InputError(f"where = {where!r}: {text!r} is no number") from None
+            raise InputError(f"where = {where!r}: {text!r} is not a number") from None
         planes.append((k, float(value)))
 
     def on_planes(x: np.ndarray) -> np.ndarray:

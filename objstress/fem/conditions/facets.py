@@ -35,7 +35,7 @@ def facet_measures(mesh: dmesh.Mesh, conditions: Sequence[Any], degree: int) -> 
         hit = dmesh.locate_entities_boundary(mesh, dim - 1, where)
         if mesh.comm.allreduce(len(hit), op=MPI.SUM) == 0:
             kind = type(condition).__name__.lower()
-            raise InputError(f"{kind} on {condition.where!r}: no boundary facet lies there")
+            raise InputError(f"{kind} on {condition.where!r}: no boundary facet found there")
         hits.append(hit)
     # One tag for each combination of conditions that share facets, numbered alike on every rank,
     # also on those without a facet of it.

@@ -144,7 +144,7 @@ class PeriodicCell:
         rest = self._linearise(np.zeros(9), np.zeros(self._owned))
         if rest is None or self._is_mechanism(rest):
             raise InputError(
-                "the cell's solid can move without energy: it must hang together across the "
+                "the cell's solid can move without energy: it must be connected across the "
                 "cell's faces, and not by single nodes or edges"
             )
         self._rest = rest

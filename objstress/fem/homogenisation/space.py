@@ -133,4 +133,4 @@ def _check_one_piece(index_map: common.IndexMap, cells: np.ndarray) -> None:
     ties = np.searchsorted(pieces, np.concatenate(comm.allgather(ties), axis=1))
     left = len(np.unique(_first_of_piece(ties, len(pieces))))
     if left > 1:
-        raise InputError(f"the cell's solid is in {left} pieces: keep the one that bears")
+        raise InputError(f"the cell's solid is in {left} pieces: keep the one that bears the load")

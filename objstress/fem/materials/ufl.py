@@ -56,7 +56,9 @@ class UflMaterial(Material):
         rows = self.F.transpose(1, 0, 2)
         bad = int((np.einsum("ni,ni->n", rows[0], np.cross(rows[1], rows[2])) <= 0).sum())
         if bad:
-            raise InputError(f"det F <= 0 at {bad} of {len(self.F)} points: no material there")
+            raise InputError(
+                f"det F <= 0 at {bad} of {len(self.F)} points: the material would be inverted"
+            )
 
     @property
     def energy(self) -> np.ndarray:  # type: ignore[override]

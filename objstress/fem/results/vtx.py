@@ -71,7 +71,7 @@ class ResultFile:
         direction: of the sample, that the grains' colours are of.
 
     Raises:
-        InputError: it cannot be written there, or something else lies there.
+        InputError: it cannot be written there, or the folder holds other files.
     """
 
     def __init__(
@@ -153,7 +153,7 @@ class ResultFile:
 
     def _put_in_place(self) -> None:
         if not self.partial.is_dir():
-            raise InputError(f"{self.partial}: gone while it was written")
+            raise InputError(f"{self.partial}: removed while it was being written")
         _remove(self.path)
         if self.times:
             os.replace(self.partial, self.path)

@@ -147,7 +147,7 @@ class _Path:
         """|du/dlambda| at the undeformed body; the step after goes the way of `first`."""
         if not self._linearise() or not self._norm(self._rate) > 0:
             raise InputError(
-                "no displacement follows from the load factor: give loads or prescribed "
+                "the load factor causes no displacement: give loads or prescribed "
                 "displacements that are not zero, and a body that can bear them"
             )
         self._rate.copy(self._change)

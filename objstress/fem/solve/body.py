@@ -142,7 +142,7 @@ class Body:
             self.potentials.append(condition.energy(surface))
             name = condition.name or f"contact {len(self.contacts)}"
             if name in self.contacts:
-                raise InputError(f"two contacts are named {name!r}: name them apart")
+                raise InputError(f"two contacts are named {name!r}: give each a name of its own")
             self.contacts[name] = [fem.form(f) for f in condition.forces(surface)]
 
     def _penalty(self) -> fem.Function:

@@ -143,7 +143,7 @@ class Checkpoint:
         }
 
     def _refusal(self, other: str) -> InputError:
-        return InputError(f"{self.folder}: the states there are of another {other}; {REMEDY}")
+        return InputError(f"{self.folder}: its states belong to another {other}; {REMEDY}")
 
     def _known(
         self, path: Path, facts: dict[str, Any], initial: list[str]
@@ -181,7 +181,7 @@ class Checkpoint:
         """State after state into the problem; yields what `write` kept of each beside it.
 
         Raises:
-            InputError: a file is spoilt, or its state is not one of this problem.
+            InputError: a file is damaged, or its state belongs to another problem.
         """
         problem = self.problem
         while True:

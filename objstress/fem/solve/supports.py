@@ -80,7 +80,7 @@ class Supports:
             caught += len(dofs[0])
             self.names[name][k] = np.union1d(self.names[name][k], dofs[0]).astype(np.int32)
         if self.comm.allreduce(caught, op=MPI.SUM) == 0:
-            raise InputError(f"displacement on {where!r}: no node lies there")
+            raise InputError(f"displacement on {where!r}: no node found there")
 
     def _locator(self, where: Any) -> Callable[..., list[np.ndarray]]:
         if where == "boundary":

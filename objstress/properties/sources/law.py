@@ -59,7 +59,7 @@ class LawSource(Source):
         law = self.law
         crystal, group = getattr(law, "structure", None), getattr(law, "point_group", None)
         if not isinstance(law, StrainEnergyLaw) or crystal is None or group is None:
-            raise InputError("this law knows no crystal; all that it offers is its stiffness()")
+            raise InputError("this law has no crystal structure; it offers only stiffness()")
         check_ions(getattr(law, "metadata", {}), ions, "this law is")
         rotation = np.eye(3)
         if cell is not None:
@@ -84,7 +84,7 @@ class LawSource(Source):
         law = self.law
         crystal, group = getattr(law, "structure", None), getattr(law, "point_group", None)
         if crystal is None or group is None:
-            raise InputError("this law knows no crystal, so that its cell has no volume")
+            raise InputError("this law has no crystal structure, and so no cell volume")
         # Stretches that keep the symmetry, without change of volume.
         shapes = TensorForm(group, "[V2]").basis
         shapes = shapes - np.trace(shapes, axis1=1, axis2=2)[:, None, None] * np.eye(3) / 3

@@ -253,7 +253,7 @@ function showUnstable() {
   $("softest").hidden = stable;
   if (stable) {
     const least = number(answer.least_ion_stiffness_eV_per_A2);
-    $("unstable-text").textContent = `Its ions leave their places at fixed cell: the least `
+    $("unstable-text").textContent = `Its ions move off their sites at fixed cell: the least `
       + `eigenvalue of their force constants is ${least} eV/Å². It would fall into another `
       + `structure.`;
     return;
@@ -401,8 +401,8 @@ function showAverages() {
     ["longitudinal sound", `${number(t.longitudinal)} km/s`, t.longitudinal],
     ["transverse sound", `${number(t.transverse)} km/s`, t.transverse],
     ["mean sound", `${number(t.mean)} km/s`, t.mean],
-    ["least heat conduction, Clarke", `${number(t.clarke_limit)} W/(m K)`, t.clarke_limit],
-    ["least heat conduction, Cahill", `${number(t.cahill_limit)} W/(m K)`, t.cahill_limit],
+    ["minimum thermal conductivity, Clarke", `${number(t.clarke_limit)} W/(m K)`, t.clarke_limit],
+    ["minimum thermal conductivity, Cahill", `${number(t.cahill_limit)} W/(m K)`, t.cahill_limit],
   ]);
 }
 

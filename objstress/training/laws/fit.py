@@ -92,7 +92,7 @@ def fit_law(
     """
     training = training or NetworkTraining()
     if not (polynomial or use_network):
-        raise InputError("neither polynomial nor network is to be fitted")
+        raise InputError("nothing to fit: neither polynomial nor network")
     labels, group = labels_and_group(data, structure, point_group, held_out)
     for note in labels.notes:
         say(note)
@@ -106,7 +106,7 @@ def fit_law(
         "point_group": group.symbol,
     }
     if labels.ions == "clamped" and len(labels.structure) > 1:
-        say("clamped ions: the constants are stiffer than those of the crystal left to relax")
+        say("clamped ions: the elastic constants are larger than with relaxed ions")
     check_seed(training.seed)
     order = np.random.default_rng(training.seed).permutation(len(labels))
     hidden = round(held_out * len(labels))

@@ -264,7 +264,7 @@ def given_references(
     if isinstance(given, Mapping):
         unknown = [s for s in given if s not in atomic_numbers]
         if unknown:
-            raise InputError(f"references: {unknown[0]!r} is no chemical element")
+            raise InputError(f"references: {unknown[0]!r} is not a chemical element")
         energies = {atomic_numbers[s]: float(e) for s, e in given.items()}
         source = "references"
     else:

@@ -187,7 +187,7 @@ class PotentialFit(FitModule):
         if not torch.isfinite(means).all():
             raise ConvergenceError(
                 f"the loss is not finite in epoch {self.trainer.current_epoch}: lower "
-                "learning_rate or clip, or look at the labels"
+                "learning_rate or clip, or check the labels"
             )
         total = (weights * losses).sum()
         self.balancer.update(means, present, norms)

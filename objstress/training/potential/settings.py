@@ -285,7 +285,7 @@ class FitSettings(StrictSettings):
         if chosen["elements"] is not None:
             unknown = [s for s in chosen["elements"] if s not in atomic_numbers]
             if unknown:
-                raise InputError(f"model.elements: {unknown[0]!r} is no chemical element")
+                raise InputError(f"model.elements: {unknown[0]!r} is not a chemical element")
             elements = tuple(atomic_numbers[s] for s in chosen["elements"])
         heads = tuple(dict.fromkeys(TARGETS[t].head for t in self.tasks))
         known = {"elements": elements, "neighbours": chosen["neighbours"] or neighbours}
