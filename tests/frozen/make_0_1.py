@@ -400,9 +400,8 @@ def stopped_labels() -> dict:
 
 
 def stopped_md() -> dict:
-    from objstress.dynamics import md
-
     from objstress import PotentialCalculator
+    from objstress.dynamics import md
 
     found = {}
     for kind in numbers.MD:
@@ -467,9 +466,8 @@ def stopped_tables() -> dict:
 
 
 def stopped_chain() -> dict:
-    from objstress.demo import chain
-
     from objstress import PotentialCalculator
+    from objstress.demo import chain
 
     rng = np.random.default_rng(0)
     frames = []
