@@ -405,7 +405,7 @@ def test_shell_writes_an_sdf_with_energies(pocket, model, shell, tmp_path):
     assert "rank" in shell(*arguments)[1]
     code, _, said = shell(*arguments, "--workers", 2)
     assert code == 2
-    assert "give --table" in said
+    assert "add --table" in said
 
 
 @pytest.mark.parametrize(

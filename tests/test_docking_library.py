@@ -106,7 +106,7 @@ def test_shell_screens_a_file(site, many, shell, tmp_path):
 def test_what_is_refused_before_any_molecule(site, many, tmp_path):
     protein, model = site
     out = (tmp_path / "best.sdf", tmp_path / "rows.csv")
-    with pytest.raises(InputError, match="a file that is there"):
+    with pytest.raises(InputError, match="give an existing file that ends in"):
         dock_library(protein, tmp_path / "none.sdf", *out, model)
     with pytest.raises(InputError, match=r"\.csv or \.parquet"):
         dock_library(protein, many, out[0], tmp_path / "rows.txt", model)

@@ -47,7 +47,7 @@ def test_it_is_the_exact_energy_but_for_its_spacing(fields):
     # Overlaps are convex: all poses are too high, by nearly the same.
     assert error.max() - error.min() < 0.25 * energy.std()
     # What is not interpolated is the same.
-    for one, two in zip(grid._strain(x), exact._strain(x), strict=True):
+    for one, two in zip(grid.strain(x), exact.strain(x), strict=True):
         assert torch.equal(one, two)
 
 
@@ -58,7 +58,7 @@ def test_at_points_of_the_grid_it_is_exact(fields):
     on_grid = ((point >= 0) & (point < grid.points)).flatten(1).all(1)
     assert on_grid.sum() > 6
     there = point[on_grid] * SPACING + grid.low
-    for one, two in zip(grid._pairs(there)[0], exact._pairs(there)[0], strict=True):
+    for one, two in zip(grid.site_energy(there)[0], exact.site_energy(there)[0], strict=True):
         assert float(one) == pytest.approx(float(two), rel=1e-4, abs=1e-3)
 
 
@@ -86,4 +86,4 @@ def test_batch_gives_what_single_poses_give_and_far_away_is_finite(fields):
         e, f = grid(x[k : k + 1])
         assert torch.allclose(e[0], energy[k], rtol=1e-12)
         assert torch.allclose(f[0], forces[k], rtol=1e-10, atol=1e-10)
-    assert grid._pairs(x[-1:])[1].abs().max() == 0
+    assert grid.site_energy(x[-1:])[1].abs().max() == 0
