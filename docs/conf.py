@@ -43,6 +43,7 @@ myst_heading_anchors = 3
 nb_execution_mode = "off"
 nb_merge_streams = True
 
+smartquotes = False  # options begin with two hyphens
 html_theme = "furo"
 html_math_renderer = "mathml"
 html_title = f"objstress {version}"
