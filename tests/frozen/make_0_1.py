@@ -166,15 +166,14 @@ def write_labels() -> None:
 
 
 def write_laws() -> None:
-    from objstress.laws.elasticity import cubic_stiffness
-    from objstress.training.network_fit import TrainingSettings
-
     from objstress import NeoHooke, SaintVenantKirchhoff, fit_ensemble, fit_law
     from objstress.laws.analytic import DecoupledNeoHooke
+    from objstress.laws.elasticity import cubic_stiffness
     from objstress.laws.ensemble import EnsembleLaw
     from objstress.laws.learned import LearnedLaw
     from objstress.models.constitutive import NetworkSettings
     from objstress.symmetry.point_group import O3
+    from objstress.training.network_fit import TrainingSettings
 
     def save(law, name: str) -> None:
         law.save(f"laws/{name}.law")
@@ -264,10 +263,9 @@ def command(*words: str) -> str:
 
 
 def write_tensors() -> None:
+    from objstress.models.crystal_tensor import CrystalTensorSettings
     from objstress.training.tensor_data import read_tensors
     from objstress.training.tensor_fit import TensorTraining, fit_tensor_ensemble
-
-    from objstress.models.crystal_tensor import CrystalTensorSettings
 
     for kind, file, key, members, dtype in (
         ("elastic", "elastic", "elastic_tensor_voigt", 2, torch.float64),
@@ -284,13 +282,13 @@ def write_tensors() -> None:
 
 
 def write_docking() -> None:
-    from objstress.docking.complexes import complexes_in
-    from objstress.models.pose_energy import PoseEnergySettings
     from rdkit import Chem
 
+    from objstress.docking.complexes import complexes_in
     from objstress.docking.fit import PoseTraining, fit_pose_energy
     from objstress.docking.ligand import read_ligand
     from objstress.docking.synthetic import packed_pocket, write_complex
+    from objstress.models.pose_energy import PoseEnergySettings
 
     ligand = read_ligand("CC(=O)Nc1ccccc1")
     Path("docking/site.pdb").write_text(packed_pocket(ligand, np.random.default_rng(0), 12, 0))
@@ -503,11 +501,10 @@ def stopped_chain() -> dict:
 
 
 def stopped_fits(checkpoints: Path | None) -> dict:
+    from objstress.docking.fit import PoseFit
     from objstress.training.network_fit import NetworkFit
     from objstress.training.potential_fit import PotentialFit
     from objstress.training.tensor_fit import TensorFit
-
-    from objstress.docking.fit import PoseFit
 
     found = {}
     for kind, module, epoch in (

@@ -72,9 +72,8 @@ def structure(name: str) -> Atoms:
 
 
 def law(path: str) -> dict:
-    from objstress.laws.compiled import PolynomialLaw
-
     from objstress import load_law
+    from objstress.laws.compiled import PolynomialLaw
 
     found = load_law(path, outside="ignore")
     numbers = {
@@ -106,9 +105,8 @@ def law(path: str) -> dict:
 
 
 def potential(path: str) -> dict:
-    from objstress.graphs.atom_graph import atom_graph
-
     from objstress import PotentialCalculator, load_potential
+    from objstress.graphs.atom_graph import atom_graph
     from objstress.models.potential import OUTPUTS
 
     stored, exact = load_potential(path), load_potential(path, torch.float64)
@@ -154,11 +152,10 @@ def tensor(path: str) -> dict:
 
 
 def pose(path: str) -> dict:
-    from objstress.models.pose_energy import load_pose_energy
-
     from objstress.docking.ligand import read_ligand
     from objstress.docking.protein import read_protein
     from objstress.docking.search import make_complex
+    from objstress.models.pose_energy import load_pose_energy
 
     model = load_pose_energy(path)
     ligand = read_ligand("docking/indole.sdf", placed=True)
@@ -247,7 +244,6 @@ def settings(path: str) -> dict:
 
 def complexes(folder: str) -> dict:
     from objstress.docking.complexes import complexes_in
-
     from objstress.docking.synthetic import make_complexes
 
     made = make_complexes(Path(folder), 1)  # is there: nothing is made
@@ -336,11 +332,10 @@ def md(kind: str, out: str, calculator=None) -> dict:
 
 def static_problem():
     """A block of copper under pressure, into which a ball is pressed."""
-    from objstress.laws.elasticity import cubic_stiffness
-
     import objstress.fem as fe
     from objstress import SaintVenantKirchhoff
     from objstress.fem import meshes
+    from objstress.laws.elasticity import cubic_stiffness
 
     copper = SaintVenantKirchhoff(cubic_stiffness(168.4, 121.4, 75.4), "m-3m")
     ball = fe.RigidSphere("z=max", (0, 0, -0.1), centre=(0.0, 0.0, 3.0), radius=2.0)
@@ -401,9 +396,8 @@ CHECKPOINTED = {"fem/grains": "fem/cases/grains.yaml", "fem/plane": "fem/cases/p
 
 def simulated(out: str, name: str = "") -> dict:
     """A case that goes on from out/states; `name` is its folder, if it is not `out`."""
-    from objstress.fem.problem import StaticProblem
-
     from objstress.fem.case import simulate
+    from objstress.fem.problem import StaticProblem
 
     solved, original = [], StaticProblem._step
     StaticProblem._step = lambda self, target: solved.append(target) or original(self, target)
@@ -508,10 +502,9 @@ FITS = ("law", "potential", "tensor", "pose")
 def fit(kind: str, folder: str) -> None:
     """A training in a folder of its own."""
     if kind == "law":
-        from objstress.training.network_fit import TrainingSettings
-
         from objstress import fit_law
         from objstress.models.constitutive import NetworkSettings
+        from objstress.training.network_fit import TrainingSettings
 
         fit_law("labels/silicon.extxyz", "labels/silicon.cif", polynomial=False,
                 stress_free=False, network=NetworkSettings(**NETWORK),
@@ -522,10 +515,9 @@ def fit(kind: str, folder: str) -> None:
 
         train_potential("training/water.yaml", folder, progress=False)
     elif kind == "tensor":
+        from objstress.models.crystal_tensor import CrystalTensorSettings
         from objstress.training.tensor_data import read_tensors
         from objstress.training.tensor_fit import TensorTraining, fit_tensor_ensemble
-
-        from objstress.models.crystal_tensor import CrystalTensorSettings
 
         rows = read_tensors("tensors/response.json", "born charges", "born_charges")
         settings = CrystalTensorSettings(kind="born charges", **TENSOR)
@@ -534,9 +526,8 @@ def fit(kind: str, folder: str) -> None:
         )
     else:
         from objstress.docking.complexes import complexes_in
-        from objstress.models.pose_energy import PoseEnergySettings
-
         from objstress.docking.fit import PoseTraining, fit_pose_energy
+        from objstress.models.pose_energy import PoseEnergySettings
 
         known = [one for _, one in complexes_in("docking/complexes")]
         training = PoseTraining(epochs=3, decoys=4)
