@@ -19,11 +19,15 @@ DOORS = sorted({p.parent.name for p in ROOT.glob("*/__init__.py")} - {"cli"})
 FILES = ("errors", "parallel", "reports")
 # What a documented number is measured in, or that it is a pure number.
 UNITS = re.compile(
-    r"GPa|eV|Angstrom|\bfs\b|\bps\b|\bK\b|\bu\b|\be\b|C/m|rad|degrees|cm\^-1|km/s|kg|THz|1/|"
-    r"seconds|minutes|\bs\b|unit|relative|fraction|ratio|part of|factor|dimensionless|components|"
-    r"length|rotation|strain|orthonormal|unit vector|\[0, 1|matrix|number of|logarithm",
+    r"GPa|eV|Angstrom|\bfs\b|\bps\b|\bK\b|\bu\b|\be\b|C/m|C/N|rad|degrees|cm\^-1|km/s|km/mol|kg|"
+    r"THz|kcal|seconds|minutes|\bs\b|[a-z] units?\b|pure number|dimensionless|unit vector|relative|"
+    r"fraction|ratio|factor|part of|components|[Rr]otation|strain|orthonormal|\blengths?\b|"
+    r"logarithm|\bbool\b|\bint\b|number of|projection"
 )
-SHAPE = re.compile(r"\(\.*[\w.+ ]*,[^()]*\)|\d x \d")
+# One axis, or several with at least a digit, a letter alone or an ellipsis among them.
+SHAPE = re.compile(
+    r"\((?=[^()]*(?:\d|\b[a-z]\b|\.\.\.))[\w.+* ]+(?:,[\w.+* ]*)+\)|\(\w+,\)|\d x \d"
+)
 
 
 def door(name: str) -> ModuleType:

@@ -14,7 +14,7 @@ class TorsionTree:
     """The rotatable bonds of a pose, and the atoms that each of them moves.
 
     Attributes:
-        axes: (t, 2) atoms of the bonds; the second one is on the side that moves.
+        axes: (t, 2) int, atoms of the bonds; the second one is on the side that moves.
         moves: (t, n) bool, the atoms that move: those on the smaller side.
         body: number of the first atoms, which translate and rotate together; the others (side
             chains) move by their torsions only.

@@ -96,7 +96,7 @@ class SymmetryGroup:
             irrep: (l, p).
 
         Returns:
-            Projection matrix, shape (2l+1, 2l+1).
+            Orthogonal projection, shape (2l+1, 2l+1).
         """
         raise NotImplementedError
 
