@@ -1,4 +1,4 @@
-"""Training a potential: it learns, goes on where it stopped, and says how good it is."""
+"""Fitting a potential: it learns, resumes where it stopped, and reports its errors."""
 
 import csv
 import json
