@@ -46,17 +46,17 @@ def check_same(where: Path, before: Mapping[str, Any], now: Mapping[str, Any], r
 
     Args:
         where: the file or folder that the run left, for the message.
-        before: {name: value}, the settings of that run, as JSON keeps them.
+        before: {name: value}, the settings of that run; numbers and arrays of NumPy as well.
         now: {name: value}, the settings of this run.
         remedy: what to do, the end of the message.
 
     Raises:
         InputError: a setting differs (all that do are named, short values shown).
     """
-    wanted = json.loads(_json(now))
+    left, wanted = json.loads(_json(before)), json.loads(_json(now))
     different = []
-    for name in before | wanted:
-        old, new = before.get(name), wanted.get(name)
+    for name in left | wanted:
+        old, new = left.get(name), wanted.get(name)
         if old == new:
             continue
         shown = f"{name} {old}, this one {new}"
@@ -66,7 +66,7 @@ def check_same(where: Path, before: Mapping[str, Any], now: Mapping[str, Any], r
 
 
 def _json(settings: Mapping[str, Any]) -> str:
-    return json.dumps(dict(settings), default=lambda value: value.item())  # numbers of NumPy
+    return json.dumps(dict(settings), default=lambda value: value.tolist())  # of NumPy
 
 
 def keep_settings(path: Path, settings: Mapping[str, Any], remedy: str) -> None:

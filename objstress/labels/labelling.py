@@ -320,17 +320,13 @@ def _read_partial(pending: Path, header: dict) -> dict[int, Atoms]:
         cell = before["reference_cell"]
         if cell is not None and np.allclose(cell, now["reference_cell"], atol=1e-6):
             before["reference_cell"] = now["reference_cell"]  # digits are lost on the way
-        check_same(pending, _plain(before), _plain(now), REMEDY)
+        check_same(pending, before, now, REMEDY)
     # A frame that an interruption cut off is dropped before more are appended.
     if frames:
         _rewrite(pending, frames)
     else:
         pending.unlink()
     return {int(frame.info["strain_index"]): frame for frame in frames}
-
-
-def _plain(header: dict[str, Any]) -> dict[str, Any]:
-    return {name: np.asarray(value).tolist() for name, value in header.items()}
 
 
 def _other_strains(pending: Path) -> InputError:
