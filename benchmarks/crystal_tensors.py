@@ -154,11 +154,11 @@ def summary(folds: list[dict[str, Any]], truth: np.ndarray) -> dict[str, Any]:
     }
 
 
-def report(folds: list[dict[str, Any]], truth: np.ndarray, picture: Path) -> None:
-    """The picture, and the tables on standard output."""
+def report(folds: list[dict[str, Any]], truth: np.ndarray, plot: Path) -> None:
+    """The plot, and the tables on standard output."""
     rows, there = answers(folds, truth)
     errors = errors_of(rows, there)
-    draw(rows, there, picture)
+    draw(rows, there, plot)
     lines = ["| predictor | MAE of K, GPa | MAE of G, GPa |", "| --- | --- | --- |"]
     lines += [f"| {name} | {e[0]:.1f} | {e[1]:.1f} |" for name, e in errors.items()]
     print("\n".join(lines), claims_table(make_claims(errors)), sep="\n\n")

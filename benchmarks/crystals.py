@@ -64,7 +64,7 @@ def files(name: str) -> tuple[Path, Path, Path]:
 
 
 def crystal(name: str) -> dict[str, Any]:
-    """Fit one crystal's law, compare it with its teacher, compile it."""
+    """Fit one crystal's law, compare it with the calculator of its labels, compile it."""
     data, small, structure = files(name)
     begun = time.perf_counter()
     labels = read_labels(data, structure)
@@ -88,12 +88,12 @@ def crystal(name: str) -> dict[str, Any]:
         "stiffness_GPa": c.tolist(),
     }
     if name != "silicon":  # its four small strains are the demo's business
-        teacher = elastic_differences(read_labels(small, structure))
+        reference = elastic_differences(read_labels(small, structure))
         allowed = allowed_entries(law.point_group)
-        row["teacher_GPa"] = teacher.tolist()
+        row["teacher_GPa"] = reference.tolist()
         # Relative to the constant, but for those under a hundredth of the largest to that.
-        size = np.maximum(np.abs(teacher), 0.01 * np.abs(teacher).max())
-        row["largest_constant_error"] = float((np.abs(c - teacher) / size)[allowed].max())
+        size = np.maximum(np.abs(reference), 0.01 * np.abs(reference).max())
+        row["largest_constant_error"] = float((np.abs(c - reference) / size)[allowed].max())
         row["forbidden_over_C11"] = float(np.abs(c[~allowed]).max(initial=0.0) / c[0, 0])
     compiled: PolynomialLaw | None
     try:
@@ -116,21 +116,21 @@ def allowed_entries(group: PointGroup) -> np.ndarray:
 
 
 def third_order(name: str) -> dict[str, Any]:
-    """The six third-order constants of a cubic crystal, law against teacher, GPa."""
+    """The six third-order constants of a cubic crystal, of the law and of its labels, GPa."""
     data, _, structure = files(name)
     third = data.with_name("copper-third.extxyz" if name == "copper" else "third-relaxed.extxyz")
     from objstress.laws.loading import load_law
 
     law = load_law(LAWS / f"{name}.law")
     assert isinstance(law, LearnedLaw)
-    teacher = third_order_differences(read_labels(third, structure), law.point_group)
+    reference = third_order_differences(read_labels(third, structure), law.point_group)
     ours = third_order_stiffness(law)
     names = {"C111": (0, 0, 0), "C112": (0, 0, 1), "C123": (0, 1, 2)}
     names |= {"C144": (0, 3, 3), "C155": (0, 4, 4), "C456": (3, 4, 5)}
     return {
         "law": {k: float(ours[i]) for k, i in names.items()},
-        "teacher": {k: float(teacher[i]) for k, i in names.items()},
-        "error_over_largest": float(np.abs(ours - teacher).max() / np.abs(teacher).max()),
+        "teacher": {k: float(reference[i]) for k, i in names.items()},
+        "error_over_largest": float(np.abs(ours - reference).max() / np.abs(reference).max()),
     }
 
 
@@ -199,16 +199,16 @@ def teacher_in_the_loop() -> dict[str, float]:
     calls()
     many = torch.tensor(random_deformations(64_000, trained_radius(law), np.random.default_rng(1)))
     law.response(many, 2)
-    teacher, ours = [], []
+    direct, ours = [], []
     for _ in range(5):
         for times, job, n in (
-            (teacher, calls, len(f)),
+            (direct, calls, len(f)),
             (ours, lambda: law.response(many, 2), len(many)),
         ):
             begun = time.perf_counter()
             job()
             times.append((time.perf_counter() - begun) / n)
-    one, point = float(np.median(teacher)), float(np.median(ours))
+    one, point = float(np.median(direct)), float(np.median(ours))
     return {"LAMMPS_call_s": one, "compiled_point_s": point, "ratio": one / point}
 
 
@@ -251,8 +251,8 @@ def table(rows: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def picture(rows: dict[str, Any], cost: list[dict[str, Any]], path: Path) -> None:
-    """Held-out errors, constants against the teacher's, cost against atoms."""
+def draw(rows: dict[str, Any], cost: list[dict[str, Any]], path: Path) -> None:
+    """Held-out errors, constants against differences of the labels, cost against atoms."""
     figure, (a, b, c) = plt.subplots(1, 3, figsize=(13.5, 4), layout="constrained")
     names = list(rows)
     y = np.arange(len(names))[::-1]
@@ -269,8 +269,8 @@ def picture(rows: dict[str, Any], cost: list[dict[str, Any]], path: Path) -> Non
             upper = np.triu_indices(6)
             b.plot(t[upper], ours[upper] - t[upper], "o", ms=4, label=name.replace("-", " "))
     b.axhline(0, color="k", lw=0.8)
-    b.set_xlabel("C_ij of the teacher's differences, GPa")
-    b.set_ylabel("law less teacher, GPa")
+    b.set_xlabel("C_ij by differences of the labels, GPa")
+    b.set_ylabel("law less differences, GPa")
     b.legend(fontsize=7)
     edges = np.array([r["edges"] for r in cost])
     seconds = 1e3 * np.array([r["seconds_a_point"] for r in cost])
@@ -321,7 +321,7 @@ def main() -> None:
     write_json(RESULTS / "crystals.json", result)
     text = table(rows)
     write_whole(RESULTS / "crystals.md", f"# Laws\n\n{text}\n\n{claims_table(claims)}\n")
-    picture(rows, result["network_cost"], RESULTS / "crystals.png")
+    draw(rows, result["network_cost"], RESULTS / "crystals.png")
     print(claims_table(claims))
 
 

@@ -66,7 +66,7 @@ CLAIMED = ("copper", "magnesium", "gallium-nitride", "quartz")
 SIZES = (10, 20, 40, 80, 160, 240)
 MORE = 480
 """Labels of one more fit on the lone node where the claim is still open with all labels of a file;
-the same teacher makes the missing ones (LAMMPS)."""
+the same calculator makes the missing ones (LAMMPS)."""
 HELD_OUT = 60
 TARGET = 0.02
 BAR = 1 / 3
@@ -137,7 +137,7 @@ def labels_of(crystal: str, graph: str) -> tuple[Labels, PointGroup, float]:
 
 @cache
 def more_labels(crystal: str) -> Labels:
-    """300 strains beyond those of the file, of the same teacher; no atoms."""
+    """300 strains beyond those of the file, of the same calculator; no atoms."""
     group, out = PointGroup(CRYSTALS[crystal]), Path("out/bench") / f"{crystal}-more.extxyz"
     if not out.is_file():
         given = runpy.run_path(str(DATA / "make_labels.py"))["CRYSTALS"][crystal]

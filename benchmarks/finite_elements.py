@@ -125,9 +125,10 @@ def kills() -> tuple[dict[str, Any], list[Claim]]:
 
     def energy(folder: Path | str) -> float:
         done = subprocess.run(
-            [*command, str(folder)], cwd=ROOT, capture_output=True, text=True, check=True
+            [*command, str(folder), "0"], cwd=ROOT, capture_output=True, text=True, check=True
         )
-        return float(json.loads(done.stdout.splitlines()[-1])["history"][-1]["energy"])
+        history = json.loads(done.stdout.splitlines()[-1])["polycrystal"]["history"]
+        return float(history[-1]["energy"])
 
     whole, worst, kept = energy("-"), 0.0, []
     rng = random.Random(0)

@@ -65,21 +65,21 @@ def harmonic_reference(
         positions_angstrom, masses_u; method.
 
     Raises:
-        InputError: forces above 1e-3 eV/Angstrom, and what the teacher refuses.
+        InputError: forces above 1e-3 eV/Angstrom, and what PySCF refuses.
     """
     from pyscf.hessian.thermo import harmonic_analysis
 
     # The response on the full grid, too: here differences are taken of it.
-    teacher = PySCFCalculator(**({"coarse_grid": settings.get("grid", 4)} | settings))
+    calculator = PySCFCalculator(**({"coarse_grid": settings.get("grid", 4)} | settings))
     atoms = atoms.copy()
-    atoms.calc = teacher
+    atoms.calc = calculator
     force = float(np.abs(atoms.get_forces()).max())
     if force > AT_REST:
         raise InputError(
             f"a force of {force:.2g} eV/Angstrom: normal modes need a relaxed structure "
             f"(below {AT_REST:g})"
         )
-    state = teacher.ground_state(atoms)
+    state = calculator.ground_state(atoms)
     hessian = state.Hessian().kernel()
     n, masses = len(atoms), atoms.get_masses()
     born, gradient = np.zeros((n, 3, 3)), np.zeros((n, 3, 3, 3))
@@ -90,8 +90,8 @@ def harmonic_reference(
         for sign in (1, -1):
             moved = atoms.copy()
             moved.positions[k, j] += sign * step
-            teacher.calculate(moved, teacher.implemented_properties)
-            ends.append(teacher.results)
+            calculator.calculate(moved, calculator.implemented_properties)
+            ends.append(calculator.results)
         change = {key: (ends[0][key] - ends[1][key]) / (2 * step) for key in ends[0]}
         born[k, :, j] = change["dipole"]
         gradient[k, j] = change["polarizability"]
@@ -111,7 +111,7 @@ def harmonic_reference(
     rest = alpha - mean[:, None, None] * np.eye(3)
     anisotropy = 1.5 * (rest**2).sum(axis=(1, 2))
     return {
-        "method": teacher.describe(),
+        "method": calculator.describe(),
         "symbols": atoms.get_chemical_symbols(),
         "positions_angstrom": atoms.positions.tolist(),
         "masses_u": masses.tolist(),

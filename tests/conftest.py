@@ -72,6 +72,20 @@ def quick_law(silicon, silicon_group):
     return LearnedLaw(silicon, silicon_group, polynomial, network)
 
 
+@pytest.fixture(scope="session")
+def pocket(tmp_path_factory):
+    """PDB file of a packed pocket, and its ligand: chiral, with torsions."""
+    import numpy as np
+
+    from objstress.docking.ligand_files import read_ligand
+    from objstress.docking.synthetic import packed_pocket
+
+    ligand = read_ligand("C[C@H](NC(C)=O)[C@@H](O)Cc1ccccc1")
+    path = tmp_path_factory.mktemp("pocket") / "pocket.pdb"
+    path.write_text(packed_pocket(ligand, np.random.default_rng(0)))
+    return path, ligand
+
+
 @pytest.fixture
 def shell(monkeypatch, capsys):
     """Run a command as the shell would, without a new Python, which takes seconds to start.

@@ -1,7 +1,7 @@
 """Simulations that tests start as processes of their own, under mpiexec or to be killed.
 
-`python -m tests.runs {polycrystal|sphere|one-cell} CHECKPOINT|-` prints the history as JSON,
-`python -m tests.runs {cells|plates}` what periodic cells answer on each rank.
+`python -m tests.runs NAME[,NAME...] CHECKPOINT|- PAUSE` prints {name: answer}: the history of
+polycrystal, sphere and one-cell, what cells and plates answer on each rank.
 """
 
 import json
@@ -10,7 +10,6 @@ import time
 from dataclasses import asdict
 
 import numpy as np
-import torch
 from mpi4py import MPI
 
 import objstress.fem as fe
@@ -80,25 +79,29 @@ def answer(cell: fe.PeriodicCell) -> dict[str, list]:
     return {name: np.asarray(value).tolist() for name, value in result.items()}
 
 
-def main() -> None:
-    if sys.argv[1] in CELLS:
-        answers = [answer(cell()) for cell in CELLS[sys.argv[1]]]
-        every = MPI.COMM_WORLD.gather(answers)
-        if every:
-            print(json.dumps(every))
-        return
-    problem = RUNS[sys.argv[1]]()
-    checkpoint = None if sys.argv[2] == "-" else sys.argv[2]
-    pause = float(sys.argv[3]) if len(sys.argv) > 3 else 0.0
+def solved(name: str, checkpoint: str | None, pause: float) -> dict:
+    """History of a run, and the threads that it had."""
+    problem = RUNS[name]()
     problem.solve(6, progress=False, checkpoint=checkpoint, after_step=lambda *_: time.sleep(pause))
-    result = {
+    return {
         "history": [asdict(record) for record in problem.history],
         "ranks": problem.comm.size,
         "threads": problem.material.threads,
-        "torch_threads_after": torch.get_num_threads(),
     }
-    if problem.comm.rank == 0:
-        print(json.dumps(result))
+
+
+def main() -> None:
+    names, checkpoint, pause = sys.argv[1:]
+    checkpoint = None if checkpoint == "-" else checkpoint
+    answers = {}
+    for name in names.split(","):
+        if name in CELLS:
+            mine = [answer(cell()) for cell in CELLS[name]]
+            answers[name] = MPI.COMM_WORLD.gather(mine)
+        else:
+            answers[name] = solved(name, checkpoint, float(pause))
+    if MPI.COMM_WORLD.rank == 0:
+        print(json.dumps(answers))
 
 
 if __name__ == "__main__":

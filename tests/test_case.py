@@ -1,4 +1,4 @@
-"""Cases in YAML: what they may say, how they go on, and on several ranks."""
+"""Cases in YAML: what they may say, how they resume, and several ranks."""
 
 import json
 import re
@@ -217,7 +217,7 @@ def killed_after(folder, path, steps, monkeypatch):
             simulate(path, folder / "out", progress=False)
 
 
-def test_a_killed_run_goes_on_and_its_output_is_complete(folder, monkeypatch):
+def test_a_killed_run_resumes_and_its_output_is_complete(folder, monkeypatch):
     path = write(folder, GRAINS)
     whole = simulate(path, folder / "whole", progress=False)
     killed_after(folder, path, 2, monkeypatch)
@@ -243,7 +243,7 @@ def test_a_killed_run_goes_on_and_its_output_is_complete(folder, monkeypatch):
     assert len(solves) == 4
 
 
-def test_states_of_another_case_are_refused_until_it_begins_anew(folder):
+def test_states_of_another_case_are_refused_until_it_starts_over(folder):
     path = write(folder, GRAINS)
     simulate(path, folder / "out", progress=False)
     before = (folder / "out" / "history.json").read_bytes()

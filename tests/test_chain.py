@@ -58,7 +58,7 @@ def copper_frames():
     return frames
 
 
-def test_a_trained_potential_teaches_a_law(tmp_path):
+def test_a_law_is_fitted_to_a_trained_potential(tmp_path):
     write(tmp_path / "train.extxyz", copper_frames())
     potential = fit_potential(
         settings_from(
@@ -94,7 +94,7 @@ class TestChain:
         write(tmp_path / "copper.cif", bulk("Cu", a=3.59, cubic=True))
         return tmp_path / "train.extxyz", tmp_path / "copper.cif", tmp_path / "out"
 
-    def test_from_labelled_structures_to_a_pulled_plate_and_it_goes_on(self, inputs):
+    def test_from_labelled_structures_to_a_pulled_plate_and_it_resumes(self, inputs):
         pytest.importorskip("objstress.fem")
         from objstress.workflows.chain import run_chain
 

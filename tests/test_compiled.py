@@ -79,7 +79,7 @@ def test_polynomial_alone_comes_out_as_it_is():
     assert torch.equal(again.domain, law.domain)
 
 
-def test_turned_law_compiles_in_the_sample_frame():
+def test_rotated_law_compiles_in_the_sample_frame():
     law = random_polynomial_law(PointGroup("4/mmm"), 3)
     turned = RotatedLaw(law, random_rotation(4))
     f = measure.random_deformations(20, 0.07, np.random.default_rng(0))

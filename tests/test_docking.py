@@ -31,7 +31,6 @@ from objstress.docking.run import dock  # noqa: E402
 from objstress.docking.search import Search  # noqa: E402
 from objstress.docking.synthetic import (  # noqa: E402
     make_complexes,
-    packed_pocket,
     physical_field,
     random_ligand,
     write_complex,
@@ -39,15 +38,6 @@ from objstress.docking.synthetic import (  # noqa: E402
 
 SMALL = PoseEnergySettings(channels=4, scores=4, bessel=4, readout=4)
 COMPLEXES = SHARED / "complexes"
-
-
-@pytest.fixture(scope="module")
-def pocket(tmp_path_factory):
-    """PDB file of a packed pocket, and its ligand: chiral, with torsions."""
-    ligand = read_ligand("C[C@H](NC(C)=O)[C@@H](O)Cc1ccccc1")
-    path = tmp_path_factory.mktemp("pocket") / "pocket.pdb"
-    path.write_text(packed_pocket(ligand, np.random.default_rng(0)))
-    return path, ligand
 
 
 @pytest.fixture(scope="module")
@@ -344,8 +334,8 @@ def test_shell_fits_complexes_that_a_command_made(tmp_path, shell):
         make_complexes(tmp_path / "complexes", 3)
 
 
-def test_training_sets_the_native_apart_and_goes_on(complex_, tmp_path, monkeypatch):
-    # Three complexes in batches of two: a run that goes on must see the order it would have seen.
+def test_training_sets_the_native_apart_and_resumes(complex_, tmp_path, monkeypatch):
+    # Three complexes in batches of two: a resumed run must see the order it would have seen.
     known = [complex_] * 2 + [replace(complex_, native=complex_.native + 0.1)]
     training = PoseTraining(epochs=6, decoys=8, batch_size=2)
     whole = fit_pose_energy(known, SMALL, training, tmp_path / "whole", progress=False)

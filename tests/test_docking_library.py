@@ -1,4 +1,4 @@
-"""Libraries of molecules: every record has a row, bad ones too, and an interrupted run goes on."""
+"""Libraries of molecules: every record has a row, bad ones too, and an interrupted run resumes."""
 
 import json
 
@@ -68,7 +68,7 @@ def test_every_record_has_a_row_and_good_ones_a_pose(site, many, tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["best.sdf", "many.sdf", "rows.csv"]
 
 
-def test_an_interrupted_run_goes_on(site, many, tmp_path, monkeypatch):
+def test_an_interrupted_run_resumes(site, many, tmp_path, monkeypatch):
     protein, model = site
     given = (protein, many, tmp_path / "best.sdf", tmp_path / "rows.csv", model)
     settings = dict(box=BOX, starts=2, hops=0, progress=False)

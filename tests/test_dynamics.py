@@ -254,7 +254,7 @@ def test_bad_runs_get_one_clear_line():
         problem.solve(1, duration=0.0, progress=False)
 
 
-def test_an_interrupted_run_goes_on(tmp_path):
+def test_an_interrupted_run_resumes(tmp_path):
     class Stop(Exception):
         pass
 

@@ -114,7 +114,7 @@ def test_adaptive_labels_stop_at_their_target_and_resume(tmp_path):
     assert not first["reached"]
     assert [n for n, _ in first["error_bars"]] == [33, 41, 49]
     assert first["error_bars"][-1][1] < first["error_bars"][0][1]
-    # An interrupted run goes on to the very same strains.
+    # An interrupted run resumes with the very same strains.
     calls = []
 
     def interrupted():

@@ -138,7 +138,7 @@ def test_degree_two_and_tetrahedra_agree_on_a_uniform_state():
     assert np.ptp(answers) < 1e-8 * abs(answers[0])
 
 
-def test_rejected_steps_leave_no_trace_and_the_run_goes_on():
+def test_rejected_steps_leave_no_trace_and_the_run_continues():
     """Twisting a bar by 60 degrees at once is too much: the step is halved and finished."""
     angle = np.radians(60)
 

@@ -111,7 +111,7 @@ def test_stress_in_every_form_is_the_same_tensor(tmp_path, form):
     assert np.array_equal(read[0].labels["stress"], tensor)
 
 
-def test_each_frame_teaches_what_it_has(tmp_path):
+def test_each_frame_is_used_for_what_it_has(tmp_path):
     with_both = water(0, e=-1.0, mu=np.array([0.1, 0.2, 0.3]))
     path = file_of(tmp_path, [with_both, water(1, e=-2.0)])
     read = read_frames(path, {"energy": "e", "dipole": "mu"})
@@ -181,7 +181,7 @@ def test_work_of_forces_and_stress_is_the_energy(copper):
     assert correlation > 0.95
 
 
-def test_a_turned_molecule_does_the_same_work():
+def test_a_rotated_molecule_does_the_same_work():
     """A harmonic molecule that also tumbles: the trapezoidal rule after laying one upon another."""
     rng, frames = RNG(3), []
     base = molecule("H2O").positions

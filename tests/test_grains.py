@@ -44,7 +44,7 @@ COPPER = SaintVenantKirchhoff(C, "m-3m")
 UNIT = (1.0, 1.0, 1.0)
 
 
-def test_one_grain_is_the_turned_crystal():
+def test_one_grain_is_the_rotated_crystal():
     turn = random_orientations(1)
     mesh = meshes.box(UNIT, (2, 3, 2), jitter=0.1)
     bcs = [Displacement("x=min", (0, 0, 0)), Displacement("x=max", (0.05, 0.02, None), "end")]

@@ -52,7 +52,7 @@ def test_equivalent_directions_have_one_colour_and_others_have_not(group):
 
 
 @pytest.mark.parametrize("symbol", ["m-3m", "23", "622", "-3m", "-42m", "mm2"])
-def test_a_turned_setting_has_the_same_colours(symbol):
+def test_a_rotated_setting_has_the_same_colours(symbol):
     group = PointGroup(symbol)
     q = from_bunge([[7.0, 5.0, -3.0]])[0]
     h = np.random.default_rng(1).normal(size=(60, 3))

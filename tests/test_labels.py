@@ -188,7 +188,7 @@ def test_silicon_potentials_hold_diamond_together(name):
     assert np.abs(atoms.get_stress() * 160.2).max() < 1.0
 
 
-def test_deformation_is_found_in_turned_supercells(silicon):
+def test_deformation_is_found_in_rotated_supercells(silicon):
     rng = np.random.default_rng(0)
     base = bulk("Si", "diamond", silicon.lattice.a * np.sqrt(2))
     for k in range(6):

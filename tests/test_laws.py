@@ -97,7 +97,7 @@ def test_random_weights_have_the_symmetry_of_every_group(group):
     assert measure.material_symmetry(random_law(group), f, group.operations) <= 1e-12
 
 
-def test_rotated_law_is_the_law_of_the_turned_crystal(quick_law):
+def test_rotated_law_is_the_law_of_the_rotated_crystal(quick_law):
     q = random_rotation(3)
     turned = RotatedLaw(quick_law, q)
     f = measure.random_deformations(5, 0.05, np.random.default_rng(0))

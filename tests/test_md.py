@@ -271,7 +271,7 @@ def test_pairs_beyond_the_cutoff_add_nothing():
         np.testing.assert_allclose(near[name].detach(), far[name].detach(), rtol=0, atol=1e-14)
 
 
-def test_list_is_made_anew_only_when_needed():
+def test_list_is_rebuilt_only_when_needed():
     atoms = copper(2)
     pairs = VerletList([atoms], (29,), 5.0, skin=0.6)
 
@@ -388,7 +388,7 @@ def free():
     return potential
 
 
-def test_constant_energy_goes_on_at_the_temperature_of_the_thermostat(tmp_path, water):
+def test_constant_energy_continues_at_the_temperature_of_the_thermostat(tmp_path, water):
     """Momenta after nvt move and turn the whole, and the kinetic energy says so."""
     options = dict(time=0.005, progress=False)
     hot = run_replicas(water, free(), 3, ensemble="nvt", thermostat_time=1.0, **options)
@@ -505,7 +505,7 @@ def test_interrupted_equals_uninterrupted_to_the_last_bit(tmp_path, ensemble):
         assert paths[0].read_bytes() == paths[1].read_bytes()
 
 
-def test_network_goes_on_to_the_last_bit(tmp_path, water):
+def test_network_resumes_to_the_last_bit(tmp_path, water):
     common = dict(timestep=0.5, every=5, progress=False)
     model = network()
     whole = run_md(water, model, tmp_path / "whole", time=0.02, **common)
@@ -515,8 +515,8 @@ def test_network_goes_on_to_the_last_bit(tmp_path, water):
     np.testing.assert_array_equal(parts.atoms.positions, whole.atoms.positions)
 
 
-def test_killed_process_goes_on_from_the_shell(tmp_path, water):
-    """SIGKILL at a moment of chance; the run that goes on is the run that never stopped."""
+def test_killed_process_resumes_from_the_shell(tmp_path, water):
+    """SIGKILL at a moment of chance; the resumed run is the run that never stopped."""
     write(tmp_path / "water.xyz", water)
     model = network()
     model.scale *= 0.01  # so soft that it falls into no hole
@@ -574,7 +574,7 @@ def test_states_of_another_run_are_refused(tmp_path, water):
     run = run_md(other, WATER, out, time=0.01, fresh=True, progress=False)
     assert run.resumed == 0
     assert len(read(out / "trajectory.extxyz", index=":")) == 2
-    (out / "state.safetensors").write_bytes(b"spoilt")
+    (out / "state.safetensors").write_bytes(b"damaged")
     with pytest.raises(InputError, match="not a state of a run"):
         run_md(water, WATER, out, time=0.01, progress=False)
     (out / "state.safetensors").unlink()
@@ -608,7 +608,7 @@ def test_states_of_other_atoms_are_refused(tmp_path, water, change, what):
     assert run_md(water.copy(), WATER, tmp_path, time=0.02, **options).resumed == 20
 
 
-def test_longer_time_goes_on_from_the_end(tmp_path, water):
+def test_longer_time_continues_from_the_end(tmp_path, water):
     run_md(water, WATER, tmp_path / "a", time=0.02, progress=False)
     same = run_md(water, WATER, tmp_path / "a", time=0.01, progress=False)
     assert same.resumed == same.steps == 40
@@ -767,7 +767,7 @@ def test_replicas_of_a_crystal_share_one_skin():
     assert np.ptp(total, axis=1).max() < 1e-2 * np.ptp(found.kinetic, axis=1).max()
 
 
-def test_replicas_go_on_from_replicas(tmp_path, water):
+def test_replicas_continue_from_replicas(tmp_path, water):
     whole = run_replicas(water, WATER, 2, time=0.02, progress=False)
     half = run_replicas(water, WATER, 2, time=0.01, progress=False)
     rest = run_replicas(half.atoms, WATER, time=0.01, record=["dipole"], progress=False)

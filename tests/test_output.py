@@ -111,7 +111,7 @@ def test_grains_have_numbers_and_colours(tmp_path):
         assert np.abs(found["ipf_colour"][grain == number] - colour).max() < 1e-6
 
 
-def test_a_run_that_goes_on_writes_all_its_states(tmp_path):
+def test_a_resumed_run_writes_all_its_states(tmp_path):
     """The first run leaves half a file, as a killed one does; the old result stays until then."""
     path, problem = tmp_path / "r.bp", bar()
     problem.write(path)  # of an earlier run
@@ -238,7 +238,7 @@ def shown(path):
     return pixels[np.ptp(pixels, axis=1) > 0.5]
 
 
-def test_pictures_are_drawn_without_a_display(tmp_path, monkeypatch):
+def test_plots_are_drawn_without_a_display(tmp_path, monkeypatch):
     monkeypatch.delenv("DISPLAY", raising=False)
     problem = bar(law=three_grains())
     problem.solve(1, progress=False)
@@ -255,7 +255,7 @@ def test_pictures_are_drawn_without_a_display(tmp_path, monkeypatch):
     }
 
 
-def test_pictures_that_cannot_be_are_refused(tmp_path):
+def test_plots_that_cannot_be_drawn_are_refused(tmp_path):
     problem = bar()
     with pytest.raises(InputError, match=r"'grian': give one of von_mises, J, energy, outside$"):
         plot_field(problem, tmp_path / "a.png", "grian")

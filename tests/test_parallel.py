@@ -1,5 +1,6 @@
 """Runs on several ranks, and runs that were killed."""
 
+import functools
 import json
 import os
 import random
@@ -29,29 +30,33 @@ ROOT = Path(__file__).parents[1]
 MPIEXEC = Path(sys.executable).with_name("mpiexec")
 
 
-def command(name, checkpoint="-", ranks=1, pause=0.0):
-    run = [sys.executable, "-W", "ignore", "-m", "tests.runs", name, str(checkpoint), str(pause)]
+def command(names, checkpoint="-", ranks=1, pause=0.0):
+    run = [sys.executable, "-W", "ignore", "-m", "tests.runs", names, str(checkpoint), str(pause)]
     return run if ranks == 1 else [str(MPIEXEC), "-n", str(ranks), *run]
 
 
-def finished(*arguments, **options):
+def finished(names, **options):
     done = subprocess.run(
-        command(*arguments, **options), cwd=ROOT, capture_output=True, text=True, check=False
+        command(names, **options), cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr[-2000:]
     return json.loads(done.stdout.strip().splitlines()[-1])
 
 
-@pytest.fixture(scope="module", params=["polycrystal", "sphere", "one-cell"])
-def serial(request):
-    return request.param, finished(request.param)
+RUNS = ("polycrystal", "sphere", "one-cell")
+
+
+@functools.cache
+def answers(ranks):
+    """All of them from one start of Python: starts take longer than the runs."""
+    return finished(",".join((*RUNS, "cells")), ranks=ranks)
 
 
 @pytest.mark.skipif(not MPIEXEC.exists(), reason="no mpiexec beside this Python")
 @pytest.mark.parametrize("ranks", [2, 4])
-def test_ranks_do_not_change_the_answer(serial, ranks):
-    name, one = serial
-    many = finished(name, ranks=ranks)
+@pytest.mark.parametrize("name", RUNS)
+def test_ranks_do_not_change_the_answer(name, ranks):
+    one, many = answers(1)[name], answers(ranks)[name]
     assert many["ranks"] == ranks
     assert len(many["history"]) == len(one["history"])
     for a, b in zip(one["history"], many["history"], strict=True):
@@ -69,13 +74,13 @@ def test_ranks_do_not_change_the_answer(serial, ranks):
 @pytest.mark.skipif(not MPIEXEC.exists(), reason="no mpiexec beside this Python")
 def test_ranks_do_not_change_periodic_cells():
     """One with voids, one of grains; each rank gets the whole answer."""
-    (alone,) = finished("cells")
+    (alone,) = answers(1)["cells"]
     assert len(alone) == 2
     for ranks in (2, 4):
-        every = finished("cells", ranks=ranks)
+        every = answers(ranks)["cells"]
         assert len(every) == ranks
-        for answers in every:
-            for one, many in zip(alone, answers, strict=True):
+        for of_rank in every:
+            for one, many in zip(alone, of_rank, strict=True):
                 assert many.keys() == one.keys()
                 for key, value in one.items():
                     scale = np.abs(value).max()
@@ -96,8 +101,8 @@ def test_all_ranks_refuse_a_cell_in_pieces():
 def test_ranks_share_the_cores():
     cores = len(os.sched_getaffinity(0))
     for ranks in (2, 4):
-        many = finished("sphere", ranks=ranks)
-        assert many["threads"] * ranks <= max(cores, ranks)
+        for name in RUNS:
+            assert answers(ranks)[name]["threads"] * ranks <= max(cores, ranks)
 
 
 def test_threads_are_given_back():
@@ -134,13 +139,13 @@ def killed_once(name, folder, seconds):
     process.wait()
 
 
-def test_a_killed_run_goes_on_to_the_same_end(tmp_path):
-    whole = finished("polycrystal")["history"]
+def test_a_killed_run_resumes_to_the_same_end(tmp_path):
+    whole = answers(1)["polycrystal"]["history"]
     folder = tmp_path / "states"
     random.seed(0)
     for _ in range(2):
         killed_once("polycrystal", folder, random.uniform(0.0, 0.6))
-    resumed = finished("polycrystal", folder)["history"]
+    resumed = finished("polycrystal", checkpoint=folder)["polycrystal"]["history"]
     assert [r["load"] for r in resumed] == [r["load"] for r in whole]
     for a, b in zip(whole, resumed, strict=True):
         assert b["energy"] == pytest.approx(a["energy"], rel=1e-10)
@@ -148,7 +153,7 @@ def test_a_killed_run_goes_on_to_the_same_end(tmp_path):
 
 
 @pytest.mark.skipif(not MPIEXEC.exists(), reason="no mpiexec beside this Python")
-def test_a_run_may_go_on_with_other_ranks(tmp_path):
+def test_a_run_may_resume_on_other_ranks(tmp_path):
     problem = polycrystal()
     states = Checkpoint(problem, tmp_path / "states", 6)
     problem.solve(
@@ -158,7 +163,8 @@ def test_a_run_may_go_on_with_other_ranks(tmp_path):
     )
     for path in sorted(states.folder.glob("0*"))[3:]:
         path.unlink()
-    rest = finished("polycrystal", tmp_path / "states", ranks=2)["history"]
+    rest = finished("polycrystal", checkpoint=tmp_path / "states", ranks=2)
+    rest = rest["polycrystal"]["history"]
     assert rest[-1]["energy"] == pytest.approx(problem.history[-1].energy, rel=1e-10)
 
 
@@ -170,7 +176,7 @@ def test_states_of_another_body_are_refused(tmp_path):
         sphere().solve(1, progress=False, checkpoint=tmp_path / "states")
 
 
-def test_a_spoilt_state_is_named(tmp_path):
+def test_a_damaged_state_is_named(tmp_path):
     folder = tmp_path / "states"
     polycrystal(2).solve(1, progress=False, checkpoint=folder)
     (folder / "00001.safetensors").write_bytes(b"half of it")
@@ -204,7 +210,7 @@ def test_states_of_other_laws_or_loads_are_refused(tmp_path, changed):
         block(**changed).solve(2, progress=False, checkpoint=tmp_path)
 
 
-def test_a_body_at_rest_goes_on(tmp_path):
+def test_a_body_at_rest_resumes(tmp_path):
     """All its forces and energies are round-off."""
     for _ in range(2):
         block(pull=0.0, force=0.0).solve(2, progress=False, checkpoint=tmp_path)
@@ -229,7 +235,7 @@ def test_states_of_another_motion_are_refused(tmp_path, changed, message):
         block(**given | changed).solve(2, **run)
 
 
-def test_a_body_in_free_flight_goes_on(tmp_path):
+def test_a_body_in_free_flight_resumes(tmp_path):
     mesh = meshes.box((1, 1, 1), (2, 2, 2))
     for _ in range(2):
         free = DynamicProblem(mesh, NeoHooke(60.0, 40.0), [], density=1e3, velocity=(3.0, 2.0, 1.0))
@@ -251,7 +257,7 @@ def test_a_cracked_mesh_keeps_no_states(tmp_path):
 
 @pytest.mark.skipif(not MPIEXEC.exists(), reason="no mpiexec beside this Python")
 def test_ranks_fail_together(tmp_path):
-    """Rank 0 alone finds the file spoilt."""
+    """Rank 0 alone finds the file damaged."""
     one_cell().solve(6, progress=False, checkpoint=tmp_path)
     (tmp_path / "00003.safetensors").write_bytes(b"half of it")
     done = subprocess.run(

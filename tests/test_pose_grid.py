@@ -1,6 +1,5 @@
 """The energy on a grid: near the exact one, with its own exact gradient, the same for a batch."""
 
-import numpy as np
 import pytest
 import torch
 
@@ -12,18 +11,14 @@ pytest.importorskip("gemmi")
 
 from objstress.docking.box import Box
 from objstress.docking.complex import make_complex
-from objstress.docking.ligand_files import read_ligand
 from objstress.docking.protein import read_protein
 from objstress.docking.search import Search
-from objstress.docking.synthetic import packed_pocket
 
 
 @pytest.fixture(scope="module")
-def fields(tmp_path_factory):
+def fields(pocket):
     """The exact energy, the grid's, and poses that do not overlap much."""
-    ligand = read_ligand("C[C@H](NC(C)=O)[C@@H](O)Cc1ccccc1")
-    path = tmp_path_factory.mktemp("grid") / "pocket.pdb"
-    path.write_text(packed_pocket(ligand, np.random.default_rng(0)))
+    path, ligand = pocket
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = PoseEnergy(PoseEnergySettings(channels=4, scores=4, bessel=4, readout=4))

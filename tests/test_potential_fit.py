@@ -225,7 +225,7 @@ def test_fitted_references_follow_what_the_network_leaves(water, tmp_path, monke
 
 
 @pytest.mark.parametrize("method", ["fixed", "gradnorm"])
-def test_an_interrupted_run_goes_on_bit_for_bit(water, tmp_path, monkeypatch, method):
+def test_an_interrupted_run_resumes_bit_for_bit(water, tmp_path, monkeypatch, method):
     more = {"reference_batches": 2, "every": 1} if method == "gradnorm" else {}
     given = settings(water, training={"epochs": 5}, balancing={"method": method, **more})
     straight = fit_potential(given, tmp_path / "a", progress=False)
@@ -254,7 +254,7 @@ def test_an_interrupted_run_goes_on_bit_for_bit(water, tmp_path, monkeypatch, me
     assert torch.equal(again.references, resumed.references)
 
 
-def test_other_labels_or_settings_begin_anew(water, tmp_path):
+def test_other_labels_or_settings_start_over(water, tmp_path):
     said = []
     fit_potential(settings(water), tmp_path, progress=False, say=said.append)
     assert not any("starting over" in line for line in said)
@@ -262,7 +262,7 @@ def test_other_labels_or_settings_begin_anew(water, tmp_path):
     fit_potential(other, tmp_path, progress=False, say=said.append)
     assert [row["epoch"] for row in rows(tmp_path)] == [0, 1, 2]
     assert ["starting over" in line for line in said] == [False, False, True]
-    # More epochs of the same go on.
+    # More epochs continue the same run.
     first = rows(tmp_path)
     longer = settings(water, training={"seed": 2, "epochs": 4})
     fit_potential(longer, tmp_path, progress=False, say=said.append)
@@ -495,14 +495,14 @@ def test_time_is_a_limit(water, tmp_path):
     before = rows(tmp_path)
     fit_potential(given, tmp_path, progress=False)
     assert rows(tmp_path) == before
-    # With more of it the run goes on, in the middle of an epoch if that is where it was.
+    # With more of it the run continues, in the middle of an epoch if that is where it was.
     more = settings(water, training={"epochs": 100000, "max_minutes": 0.03})
     longer = fit_potential(more, tmp_path, progress=False)
     assert longer.metadata["epochs"] > potential.metadata["epochs"]
     assert rows(tmp_path)[:-1][: len(before) - 1] == before[:-1]
 
 
-def test_elements_that_nothing_teaches_are_refused(water, tmp_path):
+def test_elements_without_any_label_are_refused(water, tmp_path):
     given = settings(water, "energy", model={"elements": ["O"]})
     with pytest.raises(InputError, match=r"model\.elements lacks H"):
         prepare(given)

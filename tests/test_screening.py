@@ -134,7 +134,7 @@ class TestScreening:
         assert table["K_hill_GPa"][0] == pytest.approx(copper.averages.hill.bulk, rel=1e-6)
         assert not out.with_name("rows.csv.partial").exists()
 
-    def test_goes_on_after_an_interruption_and_ends_the_same(self, frames, tmp_path, monkeypatch):
+    def test_resumes_after_an_interruption_and_ends_the_same(self, frames, tmp_path, monkeypatch):
         whole = screen(structures_in([frames]), "emt", tmp_path / "whole.csv", progress=False)
         real, calls = screening.properties_row, []
 
@@ -159,7 +159,7 @@ class TestScreening:
                        for f in ("whole.csv", "rows.csv"))  # fmt: skip
         pd.testing.assert_frame_equal(left, right)
 
-    def test_other_settings_do_not_go_on(self, frames, tmp_path):
+    def test_other_settings_do_not_resume(self, frames, tmp_path):
         out = tmp_path / "rows.csv"
         partial = out.with_name("rows.csv.partial")
         partial.write_text(json.dumps({"model": "emt", "arguments": {}, "ions": "clamped"}) + "\n")
@@ -250,7 +250,7 @@ class TestPages:
         with pytest.raises(InputError, match="unstable"):
             plot_properties(found, "never.png")
 
-    def test_picture(self, copper, tmp_path):
+    def test_plot(self, copper, tmp_path):
         plot_properties(copper, tmp_path / "copper.png")
         assert (tmp_path / "copper.png").read_bytes().startswith(b"\x89PNG")
         with pytest.raises(InputError, match="nonsense"):

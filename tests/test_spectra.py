@@ -300,7 +300,7 @@ def test_methane_has_degenerate_modes_and_the_selection_rules_of_td():
             assert rho[members] == pytest.approx(0.0 if size == 1 else 0.75, abs=1e-9)
 
 
-def test_turned_moved_and_renumbered_molecules_have_the_same_spectrum():
+def test_rotated_moved_and_renumbered_molecules_have_the_same_spectrum():
     one = harmonic_spectrum(water(), WATER)
     other = water()
     turn = Rotation.from_rotvec([0.3, -1.2, 2.0]).as_matrix()

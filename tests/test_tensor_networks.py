@@ -105,7 +105,7 @@ class TestConformance:
     def tolerance(self, dtype):
         return 1e-10 if dtype == torch.float64 else 1e-4
 
-    def test_turned_and_mirrored_crystals_give_turned_tensors(self, kind, dtype):
+    def test_rotated_and_mirrored_crystals_give_rotated_tensors(self, kind, dtype):
         model, crystal = network(kind, dtype), skew()
         there = answer(model, crystal)
         for q in (TURN, -TURN):
@@ -231,7 +231,7 @@ class TestFit:
             np.testing.assert_array_equal(a.tensor, b.tensor)
             assert a.distance == b.distance
 
-    def test_an_interrupted_fit_goes_on_to_the_same_end(self, few, tmp_path, monkeypatch):
+    def test_an_interrupted_fit_resumes_to_the_same_end(self, few, tmp_path, monkeypatch):
         training = TensorTraining(members=1, epochs=40)
         whole = fit_tensors(*few, SETTINGS, training, tmp_path / "whole", progress=False)
         real, calls = CrystalTensorNetwork.forward, []

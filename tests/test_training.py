@@ -170,14 +170,14 @@ def test_network_learns_logs_and_resumes(small_fit, tmp_path):
     assert after < 0.5 * before
     log = (tmp_path / "log" / "metrics.csv").read_text()
     assert {"epoch", "train_loss", "valid_error"} <= set(log.splitlines()[0].split(","))
-    # The same call goes on from the end: nothing is left to do, the weights are the same.
+    # The same call resumes at the end: nothing is left to do, the weights are the same.
     again = make()
     fit_network(again, train, valid, settings, 1.0, tmp_path, progress=False)
     for a, b in zip(network.parameters(), again.parameters(), strict=True):
         assert torch.equal(a, b)
 
 
-def test_an_interrupted_fit_goes_on(small_fit, tmp_path, monkeypatch):
+def test_an_interrupted_fit_resumes(small_fit, tmp_path, monkeypatch):
     make, train, valid = small_fit
     settings = NetworkTraining(epochs=5, iterations=5, patience=10)
     straight = make()

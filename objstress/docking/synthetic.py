@@ -241,7 +241,8 @@ def make_complexes(folder: Path, number: int, first: int = 0, workers: int = 1) 
         spread(write_complex, workers, None) as execute,
     ):
         while len(made) < number:
-            jobs = [(folder, f"made-{k:08d}", k) for k in islice(seeds, 4 * workers)]
+            some = min(max(number - len(made), workers), 4 * workers)
+            jobs = [(folder, f"made-{k:08d}", k) for k in islice(seeds, some)]
             for n, written in execute(jobs):
                 if isinstance(written, str):
                     raise InputError(f"{jobs[n][1]}: {written}")

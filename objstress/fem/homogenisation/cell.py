@@ -31,6 +31,10 @@ SMALLEST_STEP = 1 / 256
 ITERATIONS = 12
 """Newton iterations of a step, after which it is halved."""
 
+WORKSPACE_TOO_SMALL = (-8, -9, -14, -15, -17, -20)
+"""MUMPS' INFOG(1) where its estimate of a workspace did not do. How much is needed depends on how
+the work falls to the ranks, which differs from run to run."""
+
 
 @dataclass(frozen=True)
 class CellResponse:
@@ -139,7 +143,8 @@ class PeriodicCell:
         first = periodic.dofmap.index_map.global_to_local(np.zeros(1, dtype=np.int64))
         self._held = fem.dirichletbc(np.zeros(3), first[first >= 0].astype(np.int32), periodic)
         self._matrix = fem_petsc.create_matrix(self._jacobian_form)
-        self._ksp = _direct_solver(self._matrix)
+        self._spare = 100
+        self._ksp = _direct_solver(self._matrix, self._spare)
 
         rest = self._linearise(np.zeros(9), np.zeros(self._owned))
         if rest is None or self._is_mechanism(rest):
@@ -242,10 +247,15 @@ class PeriodicCell:
         self._matrix.zeroEntries()
         fem_petsc.assemble_matrix(self._matrix, self._jacobian_form, bcs=[self._held])
         self._matrix.assemble()
-        self._ksp.setOperators(self._matrix)
-        self._ksp.getPC().setUp()
-        factor = self._ksp.getPC().getFactorMatrix()
-        return factor.getMumpsInfog(1) >= 0
+        while True:
+            self._ksp.setOperators(self._matrix)
+            self._ksp.getPC().setUp()
+            info = self._ksp.getPC().getFactorMatrix().getMumpsInfog(1)
+            if info not in WORKSPACE_TOO_SMALL:
+                return info >= 0
+            # PETSc tries no factor again that once ran out of memory.
+            self._spare *= 2
+            self._ksp = _direct_solver(self._matrix, self._spare)
 
     def _is_mechanism(self, rest: _Linear) -> bool:
         """Whether the softest fluctuation costs no energy: three inverse iterations."""
@@ -323,8 +333,9 @@ def _reduction(follows: np.ndarray, columns: int) -> csr_array:
     return csr_array((np.ones(len(rows)), (rows, of_row)), shape=(len(rows), columns))
 
 
-def _direct_solver(matrix: PETSc.Mat) -> PETSc.KSP:
-    """MUMPS, L D L^T: it counts the negative pivots."""
+def _direct_solver(matrix: PETSc.Mat, spare: int) -> PETSc.KSP:
+    """MUMPS, L D L^T: it counts the negative pivots. Its workspace has `spare` percent more than it
+    estimates."""
     ksp = PETSc.KSP().create(matrix.comm)
     ksp.setType("preonly")
     ksp.setOperators(matrix)
@@ -334,5 +345,6 @@ def _direct_solver(matrix: PETSc.Mat) -> PETSc.KSP:
     pc.setFactorSetUpSolverType()
     factor = pc.getFactorMatrix()
     factor.setMumpsIcntl(7, 5)  # METIS: half the fill of its own choice on thin struts
+    factor.setMumpsIcntl(14, spare)
     factor.setMumpsIcntl(13, 1)  # no ScaLAPACK at the root: its pivots would not be counted
     return ksp
