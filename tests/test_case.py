@@ -300,7 +300,7 @@ def test_a_run_that_cannot_converge_ends_with_code_3(folder, ranks):
     done = subprocess.run(
         [MPIEXEC, "-n", str(ranks), sys.executable, "-W", "ignore", "-m", "objstress", "simulate",
          write(folder, text), "--out", folder / "out"],
-        cwd=ROOT, capture_output=True, text=True, check=False, timeout=90,
+        cwd=ROOT, capture_output=True, text=True, check=False, timeout=600,
     )  # fmt: skip
     assert done.returncode == 3
     (line,) = (x for x in done.stderr.splitlines() if x.startswith("error:"))
@@ -378,7 +378,7 @@ def run_on_two_ranks(folder, before):
     )
     return subprocess.run(
         [MPIEXEC, "-n", "2", sys.executable, "-W", "ignore", "-c", code],
-        cwd=ROOT, capture_output=True, text=True, check=False, timeout=90,
+        cwd=ROOT, capture_output=True, text=True, check=False, timeout=600,
     )  # fmt: skip
 
 

@@ -91,7 +91,7 @@ def test_ranks_do_not_change_periodic_cells():
 def test_all_ranks_refuse_a_cell_in_pieces():
     done = subprocess.run(
         command("plates", ranks=2),
-        cwd=ROOT, capture_output=True, text=True, check=False, timeout=90,
+        cwd=ROOT, capture_output=True, text=True, check=False, timeout=600,
     )  # fmt: skip
     assert done.returncode != 0
     assert done.stderr.count("InputError: the cell's solid is in 2 pieces") == 2
@@ -262,7 +262,7 @@ def test_ranks_fail_together(tmp_path):
     (tmp_path / "00003.safetensors").write_bytes(b"half of it")
     done = subprocess.run(
         command("one-cell", tmp_path, ranks=2),
-        cwd=ROOT, capture_output=True, text=True, check=False, timeout=60,
+        cwd=ROOT, capture_output=True, text=True, check=False, timeout=600,
     )  # fmt: skip
     assert done.returncode != 0
     assert done.stderr.count("InputError: ") >= 2

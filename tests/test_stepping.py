@@ -179,7 +179,7 @@ def test_fields_of_several_spaces_resume_on_other_ranks(tmp_path):
     code = f"from tests.test_stepping import resumed\nprint(resumed({str(tmp_path)!r}))"
     done = subprocess.run(
         [MPIEXEC, "-n", "2", sys.executable, "-W", "ignore", "-c", code],
-        cwd=ROOT, capture_output=True, text=True, check=False, timeout=90,
+        cwd=ROOT, capture_output=True, text=True, check=False, timeout=600,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
     assert done.stdout.count("([0.75, 1.0], 0.0)") == 2

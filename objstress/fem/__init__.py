@@ -29,6 +29,10 @@ except ImportError as error:
         "Python >= 3.12, elsewhere conda with environment.yml"
     ) from error
 
+from objstress.fem.form_cache import clear_stale_locks
+
+clear_stale_locks()
+
 # UFL numbers its classes once, when a form is first treated: those of this package must be known.
 with contextlib.suppress(ImportError):
     import dolfinx_external_operator  # noqa: F401

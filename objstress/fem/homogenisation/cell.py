@@ -18,6 +18,7 @@ from scipy.sparse import csr_array
 
 from objstress.errors import ConvergenceError, InputError
 from objstress.fem.conditions.displacements import checked_mean
+from objstress.fem.form_cache import clear_stale_locks
 from objstress.fem.homogenisation.space import periodic_space
 from objstress.fem.materials.grains import Grains
 from objstress.fem.materials.quadrature import QuadratureMaterial, quadrature_degree_for
@@ -118,6 +119,7 @@ class PeriodicCell:
         if self.size.shape != (3,) or not (self.size > 0).all():
             raise InputError(f"size = {size}: give the cell's three edge lengths, all positive")
         self.mesh = mesh
+        clear_stale_locks()  # of a compilation that was interrupted in this very process
         space = fem.functionspace(mesh, ("Lagrange", degree, (3,)))
         self.u = fem.Function(space, name="displacement")
         self.material = QuadratureMaterial(self.u, law, quadrature_degree_for(mesh, degree))

@@ -18,6 +18,7 @@ from objstress.fem.conditions.contact import Contact
 from objstress.fem.conditions.displacements import Displacement
 from objstress.fem.conditions.facets import facet_measures
 from objstress.fem.conditions.loads import BodyForce, Pressure, Surface, Traction
+from objstress.fem.form_cache import clear_stale_locks
 from objstress.fem.materials.grains import Grains, GrainsLaw
 from objstress.fem.materials.quadrature import Material, QuadratureMaterial, quadrature_degree_for
 from objstress.fem.materials.ufl import UflMaterial
@@ -91,6 +92,7 @@ class Body:
             if isinstance(law, Grains):
                 raise InputError("grains bring their own orientations: leave `orientation` out")
             law = RotatedLaw(law, orientation)
+        clear_stale_locks()  # of a compilation that was interrupted in this very process
         self.V = fem.functionspace(mesh, ("Lagrange", degree, (dim,)))
         self.u = fem.Function(self.V, name="displacement")
         self.degree = degree
