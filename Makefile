@@ -28,6 +28,7 @@ bench: $(VENV)/.ready
 	$(BIN)/python -m benchmarks.crystals
 	$(BIN)/python -m benchmarks.compiled out/bench/copper.law out/bench/quartz.law --repeats 3
 	$(BIN)/python -m benchmarks.waiting
+	$(BIN)/python -m benchmarks.edges
 	$(BIN)/python -m benchmarks.filters
 	$(BIN)/python -m benchmarks.labels_needed
 	$(BIN)/python -m benchmarks.finite_elements

@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 import os
 import platform
+import subprocess
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -54,7 +56,11 @@ def claims_table(claims: list[Claim]) -> str:
 
 
 def environment() -> dict[str, Any]:
-    """Processor, threads, versions of packages and dtype, as reports name them."""
+    """Date, commit, processor, threads, versions of packages and dtype, as reports name them.
+
+    The commit is that of a source tree, with "-dirty" where files differ from it; an installed
+    package has its version alone.
+    """
     import torch
 
     processor = platform.processor() or platform.machine()
@@ -80,6 +86,8 @@ def environment() -> dict[str, Any]:
         except Exception:
             continue
     return {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        **_commit(),
         "processor": processor,
         "cores": os.cpu_count(),
         "torch_threads": torch.get_num_threads(),
@@ -87,3 +95,18 @@ def environment() -> dict[str, Any]:
         "packages": versions,
         "dtype": "float64",
     }
+
+
+def _commit() -> dict[str, str]:
+    here = Path(__file__)
+
+    def git(*arguments: str) -> str:
+        run = ["git", "-C", str(here.parent), *arguments]
+        return subprocess.run(run, capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        # An installed package may lie in somebody else's repository, which does not know it.
+        git("ls-files", "--error-unmatch", here.name)
+        return {"commit": git("describe", "--match=", "--always", "--dirty", "--abbrev=40")}
+    except (OSError, subprocess.CalledProcessError):
+        return {}

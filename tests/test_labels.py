@@ -209,6 +209,28 @@ def test_deformation_is_found_in_rotated_supercells(silicon):
         assert sorted(np.diag(f @ f)) == pytest.approx(sorted(np.diag(found.T @ found)), abs=1e-8)
 
 
+@pytest.mark.parametrize(
+    ("crystal", "supercell"),
+    [
+        ("silicon/silicon.cif", np.array([[-1, 1, 1], [1, -1, 1], [1, 1, -1]]) * 3),  # 216 atoms
+        ("crystals/gallium-nitride.cif", [[2, 1, 0], [0, 3, 0], [1, 0, 2]]),
+        ("crystals/kyanite.cif", [[1, 2, 0], [0, 1, -1], [0, 0, 3]]),
+    ],
+)
+def test_deformation_is_found_from_the_translations_of_a_supercell(crystal, supercell):
+    """Its atoms rattled; a search over all its lattice vectors would take minutes for the first."""
+    reference = primitive_cell(read_structure(DATA.parent / crystal))
+    e = np.random.default_rng(2).normal(size=(3, 3)) * 0.03
+    f = right_stretch(0.5 * (e + e.T))
+    frame = make_supercell(reference.to_ase_atoms(), supercell)
+    frame.rattle(0.02, seed=1)
+    frame.set_cell(frame.cell.array @ f.T @ random_rotation(5).T, scale_atoms=True)
+    F, scatter = find_deformation(frame, reference)
+    assert np.linalg.eigvalsh(F.T @ F) == pytest.approx(np.linalg.eigvalsh(f.T @ f), abs=1e-12)
+    # Displacements of 0.02 Angstrom (standard deviation of a component), the largest of all atoms.
+    assert 0.02 < scatter < 0.2
+
+
 def test_foreign_labels_are_understood_and_reported(sw_labels, silicon, tmp_path):
     ours = read_labels(sw_labels, silicon)
     frames = []

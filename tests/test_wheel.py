@@ -74,6 +74,21 @@ def test_every_door_of_the_wheel_opens(installed):
     )
 
 
+def test_reports_name_the_commit_of_a_source_tree_alone(installed):
+    from objstress.reports import environment
+
+    code = (
+        "import json; from objstress.reports import environment; print(json.dumps(environment()))"
+    )
+    there, here = json.loads(installed("-c", code)), environment()
+    assert "commit" not in there
+    assert there["date"] <= environment()["date"]
+    git = ["git", "-C", str(ROOT), "rev-parse", "HEAD"]
+    done = subprocess.run(git, capture_output=True, text=True, check=False)
+    if done.returncode == 0:
+        assert here["commit"].removesuffix("-dirty") == done.stdout.strip()
+
+
 def test_properties_from_the_wheel_are_those_of_the_source(installed, tmp_path):
     from ase.build import bulk
 

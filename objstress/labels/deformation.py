@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 from ase import Atoms
+from ase.geometry import minkowski_reduce
 from pymatgen.core import Structure
+from scipy.spatial import KDTree
 
 from objstress.errors import InputError
 
@@ -64,24 +68,20 @@ def find_deformation(
             off = _scatter(atoms, f, reference)
             if off < tolerance:
                 return f, off
-    best: tuple[float, float, np.ndarray] | None = None
-    for supercell in _integer_maps(cell, lattice, copies):
-        f = np.linalg.solve(supercell @ lattice, cell).T
-        strain = float(np.linalg.norm(0.5 * (f.T @ f - np.eye(3))))
-        if best is not None:
-            if strain > best[0] + 1e-6:
-                break  # maps come in the order of their strain
-            if np.trace(f) <= np.trace(best[2]) + 1e-6:
-                continue  # of equal maps the one that rotates least
-        off = _scatter(atoms, f, reference)
-        if off < tolerance:
-            best = (strain, off, f)
-    if best is None:
-        raise InputError(
-            f"a cell of {len(atoms)} atoms is not a homogeneously strained {formula} crystal "
-            f"(lengths within {STRETCH:.0%}, atoms within {tolerance:.2f} Angstrom of their sites)"
-        )
-    return best[2], best[1]
+    # The search is short for a primitive cell: its translations are seen in the atoms.
+    small = _primitive_cell(atoms, copies) if copies > 1 else None
+    searches = [(cell, copies)] if small is None else [(small, 1), (cell, copies)]
+    for vectors, times in searches:
+        if np.linalg.det(vectors) * np.linalg.det(lattice) < 0:
+            vectors = -vectors
+        for f in _gradients(vectors, lattice, times):
+            off = _scatter(atoms, f, reference)
+            if off < tolerance:
+                return f, off
+    raise InputError(
+        f"a cell of {len(atoms)} atoms is not a homogeneously strained {formula} crystal "
+        f"(lengths within {STRETCH:.0%}, atoms within {tolerance:.2f} Angstrom of their sites)"
+    )
 
 
 def nearest_distance(reference: Structure) -> float:
@@ -90,9 +90,56 @@ def nearest_distance(reference: Structure) -> float:
     return min(n.nn_distance for shell in distances for n in shell)
 
 
-def _integer_maps(cell: np.ndarray, lattice: np.ndarray, copies: int) -> list[np.ndarray]:
-    # All M with det M = copies whose M L has about the lengths and angles of `cell`, the least
-    # strained first.
+def _primitive_cell(atoms: Atoms, copies: int) -> np.ndarray | None:
+    """Vectors (rows, Angstrom) of a supercell's primitive cell; None where its atoms hide it.
+
+    The translations that move the atoms onto each other best are as many as the copies. They form
+    a group of that order: their fractions are multiples of 1 / copies, exactly.
+    """
+    cell, _ = minkowski_reduce(atoms.cell.array)
+    places = atoms.positions @ np.linalg.inv(cell)
+    kinds, numbers = np.unique(atoms.numbers, return_counts=True)
+    rarest = np.flatnonzero(atoms.numbers == kinds[numbers.argmin()])
+    moves = places[rarest] - places[rarest[0]]
+    offsets = np.empty((len(moves), len(atoms), 3))
+    for kind in kinds:
+        mine = np.flatnonzero(atoms.numbers == kind)
+        moved = places[mine] + moves[:, None]
+        # Of a coordinate of -1e-17, % makes the edge of the box itself.
+        tree = KDTree(places[mine] % 1 % 1, boxsize=1)
+        nearest = tree.query(moved % 1 % 1)[1]
+        offsets[:, mine] = places[mine][nearest] - moved
+    offsets -= np.round(offsets)
+    mean = offsets.mean(axis=1)
+    stray = np.linalg.norm((offsets - mean[:, None]) @ cell, axis=-1).max(axis=1)
+    best = stray.argsort()[:copies]
+    fractions = np.round(copies * (moves + mean)[best]) / copies
+    images = np.stack(np.meshgrid(*[[-1, 0, 1]] * 3, indexing="ij"), -1).reshape(-1, 3)
+    vectors = ((fractions % 1)[:, None] + images).reshape(-1, 3) @ cell
+    vectors = vectors[np.linalg.norm(vectors, axis=1).argsort()]
+    # In three dimensions the shortest independent vectors are a basis.
+    basis: list[np.ndarray] = []
+    for vector in vectors:
+        if np.linalg.matrix_rank([*basis, vector], tol=1e-3) > len(basis):
+            basis.append(vector)
+            if len(basis) == 3:
+                break
+    right = abs(np.linalg.det(basis)) * copies / atoms.get_volume()
+    return np.array(basis) if abs(right - 1) < 1e-6 else None
+
+
+def _gradients(cell: np.ndarray, lattice: np.ndarray, copies: int) -> Iterator[np.ndarray]:
+    """F of all integer maps, the least strained first, of equal ones that which rotates least."""
+    maps = _integer_maps(cell, lattice, copies)
+    f = np.linalg.solve(maps @ lattice, cell).transpose(0, 2, 1)
+    strain = np.linalg.norm(0.5 * (f.transpose(0, 2, 1) @ f - np.eye(3)), axis=(1, 2))
+    order = np.argsort(strain, kind="stable")
+    equal = np.cumsum(np.diff(strain[order], prepend=0.0) > 1e-6)
+    yield from f[order][np.lexsort((-np.trace(f[order], axis1=1, axis2=2), equal))]
+
+
+def _integer_maps(cell: np.ndarray, lattice: np.ndarray, copies: int) -> np.ndarray:
+    # All M (m, 3, 3) with det M = copies whose M L has about the lengths and angles of `cell`.
     gram = cell @ cell.T
     lengths = np.sqrt(np.diag(gram))
     reach = lengths.max() * (1 + STRETCH)
@@ -119,13 +166,7 @@ def _integer_maps(cell: np.ndarray, lattice: np.ndarray, copies: int) -> list[np
         triples = np.concatenate([pairs[ok], np.full((int(ok.sum()), 1), third)], axis=1)
         candidates = grid[triples]
         maps.append(candidates[np.round(np.linalg.det(candidates)) == copies])
-    if not maps or not (integer_maps := np.concatenate(maps)).size:
-        return []
-    # cell = (M L) F^T, so C = F^T F = (M L)^-1 (cell cell^T) (M L)^-T.
-    back = np.linalg.inv(integer_maps @ lattice)
-    strain = np.linalg.norm(0.5 * (back @ gram @ back.transpose(0, 2, 1) - np.eye(3)), axis=(1, 2))
-    order = np.argsort(strain, kind="stable")
-    return list(integer_maps[order])
+    return np.concatenate([np.empty((0, 3, 3), dtype=int), *maps])
 
 
 def _scatter(atoms: Atoms, f: np.ndarray, reference: Structure) -> float:
