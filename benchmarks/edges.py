@@ -1,7 +1,6 @@
 """Inputs at the edge of what is admitted.
 
-`python -m benchmarks.edges` writes edges.json: the deformation of rotated, rattled supercells, found
-from their atoms.
+`python -m benchmarks.edges` writes edges.json: the deformation of rotated, rattled supercells.
 """
 
 from __future__ import annotations

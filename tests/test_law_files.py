@@ -11,8 +11,11 @@ from objstress import InputError, load_law
 from objstress.laws.analytic import NeoHooke
 from objstress.laws.base import KINDS
 from objstress.laws.fused import FusedLaw
+from objstress.laws.learned import LearnedLaw
 from objstress.laws.strain_energy import StrainEnergyLaw
-from objstress.symmetry.point_group import O3
+from objstress.models.constitutive import ConstitutiveNetwork, NetworkSettings
+from objstress.symmetry.point_group import O3, PointGroup
+from tests.helpers import random_rotation
 
 
 def test_what_is_no_law_is_refused_in_one_line(tmp_path, quick_law):
@@ -47,6 +50,29 @@ def test_what_is_no_law_is_refused_in_one_line(tmp_path, quick_law):
             load_law(path)
         assert "\n" not in str(caught.value)
         assert str(path) in str(caught.value)
+
+
+def test_filters_of_another_group_keep_their_frame(tmp_path, silicon, silicon_group):
+    """The symbol alone would be the group in its standard frame."""
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        settings = NetworkSettings(channels=4, energy_scale=0.02)
+        filters = PointGroup("mmm").rotated(random_rotation(2))
+        law = LearnedLaw(
+            silicon, silicon_group, network=ConstitutiveNetwork(silicon, filters, settings)
+        )
+        in_standard_frame = LearnedLaw(
+            silicon,
+            silicon_group,
+            network=ConstitutiveNetwork(silicon, PointGroup("mmm"), settings),
+        )
+    in_standard_frame.network.load_state_dict(law.network.state_dict())
+    F = np.eye(3) + 0.03 * np.random.default_rng(0).normal(size=(5, 3, 3))
+    law.save(tmp_path / "a.law")
+    stress, again = law.stress(F), load_law(tmp_path / "a.law").stress(F)
+    assert torch.allclose(again, stress, rtol=0, atol=1e-12 * float(stress.abs().max()))
+    apart = in_standard_frame.stress(F) - stress
+    assert apart.abs().max() > 0.01 * stress.abs().max()
 
 
 def test_saving_leaves_no_half_written_file(tmp_path, monkeypatch):

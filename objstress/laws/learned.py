@@ -114,6 +114,10 @@ class LearnedLaw(OfCrystal, StrainEnergyLaw):
         if self.network is not None:
             description["network"] = self.network.describe()
             description["filter_group"] = self.network.group.symbol
+            if isinstance(self.network.group, PointGroup):
+                # The symbol alone would be the group in its standard frame.
+                operations = torch.tensor(self.network.group.operations)
+                tensors["filter_operations"] = operations
             for name, value in self.network.state_dict().items():
                 tensors[f"network.{name}"] = value
         return description, tensors
@@ -135,6 +139,9 @@ class LearnedLaw(OfCrystal, StrainEnergyLaw):
             structure = Structure.from_dict(structure)
             name = description["filter_group"]
             filters: SymmetryGroup = group if name == group.symbol else symmetry_group(name)
+            if "filter_operations" in tensors:  # files of 0.1 have none
+                operations = tensors["filter_operations"].numpy()
+                filters = PointGroup.from_operations(operations)
             settings = NetworkSettings(**description["network"])
             network = ConstitutiveNetwork(structure, filters, settings)
             prefix = "network."
