@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from pymatgen.core import Lattice, Structure
+from pymatgen.symmetry.groups import SpaceGroup
 
 from objstress import O3, SO3, InputError, PointGroup
 from objstress.models.conformance import extra_operations, supergroups
@@ -62,6 +63,47 @@ def test_standard_settings_follow_the_international_tables():
     assert has("-6m2", np.diag([-1, 1, 1]))
     assert has("-3m", np.diag([1, -1, -1]))  # -3m1, above both 321 and 3m1
     assert has("-3m", np.diag([-1, 1, 1]))
+
+
+HEXAGONAL = np.array([[1, -0.5, 0], [0, np.sqrt(3) / 2, 0], [0, 0, 1]])
+"""Columns a, b, c."""
+
+
+@pytest.mark.parametrize(
+    ("symbol", "space_group"),
+    [
+        ("321", "P321"), ("312", "P312"), ("3m1", "P3m1"), ("31m", "P31m"), ("-3m1", "P-3m1"),
+        ("-31m", "P-31m"), ("-312/m", "P-31m"), ("-6m2", "P-6m2"), ("-62m", "P-62m"),
+        ("-42m", "P-42m"), ("-4m2", "P-4m2"),
+    ],
+)  # fmt: skip
+def test_settings_are_those_of_the_space_groups(symbol, space_group):
+    """By the operations of pymatgen's space groups, on their own axes."""
+    group = PointGroup(symbol)
+    columns = np.eye(3) if "4" in symbol else HEXAGONAL
+    found = np.array([op.rotation_matrix for op in SpaceGroup(space_group).symmetry_ops])
+    found = np.unique(np.round(columns @ found @ np.linalg.inv(columns), 9) + 0.0, axis=0)
+    assert found == pytest.approx(np.unique(np.round(group.operations, 9) + 0.0, axis=0), abs=1e-8)
+    assert symmetry_group(symbol).symbol == group.symbol in ORDERS
+
+
+@pytest.mark.parametrize(
+    ("symbol", "two", "mirror"),
+    [
+        ("mm2", "z", "x"), ("2mm", "x", "y"), ("m2m", "y", "z"), ("12/m1", "y", "y"),
+        ("112/m", "z", "z"), ("2/m11", "x", "x"), ("121", "y", ""), ("112", "z", ""),
+        ("211", "x", ""), ("1m1", "", "y"), ("11m", "", "z"), ("m11", "", "x"),
+    ],
+)  # fmt: skip
+def test_settings_with_other_axes(symbol, two, mirror):
+    """Along which axes two-fold rotations are, and normal to which mirrors."""
+    operations = PointGroup(symbol).operations
+    for sign, axes in ((1, two), (-1, mirror)):
+        for k, axis in enumerate("xyz"):
+            matrix = sign * (2 * np.diag(np.eye(3)[k]) - np.eye(3))
+            there = np.isclose(operations, matrix, atol=1e-12).all((1, 2)).any()
+            also = symbol in ("mm2", "2mm", "m2m") and sign == -1 and axis != two
+            assert there == (axis in axes or also)
 
 
 def test_minimal_supergroups_are_all_of_them():

@@ -56,14 +56,49 @@ _TABLE = [
 _ROWS = {row[0]: row for row in _TABLE}
 _BY_KINDS = {row[4]: row[0] for row in _TABLE}
 _ALIASES = {row[1].lower(): row[0] for row in _TABLE} | {
+    "s1": "m",
     "s2": "-1",
     "c1h": "m",
     "s6": "-3",
+    "v": "222",
+    "vh": "mmm",
+    "vd": "-42m",
     "m3": "m-3",
     "m3m": "m-3m",
     "321": "32",
     "3m1": "3m",
     "-3m1": "-3m",
+    # Full symbols.
+    "121": "2",
+    "1m1": "m",
+    "12/m1": "2/m",
+    "2/m2/m2/m": "mmm",
+    "4/m2/m2/m": "4/mmm",
+    "-32/m": "-3m",
+    "-32/m1": "-3m",
+    "-312/m": "-31m",
+    "6/m2/m2/m": "6/mmm",
+    "2/m-3": "m-3",
+    "4/m-32/m": "m-3m",
+}
+# Other settings: the standard symbol, and the rotation from the standard axes to theirs, about z by
+# an angle in degrees or a cyclic exchange of the axes (International Tables A, table 10.1.2.1).
+_Z_TO_X, _Z_TO_Y = np.eye(3)[[2, 0, 1]], np.eye(3)[[1, 2, 0]]
+_SETTINGS: dict[str, tuple[str, float | np.ndarray]] = {
+    "-4m2": ("-42m", 45.0),
+    "312": ("32", 30.0),
+    "31m": ("3m", 30.0),
+    "-31m": ("-3m", 30.0),
+    "-62m": ("-6m2", 30.0),
+    "2mm": ("mm2", _Z_TO_X),
+    "m2m": ("mm2", _Z_TO_Y),
+    # The unique axis of the standard setting is y.
+    "112": ("2", _Z_TO_X),
+    "11m": ("m", _Z_TO_X),
+    "112/m": ("2/m", _Z_TO_X),
+    "211": ("2", _Z_TO_Y),
+    "m11": ("m", _Z_TO_Y),
+    "2/m11": ("2/m", _Z_TO_Y),
 }
 
 
@@ -135,12 +170,15 @@ class PointGroup(SymmetryGroup):
     """One of the 32 crystallographic point groups, with its operations in a Cartesian frame.
 
     Args:
-        symbol: Hermann-Mauguin or Schoenflies symbol. The standard setting is meant: cubic and
-            tetragonal axes along x, y, z; unique axis of monoclinic groups along y (b); the
-            hexagonal c along z and a along x (321, 3m1, -42m, -6m2: the first secondary
-            element of the symbol belongs to a).
+        symbol: Hermann-Mauguin symbol, short or full, or Schoenflies symbol. Cubic and tetragonal
+            axes are along x, y, z, the hexagonal c along z and a along x. Short and Schoenflies
+            symbols mean the standard setting: the unique axis of monoclinic groups along y (b),
+            321, 3m1, -3m1, -42m, -6m2, mm2 (the first secondary element of the symbol belongs to
+            a). Symbols of other settings mean those: 312, 31m, -31m, -4m2, -62m, 2mm, m2m, 112,
+            211 and so on.
 
     Attributes:
+        symbol: Hermann-Mauguin, of the standard setting, in whatever frame the operations are.
         operations: (order, 3, 3) float64, exactly orthogonal, the identity first.
         schoenflies, crystal_system, laue, centrosymmetric: what they say.
 
@@ -151,12 +189,17 @@ class PointGroup(SymmetryGroup):
     def __init__(self, symbol: str):
         name = str(symbol).replace(" ", "")
         name = _ALIASES.get(name.lower(), name)
+        name, turn = _SETTINGS.get(name, (name, None))
         if name not in _ROWS:
             raise InputError(
                 f"unknown point group {symbol!r}; Hermann-Mauguin symbols are "
                 + " ".join(row[0] for row in _TABLE)
             )
-        self._set(name, _standard_operations(name))
+        operations = _standard_operations(name)
+        if turn is not None:
+            q = _about_z(turn) if isinstance(turn, float) else turn
+            operations = _polish(q @ operations @ q.T)
+        self._set(name, operations)
 
     def _set(self, symbol: str, operations: np.ndarray) -> None:
         self.symbol, self.schoenflies, self.crystal_system, self.laue, _ = _ROWS[symbol]
@@ -272,6 +315,11 @@ def invariant_basis(projector: np.ndarray) -> np.ndarray:
         rest = rest - np.outer(basis[k], basis[k])
     basis[np.abs(basis) < 1e-14] = 0.0
     return basis
+
+
+def _about_z(degrees: float) -> np.ndarray:
+    c, s = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
+    return np.array([[c, -s, 0.0], [s, c, 0.0], [0.0, 0.0, 1.0]])
 
 
 def _polish(operations: np.ndarray) -> np.ndarray:
