@@ -6,6 +6,7 @@ from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 
 pytest.importorskip("objstress.fem")
 
@@ -304,6 +305,19 @@ def test_the_update_of_one_point_leaves_the_old_state_alone(stand_in, law):
     assert np.allclose(tangent, all_tangents[0], rtol=1e-14)
     assert not old["F"].any()
     assert not old["PK1"].any()
+
+
+def test_the_material_reports_strains_outside_those_of_the_fit(stand_in, law, monkeypatch):
+    from objstress.errors import OutsideDomainWarning
+
+    monkeypatch.setattr(law, "outside", lambda F: torch.tensor(F[:, 0, 0] > 1.1), raising=False)
+    F = np.tile([1.2, 1, 1, 0, 0, 0, 0, 0, 0], (3, 1))
+    F[0, 0] = 1.0
+    with pytest.warns(OutsideDomainWarning, match=r"2 of 3 points lie outside.*worst: point 1"):
+        objstress.fem.law_material(law).integrate(F)
+    monkeypatch.setattr(law, "outside_action", "error")
+    with pytest.raises(InputError, match="lie outside"):
+        objstress.fem.law_material(law).integrate(F)
 
 
 def test_the_material_assembles_what_we_assemble(stand_in, script):

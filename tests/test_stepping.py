@@ -85,6 +85,9 @@ class Creeping:
     def record(self, at, rejected):
         return StepRecord(at, [1.0, 0.0], [1.0], None, rejected)
 
+    def report(self, record):
+        pass
+
     def worst_cells(self):
         return "none"
 

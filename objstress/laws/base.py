@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +10,9 @@ import torch
 from torch import Tensor
 
 from objstress.elasticity.acoustic import acoustic_tensor, smallest_acoustic
-from objstress.errors import InputError, OutsideDomainWarning
+from objstress.errors import InputError
 from objstress.io.weights import write_tensors
+from objstress.laws.outside import OutsideWatch
 from objstress.symmetry.point_group import SymmetryGroup
 from objstress.symmetry.voigt import tensor_to_voigt
 
@@ -36,8 +36,9 @@ class MaterialLaw:
     Attributes:
         point_group: the symmetry group of the material.
         chunk: number of points evaluated at a time.
-        outside_action: what `energy`, `stress` and `tangent` do at strains outside the trained
-            domain: "warn" (with the count), "error" or "ignore".
+        outside_action: what is done at strains outside those of the fit: "warn" (with the count
+            and the worst point), "error" or "ignore"; by `energy`, `stress` and `tangent` at each
+            call, by finite elements after each step.
         kind: what a file calls this kind of law; a class that gives one is registered under it in
             `KINDS`, and its `from_dict` makes a law from a file.
     """
@@ -273,15 +274,8 @@ class MaterialLaw:
         raise NotImplementedError
 
     def _public(self, F: Any, order: int) -> tuple[Tensor, ...]:
-        if self.outside_action != "ignore":
-            points = as_deformation(F).reshape(-1, 3, 3)
-            total = len(points)
-            outside = sum(int(self.outside(part).sum()) for part in points.split(65536))
-            if outside:
-                text = f"{outside} of {total} points lie outside the strains the law was trained on"
-                if self.outside_action == "error":
-                    raise InputError(text)
-                warnings.warn(text, OutsideDomainWarning, stacklevel=3)
+        points = as_deformation(F).reshape(-1, 3, 3)
+        OutsideWatch(self)(points, stacklevel=3)
         return self.response(F, order)
 
 

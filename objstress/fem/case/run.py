@@ -15,6 +15,7 @@ from objstress.fem.solve.protocol import Shown
 from objstress.fem.solve.record import StepRecord
 from objstress.io.files import write_json
 from objstress.io.run_folder import keep_settings
+from objstress.laws.outside import outside_text
 from objstress.parallel import all_arrive, on_first_rank
 
 
@@ -46,6 +47,7 @@ def simulate(
     case = read_case(path)
     folder, out = Path(path).parent, Path(out)
     problem = case.build(folder)
+    problem.law.outside_action = "ignore"  # history.json has it, see `accept`
     comm, states = problem.comm, out / "states"
     files = ResultFile(problem, out / "result.bp")
 
@@ -111,7 +113,5 @@ def _write_history(problem: Shown, out: Path, complete: bool, warn: bool) -> dic
 
 
 def _outside(record: StepRecord) -> str:
-    return (
-        f"{record.outside} of {record.points} points lie outside the strains that the law was "
-        f"fitted to, at load factor {record.load:.3f}"
-    )
+    worst = f"{record.worst_outside}, at load factor {record.load:.3f}"
+    return outside_text(record.outside, record.points, worst)

@@ -23,6 +23,7 @@ from objstress.fem.homogenisation.space import periodic_space
 from objstress.fem.materials.grains import Grains
 from objstress.fem.materials.quadrature import QuadratureMaterial, quadrature_degree_for
 from objstress.laws.base import MaterialLaw
+from objstress.laws.outside import report_outside
 from objstress.parallel import on_every_rank
 from objstress.symmetry.voigt import tensor_to_voigt
 
@@ -123,6 +124,7 @@ class PeriodicCell:
         space = fem.functionspace(mesh, ("Lagrange", degree, (3,)))
         self.u = fem.Function(space, name="displacement")
         self.material = QuadratureMaterial(self.u, law, quadrature_degree_for(mesh, degree))
+        self.material.watch = None  # the solution is reported, not Newton's iterates
         self.law = self.material.law
         self._volume = float(np.prod(self.size))
         solid = self._sum(float(self.material.volumes[: self.material.owned].sum()))
@@ -170,7 +172,8 @@ class PeriodicCell:
             P, W and A, GPa, and what else `CellResponse` has.
 
         Raises:
-            InputError: F_mean of another shape, not finite or with det <= 0.
+            InputError: F_mean of another shape, not finite or with det <= 0; points outside the
+                strains of the fit, where the law's `outside_action` is "error".
             ConvergenceError: even a 256th of the way does not converge, the worst cells are named;
                 or the tangent at F is singular.
         """
@@ -194,6 +197,8 @@ class PeriodicCell:
                     f"the cell does not converge beyond {load:.3f} of the mean stretch; worst "
                     f"cells: {self.material.worst_cells()}"
                 )
+        count, worst = self.material.outside_points()
+        report_outside(self.law, count, self._sum(self.material.owned), worst)
         mean = self._sum(self._affine.T @ self._forces()) / self._volume
         owned = slice(self.material.owned)
         energy = self._sum(float(self.material.energy[owned] @ self.material.volumes[owned]))

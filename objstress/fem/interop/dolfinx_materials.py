@@ -10,6 +10,7 @@ from mpi4py import MPI
 from objstress.errors import InputError
 from objstress.fem.materials.quadrature import limited_threads, torch_threads
 from objstress.laws.base import MaterialLaw
+from objstress.laws.outside import OutsideWatch
 
 COMPONENTS = ((0, 0), (1, 1), (2, 2), (0, 1), (1, 0), (0, 2), (2, 0), (1, 2), (2, 1))
 """A tensor without symmetry as a vector in MFront (TFEL): 11 22 33 12 21 13 31 23 32."""
@@ -54,7 +55,8 @@ def law_material(law: MaterialLaw) -> Any:
 
     Raises:
         InputError: the package is missing, or `law` is no `MaterialLaw` (such as Grains); at
-            evaluation det F <= 0.
+            evaluation det F <= 0, or points outside the strains of the fit where the law's
+            `outside_action` is "error".
 
     Source: J. Bleyer, dolfinx_materials, doi:10.5281/zenodo.13882183, "Conventions for
     representing tensors"; MFront's at https://thelfer.github.io/tfel/web/tensors.html.
@@ -71,7 +73,7 @@ def law_material(law: MaterialLaw) -> Any:
             f"law_material of a {type(law).__name__}: give a material law; "
             "Grains go into objstress.fem.QuadratureMaterial"
         )
-    threads = torch_threads(MPI.COMM_WORLD)
+    threads, watch = torch_threads(MPI.COMM_WORLD), OutsideWatch(law)
 
     class LawMaterial(Material):
         def __init__(self) -> None:
@@ -95,8 +97,10 @@ def law_material(law: MaterialLaw) -> Any:
             self, gradients: np.ndarray, state: dict[str, Any], dt: float
         ) -> tuple[np.ndarray, dict[str, Any]]:
             """A (..., 9, 9) and the state with F and PK1 (..., 9), of F (..., 9); no time in it."""
+            F = to_tensor(np.asarray(gradients))
             with limited_threads(threads):
-                _, p, a = law.response(to_tensor(np.asarray(gradients)), 2)
+                _, p, a = law.response(F, 2)
+            watch(F.reshape(-1, 3, 3))
             stress = to_vector(p.numpy())
             tangent = a.numpy().reshape(*stress.shape, 9)[..., _ROWS, :][..., _ROWS]
             return tangent, {**state, "F": gradients, "PK1": stress}

@@ -16,6 +16,7 @@ from torch import Tensor
 from objstress.errors import InputError
 from objstress.fem.materials.quadrature import gradient, limited_threads, torch_threads
 from objstress.laws.base import MaterialLaw
+from objstress.laws.outside import OutsideWatch
 from objstress.parallel import on_every_rank
 
 
@@ -45,7 +46,8 @@ def stress_operator(law: MaterialLaw, F: Any, dx: ufl.Measure) -> Any:
     Raises:
         InputError: the package is missing, `law` is no `MaterialLaw` (such as Grains), F of
             another shape, dx without a quadrature degree of at least 1, a second derivative; at
-            evaluation det F <= 0.
+            evaluation det F <= 0, or points outside the strains of the fit where the law's
+            `outside_action` is "error".
 
     Source: A. Latyshev, J. Bleyer, C. Maurini, J. S. Hale, Expressing general constitutive models
     in FEniCSx using external operators and algorithmic automatic differentiation, Journal of
@@ -100,6 +102,7 @@ class _Response:
 
     def __init__(self, law: MaterialLaw, comm: MPI.Comm):
         self._law, self._comm, self._number = law, comm, torch_threads(comm)
+        self._watch = OutsideWatch(law)
         self._kept: tuple[np.ndarray, np.ndarray] | None = None
 
     def __call__(self, derivatives: tuple[int, ...]) -> Callable[[np.ndarray], np.ndarray]:
@@ -122,7 +125,10 @@ class _Response:
 
     def _evaluate(self, F: np.ndarray, order: int) -> list[np.ndarray]:
         def response() -> tuple[Tensor, ...]:
+            points = F.reshape(-1, 3, 3)
             with limited_threads(self._number):
-                return self._law.response(F.reshape(-1, 3, 3), order)
+                answer = self._law.response(points, order)
+            self._watch(points)
+            return answer
 
         return [part.numpy().ravel() for part in on_every_rank(self._comm, response)]

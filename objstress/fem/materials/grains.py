@@ -102,12 +102,15 @@ class GrainsLaw(MaterialLaw):
 
     Attributes:
         cell_grains: the grain of each local cell.
+        outside_action: the strictest of the laws'.
     """
 
     point_group = PointGroup("1")
 
     def __init__(self, grains: Grains, mesh: dmesh.Mesh, points: int):
         self.grains, self.points = grains, points
+        actions = {law.outside_action for law in grains.laws}
+        self.outside_action = next(a for a in ("error", "warn", "ignore") if a in actions)
         self.cell_grains = grains.of_cells(mesh)
         self.Q = torch.tensor(grains.orientations)
         of_point = np.repeat(self.cell_grains, points)

@@ -20,6 +20,7 @@ from ufl.algorithms.analysis import extract_coefficients, extract_constants
 from objstress.fem.materials.grains import Grains, GrainsLaw
 from objstress.fem.meshes import check_cells
 from objstress.laws.base import MaterialLaw
+from objstress.laws.outside import OutsideWatch, strain_size
 
 
 def gradient(w: Any) -> Any:
@@ -78,6 +79,8 @@ class Material:
         volumes: reference volume that each of these points stands for, (n_points,).
         owned: how many of the points are this rank's own; they come first, ghosts' last.
         threads: that torch uses for the law on this rank, see `torch_threads`.
+        watch: reports points outside the strains of the fit at an `update`, and again when they
+            are more; None where the caller reports them after each step (`outside_points`).
 
     Raises:
         InputError: a mesh with inverted cells.
@@ -106,6 +109,7 @@ class Material:
         self._gradient = fem.Expression(deformation, self.points)
         self.F = np.tile(np.eye(3), (len(self.cells) * len(self.weights), 1, 1))
         self._evaluated: tuple[MaterialLaw, list[np.ndarray], bool] | None = None
+        self.watch: OutsideWatch | None = OutsideWatch(self.law)
         jacobian = fem.Expression(ufl.JacobianDeterminant(mesh), self.points)
         determinants = jacobian.eval(mesh, self.cells).reshape(-1, len(self.weights))
         check_cells(mesh, determinants[: cells.size_local])
@@ -119,7 +123,8 @@ class Material:
             tangent: whether A is needed, too.
 
         Raises:
-            InputError: det F <= 0 at a point.
+            InputError: det F <= 0 at a point; points outside the strains of the fit, where the
+                law's `outside_action` is "error".
         """
         now = [f.x.array if isinstance(f, fem.Function) else f.value for f in self.inputs]
         if self._evaluated is not None:
@@ -131,6 +136,8 @@ class Material:
         self.F = self._gradient.eval(self.u.function_space.mesh, self.cells).reshape(-1, 3, 3)
         with limited_threads(self.threads):
             self._evaluate(tangent)
+        if self.watch is not None:
+            self.watch(self.F[: self.owned])
         self._evaluated = (self.law, [values.copy() for values in now], tangent)
 
     def invalidate(self) -> None:
@@ -163,6 +170,29 @@ class Material:
         width = int(np.prod(values.shape[1:]))  # named: a rank may hold no cell
         function.x.array.reshape(-1, width)[rows] = values.reshape(-1, width)
         return function
+
+    def outside_points(self) -> tuple[int, str]:
+        """Points outside the strains of the fit at the last `update`, over all ranks.
+
+        Returns:
+            Their number, and where the one with the largest |E| is, in words.
+        """
+        mesh = self.u.function_space.mesh
+        F = self.F[: self.owned]
+        outside = self.law.outside(F).numpy()
+        found: tuple[float, int, list[float]] | None = None
+        if outside.any():
+            size = np.where(outside, strain_size(F), -1.0)
+            cell = np.array([size.argmax() // len(self.weights)], dtype=np.int32)
+            middle = dmesh.compute_midpoints(mesh, mesh.topology.dim, cell)[0]
+            number = int(mesh.topology.original_cell_index[cell[0]])
+            found = (float(size.max()), number, middle[: mesh.topology.dim].tolist())
+        every = mesh.comm.allgather((int(outside.sum()), found))
+        count = sum(n for n, _ in every)
+        if not count:
+            return 0, ""
+        most, number, at = max(f for _, f in every if f is not None)
+        return count, f"cell {number} at ({', '.join(f'{x:.3g}' for x in at)}), |E| = {most:.3g}"
 
     def worst_cells(self, number: int = 3) -> str:
         """The cells whose det F was least at the last `update`, over all ranks, in words."""

@@ -15,7 +15,7 @@ from tqdm import tqdm
 from objstress.errors import InputError
 from objstress.fem.solve.record import StepRecord
 from objstress.fem.solve.static import StaticProblem
-from objstress.fem.solve.stepping import copy_of_state, reject
+from objstress.fem.solve.stepping import accepted, copy_of_state, reject
 
 DESIRED, MOST = 5, 15
 """Newton iterations of a step: at which its length stays, after which it is taken back."""
@@ -104,7 +104,7 @@ def follow_path(
                 step, shorter = f"from load factor {before:.4f}", f"of length {length:.3g}"
                 reject(problem, saved, before, step, shorter, length < smallest * unit)
                 continue
-            record = problem.record(path.load, rejected)
+            record = accepted(problem, path.load, rejected, saved, before)
             problem.history.append(record)
             bar.set_postfix_str(f"load factor {record.load:.4f}, {iterations} iterations")
             bar.update()

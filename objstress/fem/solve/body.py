@@ -102,6 +102,7 @@ class Body:
         if assembly not in kinds:
             raise InputError(f"assembly = {assembly!r}: give 'quadrature' or 'ufl'")
         self.material = kinds[assembly](self.u, law, quadrature_degree)
+        self.material.watch = None  # accepted steps are reported, not Newton's iterates
         volumes = self.material.volumes[: self.material.owned]
         volume = self.comm.allreduce(float(volumes.sum()), op=MPI.SUM)
         self.edge = (volume / mesh.topology.index_map(dim).size_global) ** (1 / dim)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from objstress.fem.solve.body import Body
 from objstress.fem.solve.checkpoint import SAME
 from objstress.fem.solve.newton import Newton
 from objstress.fem.solve.record import StepRecord, observed_order
+from objstress.laws.outside import report_outside
 
 
 class Problem[R: StepRecord]:
@@ -113,6 +115,7 @@ class Problem[R: StepRecord]:
         """What happened in the last step, and the present state in numbers."""
         material, newton = self.material, self.newton
         f = material.F[: material.owned]
+        outside, worst = material.outside_points()
         return StepRecord(
             load=load,
             residuals=list(newton.residuals),
@@ -122,9 +125,25 @@ class Problem[R: StepRecord]:
             reactions=reactions,
             energy=self.body.stored_energy(),
             min_J=self.comm.allreduce(float(np.linalg.det(f).min(initial=np.inf)), op=MPI.MIN),
-            outside=self.comm.allreduce(int(self.law.outside(f).sum()), op=MPI.SUM),
+            outside=outside,
             points=self.comm.allreduce(material.owned, op=MPI.SUM),
+            worst_outside=worst,
         )
+
+    def report(self, record: StepRecord) -> None:
+        """Warn of points outside the strains of the fit after a step, or refuse it.
+
+        Args:
+            record: of the step.
+
+        Raises:
+            InputError: there are such points, and the law's `outside_action` is "error".
+        """
+        worst = f"{record.worst_outside}, at {self.pace} {record.at:.4g}"
+        with warnings.catch_warnings():
+            if self.comm.rank > 0:
+                warnings.simplefilter("ignore")
+            report_outside(self.law, record.outside, record.points, worst, 4)
 
     def write(self, path: str | Path) -> None:
         """Write the present state as VTX for ParaView, see `ResultFile`.

@@ -85,6 +85,9 @@ class Steppable(Protocol):
     def record(self, at: float, rejected: int) -> StepRecord:
         """What happened in the last `step`."""
 
+    def report(self, record: Any) -> None:
+        """Say what a user should know of a step; an `InputError` refuses it."""
+
     def worst_cells(self) -> str:
         """Where the last `step` failed, in words."""
 

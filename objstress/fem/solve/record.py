@@ -26,6 +26,7 @@ class StepRecord:
         energy: stored energy, GPa length^3.
         min_J: smallest det F.
         outside: quadrature points outside the strains that the law was fitted to.
+        worst_outside: the one of them with the largest |E|, in words; empty without any.
         points: quadrature points.
     """
 
@@ -39,6 +40,7 @@ class StepRecord:
     min_J: float = 1.0
     outside: int = 0
     points: int = 0
+    worst_outside: str = ""
 
     @property
     def at(self) -> float:
@@ -55,9 +57,9 @@ class DynamicRecord(StepRecord):
     """What happened in one accepted time step: a `StepRecord` and the energies at its end.
 
     The fields of `StepRecord` (load, residuals, corrections, order, rejected, reactions, energy,
-    min_J, outside, points) mean the same; `load` is amplitude(time), `energy` the stored energy,
-    `reactions` are those of the balance of forces that the step solved, at u_{n+1-alpha_f},
-    inertia included.
+    min_J, outside, worst_outside, points) mean the same; `load` is amplitude(time), `energy` the
+    stored energy, `reactions` are those of the balance of forces that the step solved, at
+    u_{n+1-alpha_f}, inertia included.
 
     Attributes:
         time: microseconds.

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from objstress.errors import ConvergenceError
+from objstress.errors import ConvergenceError, InputError
 from objstress.fem.solve.checkpoint import Checkpoint
 from objstress.fem.solve.protocol import Steppable
 
@@ -60,7 +60,7 @@ def march(
             target = at + size if at + size < end - 1e-9 * full else end
             saved = copy_of_state(problem)
             if problem.step(target):
-                record = problem.record(target, rejected)
+                record = accepted(problem, target, rejected, saved, at)
                 problem.history.append(record)
                 bar.set_postfix_str(f", {len(record.residuals) - 1} iterations")
                 bar.update(target - at)
@@ -80,6 +80,34 @@ def march(
 def copy_of_state(problem: Steppable) -> dict[str, np.ndarray]:
     """The values of all fields, for `reject`."""
     return {name: f.x.array.copy() for name, f in problem.state().items()}
+
+
+def accepted(
+    problem: Steppable, target: float, rejected: int, saved: dict[str, np.ndarray], at: float
+) -> Any:
+    """The record of a step, once the problem has reported it; a step it refuses is taken back.
+
+    Args:
+        target, rejected: see `Steppable.record`.
+        saved, at: see `reject`.
+
+    Raises:
+        InputError: the problem refuses the step.
+    """
+    record = problem.record(target, rejected)
+    try:
+        problem.report(record)
+    except InputError:
+        take_back(problem, saved, at)
+        raise
+    return record
+
+
+def take_back(problem: Steppable, saved: dict[str, np.ndarray], at: float) -> None:
+    """Back to the state before a step, see `reject`."""
+    for name, function in problem.state().items():
+        function.x.array[:] = saved[name]
+    problem.settle(at)
 
 
 def reject(
@@ -103,9 +131,7 @@ def reject(
         ConvergenceError: it was the last step to try.
     """
     worst = problem.worst_cells()
-    for name, function in problem.state().items():
-        function.x.array[:] = saved[name]
-    problem.settle(at)
+    take_back(problem, saved, at)
     if problem.comm.rank == 0:
         tqdm.write(f"step {step} rejected ({problem.why}), next {shorter}", file=sys.stderr)
     if last:

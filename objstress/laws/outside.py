@@ -1,0 +1,76 @@
+"""What is said of points outside the strains that a law was fitted to."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+
+from objstress.errors import InputError, OutsideDomainWarning
+
+
+def report_outside(law: Any, count: int, points: int, worst: str, stacklevel: int = 2) -> None:
+    """Warn of points outside the strains of the fit, or refuse them, as the law says.
+
+    Args:
+        law: a `MaterialLaw`; its `outside_action` is "warn", "error" or "ignore".
+        count: points outside; nothing is said of none.
+        points: all points.
+        worst: the worst of them, in words.
+        stacklevel: as `warnings.warn` counts, from the caller.
+
+    Raises:
+        InputError: there are such points, and the law says "error".
+    """
+    if not count or law.outside_action == "ignore":
+        return
+    text = outside_text(count, points, worst)
+    if law.outside_action == "error":
+        raise InputError(text)
+    warnings.warn(text, OutsideDomainWarning, stacklevel=stacklevel + 1)
+
+
+def outside_text(count: int, points: int, worst: str) -> str:
+    """How many of the points lie outside the strains of the fit, and the worst, in words."""
+    return (
+        f"{count} of {points} points lie outside the strains that the law was fitted to; "
+        f"worst: {worst}"
+    )
+
+
+def strain_size(F: np.ndarray) -> np.ndarray:
+    """|E| of F (n, 3, 3), shape (n,): of points outside the one with the largest is the worst."""
+    return np.linalg.norm(0.5 * (F.transpose(0, 2, 1) @ F - np.eye(3)), axis=(1, 2))
+
+
+class OutsideWatch:
+    """Reports points outside where nobody says which state is kept: again when they are more.
+
+    Args:
+        law: the `MaterialLaw` whose `outside` and `outside_action` count.
+    """
+
+    def __init__(self, law: Any):
+        self.law, self.most = law, 0
+
+    def __call__(self, F: Any, stacklevel: int = 2) -> None:
+        """Look at the points of a state.
+
+        Args:
+            F: deformation gradients, (n, 3, 3).
+            stacklevel: see `report_outside`.
+
+        Raises:
+            InputError: a point is outside, and the law says "error".
+        """
+        if self.law.outside_action == "ignore":
+            return
+        F = np.asarray(F)
+        outside = self.law.outside(F).numpy()
+        count = int(outside.sum())
+        if count > self.most or (count and self.law.outside_action == "error"):
+            self.most = count
+            size = np.where(outside, strain_size(F), -1.0)
+            worst = f"point {size.argmax()}, |E| = {size.max():.3g}"
+            report_outside(self.law, count, len(F), worst, stacklevel + 1)
