@@ -3,6 +3,7 @@
 import json
 import math
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -35,6 +36,7 @@ from objstress.docking.synthetic import (  # noqa: E402
     random_ligand,
     write_complex,
 )
+from objstress.training.balancing import GradNorm  # noqa: E402
 
 SMALL = PoseEnergySettings(channels=4, scores=4, bessel=4, readout=4)
 COMPLEXES = SHARED / "complexes"
@@ -214,6 +216,10 @@ def test_docking_keeps_bonds_angles_and_chirality(pocket, model):
     assert [p.energy for p in found.poses] == sorted(p.energy for p in found.poses)
     assert sum(p.confidence for p in found.poses) == pytest.approx(1)
     assert sum(p.share for p in found.poses) <= 1 + 1e-12
+    assert len(found.poses) > 2
+    for one, two in pairwise(found.poses):
+        odds = math.exp(two.energy - one.energy)
+        assert one.confidence == pytest.approx(odds * two.confidence, rel=1e-9)
     for pose in found.poses:
         assert np.abs(bonds(pose.mol) - bonds(ligand.mol)).max() < 1e-6
         assert np.abs(angles(pose.mol) - angles(ligand.mol)).max() < 1e-6
@@ -283,6 +289,33 @@ def test_search_finds_the_native_place_of_a_known_energy(tmp_path):
         assert energy[best] == pytest.approx(least, abs=0.3)
         assert random.min() > energy[best] + 1.0
         assert search.evaluations == 64 * (7 * 61 + 121)
+
+
+@torch.no_grad()
+def test_a_search_stays_in_its_box(complex_):
+    """Beside the pocket, where the energy would draw the molecule out."""
+    native = complex_.native.numpy()
+    centre = native.mean(0) + np.array([7.0, 0.0, 0.0])
+    box = Box(centre, np.full(3, 8.0))
+    x, _ = Search(physical_field(complex_), box, seed=2).run(16, 2)
+    # The wall is soft; without it each pose leaves the box by 2.2 Angstrom or more.
+    assert ((x - torch.tensor(centre)).abs() - 4.0).max() < 1.6
+
+
+@torch.no_grad()
+def test_atoms_of_a_ligand_repel_each_other(complex_):
+    field = physical_field(complex_)
+    blind = physical_field(replace(complex_, inner=complex_.inner[:, :0]))
+    native = complex_.native[None]
+    i, j = complex_.inner.T.tolist()[0]
+    folded = native.clone()
+    folded[0, j] = folded[0, i] + torch.tensor([0.5, 0.0, 0.0])
+    more = field(folded)[0] - blind(folded)[0]
+    assert more > 1.0
+    assert field(native)[0] - blind(native)[0] < 0.1 * more
+    # A gradient that pushes them apart.
+    push = field(folded)[1] - blind(folded)[1]
+    assert push[0, j, 0] < 0 < push[0, i, 0]
 
 
 def test_new_torsions_are_drawn_as_their_strain_lets_them(complex_, poses):
@@ -360,8 +393,45 @@ def test_training_sets_the_native_apart_and_resumes(complex_, tmp_path, monkeypa
     again = fit_pose_energy(known, SMALL, training, tmp_path / "cut", progress=False)
     for name, value in whole.state_dict().items():
         torch.testing.assert_close(again.state_dict()[name], value)
+    # Another number of epochs is another fit: it starts over.
+    shorter = replace(training, epochs=1)
+    other = fit_pose_energy(known, SMALL, shorter, tmp_path / "cut", progress=False)
+    fresh = fit_pose_energy(known, SMALL, shorter, progress=False)
+    for name, value in fresh.state_dict().items():
+        torch.testing.assert_close(other.state_dict()[name], value)
     with pytest.raises(InputError, match="no complexes"):
         fit_pose_energy([])
+
+
+def test_gradnorm_balances_the_losses_of_a_fit(complex_, monkeypatch):
+    """The step that is taken is that of the weighted losses."""
+    training = PoseTraining(epochs=1, decoys=8, batch_size=1)
+    weighed, summed = [], []
+    at, backward = GradNorm.at, PoseFit.manual_backward
+
+    def watched(self, step):
+        weights = at(self, step) * torch.tensor([1.0, 3.0])
+        weighed.append(weights.clone())
+        return weights
+
+    def losses(self, index, seed):
+        value = plain(self, index, seed)
+        summed.append(value.detach().clone())
+        return value
+
+    plain = PoseFit.losses
+    totals = []
+
+    def kept(self, total, *arguments, **keywords):
+        totals.append(float(total.detach()))
+        return backward(self, total, *arguments, **keywords)
+
+    monkeypatch.setattr(GradNorm, "at", watched)
+    monkeypatch.setattr(PoseFit, "losses", losses)
+    monkeypatch.setattr(PoseFit, "manual_backward", kept)
+    fit_pose_energy([complex_], SMALL, training, progress=False)
+    assert len(weighed) == len(totals) == 1
+    assert totals[0] == pytest.approx(float((weighed[0].to(summed[0]) * summed[0]).sum()))
 
 
 def test_unlike_atoms_are_not_taken_for_alike():

@@ -87,6 +87,14 @@ def test_an_interrupted_run_resumes(site, many, tmp_path, monkeypatch):
     assert not (tmp_path / "rows.csv").exists()
     with pytest.raises(InputError, match="other settings"):
         dock_library(*given, **settings | {"seed": 1})
+    with pytest.raises(InputError, match="other settings"):
+        dock_library(*given, **settings | {"box": Box(np.zeros(3), np.full(3, 13.0))})
+    other = tmp_path / "other.pose"
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        PoseEnergy(PoseEnergySettings(channels=4, scores=4, bessel=4, readout=4)).save(other)
+    with pytest.raises(InputError, match="other settings"):
+        dock_library(*given[:4], other, **settings)
     assert dock_library(*given, **settings)["resumed"] == 3
     whole = dock_library(*given[:2], tmp_path / "b.sdf", tmp_path / "b.csv", model, **settings)
     assert whole["resumed"] == 0

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 
 pytest.importorskip("objstress.fem")
 
@@ -55,6 +56,38 @@ def test_one_grain_is_the_rotated_crystal():
         problem.solve(1, progress=False)
     assert as_grains.u.x.array == pytest.approx(as_one.u.x.array, abs=1e-12)
     assert as_grains.history[-1].energy == pytest.approx(as_one.history[-1].energy, rel=1e-12)
+
+
+class Pulled(NeoHooke):
+    """Fitted to E_11 <= 4 % along its own first axis; its error bar is E_11 in GPa."""
+
+    kind = ""
+
+    def _along(self, F):
+        f = torch.as_tensor(F)
+        return 0.5 * ((f.mT @ f)[..., 0, 0] - 1)
+
+    def outside(self, F):
+        return self._along(F) > 0.04
+
+    def stress_error(self, F):
+        return self._along(F)
+
+
+def test_a_grain_is_outside_by_its_own_axes():
+    turns = random_orientations(2, seed=4)
+    grains = Grains(np.array([0, 1]), turns, Pulled(20.0, 30.0))
+    mesh = meshes.box(UNIT, (2, 1, 1))
+    law = StaticProblem(mesh, grains, [Displacement("x=min", (0, 0, 0))]).law
+    points = len(law.Q[law._of_point])
+    of_grain = np.repeat(law.cell_grains, points // 2)
+    for k, q in enumerate(turns):
+        axis = q[:, 0]  # of grain k, in the sample
+        f = np.tile(np.eye(3) + 0.05 * np.outer(axis, axis), (points, 1, 1))
+        outside, error = law.outside(f).numpy(), law.stress_error(f).numpy()
+        assert (outside == (of_grain == k)).all()
+        assert error[of_grain == k] == pytest.approx(0.5 * (1.05**2 - 1), abs=1e-12)
+        assert (error[of_grain != k] < 0.04).all()
 
 
 @pytest.mark.parametrize("assembly", ["quadrature", "ufl"])

@@ -1,6 +1,7 @@
 """Laws without atoms: strain-stress pairs and a point group."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from objstress import InputError, PointGroup, fit_law, load_law
@@ -40,6 +41,18 @@ def test_spruce_gets_its_published_moduli(spruce):
         assert found[name] == pytest.approx(value, rel=0.05), name
     assert -s[0, 1] / s[0, 0] == pytest.approx(0.372, rel=0.05)
     assert spruce.metadata["polynomial"]["invariants"] == 9
+
+
+EV_PER_GPA_A3 = 1e9 * 1e-30 / 1.602176634e-19
+
+
+def test_energies_of_pairs_are_per_volume(tmp_path):
+    table = pd.read_csv(SPRUCE, comment="#", skipinitialspace=True).head(5)
+    table["W"] = [0.0, 0.01, 0.02, 0.03, 0.04]
+    table.to_csv(tmp_path / "pairs.csv", index=False)
+    labels = read_pairs(tmp_path / "pairs.csv", PointGroup("mmm"))
+    expected = table["W"].to_numpy() * EV_PER_GPA_A3 * labels.structure.volume
+    assert labels.energy == pytest.approx(expected, rel=1e-8)
 
 
 def test_octet_truss_is_cubic_and_softens():

@@ -273,6 +273,26 @@ def test_other_labels_or_settings_start_over(water, tmp_path):
     assert len(said) == 4
 
 
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"training": {"learning_rate": 0.011}},
+        {"training": {"batch_size": 7}},
+        {"balancing": {"weights": {"forces": 2.0}}},
+    ],
+)
+def test_each_setting_makes_another_run(water, tmp_path, other):
+    """The same data in the same parts: a seed would have changed those, too."""
+    given, changed = settings(water), settings(water, **other)
+    assert given != changed
+    data = prepare(given)
+    assert [len(f.atoms) for f in prepare(changed).train] == [len(f.atoms) for f in data.train]
+    resume_from(tmp_path, fit_fingerprint(data, given))
+    (tmp_path / "last.ckpt").touch()
+    assert resume_from(tmp_path, fit_fingerprint(data, given)) == tmp_path / "last.ckpt"
+    assert resume_from(tmp_path, fit_fingerprint(data, changed)) is None
+
+
 def test_charges_and_periodic_axes_are_data_too(water, tmp_path):
     given = settings(water)
     data = prepare(given)

@@ -134,6 +134,22 @@ class TestScreening:
         assert table["K_hill_GPa"][0] == pytest.approx(copper.averages.hill.bulk, rel=1e-6)
         assert not out.with_name("rows.csv.partial").exists()
 
+    def test_constants_are_those_of_the_standard_frame_however_the_crystal_lies(self):
+        ordered = bulk("Cu", "fcc", a=3.8, cubic=True)
+        ordered.symbols[[2, 3]] = "Au"  # L1_0, tetragonal, its axis along x
+        lying = ordered.copy()
+        lying.rotate(33.0, (1, 2, 3), rotate_cell=True)
+        rows = [screening.properties_row("a", s, "emt", "relaxed") for s in (ordered, lying)]
+        stiffness = crystal_properties(ordered, "emt").stiffness
+        assert abs(stiffness[0, 0] - stiffness[2, 2]) > 1.0  # its own frame is another one
+        for row in rows:
+            assert row["point_group"] == "4/mmm"
+            assert row["C11_GPa"] == pytest.approx(row["C22_GPa"], rel=1e-6)
+            assert row["C33_GPa"] == pytest.approx(stiffness[0, 0], rel=1e-3)
+            # The axes of the primitive cell are the diagonals of the cubic one.
+            shear = (stiffness[1, 1] - stiffness[1, 2]) / 2
+            assert row["C66_GPa"] == pytest.approx(shear, rel=1e-3)
+
     def test_resumes_after_an_interruption_and_ends_the_same(self, frames, tmp_path, monkeypatch):
         whole = screen(structures_in([frames]), "emt", tmp_path / "whole.csv", progress=False)
         real, calls = screening.properties_row, []

@@ -466,6 +466,19 @@ class TestParsing:
         assert not bad
         assert not Path("pwned").exists()
 
+    @pytest.mark.parametrize(
+        ("edges", "message"),
+        [
+            ("4 0 0\n0 4 0\n0 0 1001\n", "longer than 1000 Angstrom"),
+            ("4 0 0\n0 4 0\n4 4 0.004\n", "no volume"),
+            ("0.01 0 0\n0 0.01 0\n0 0 0.01\n", "no volume"),
+        ],
+    )
+    def test_cells_that_would_take_for_ever_are_refused(self, edges, message):
+        text = f"cell\n1.0\n{edges}Cu\n1\ndirect\n0 0 0\n"
+        with pytest.raises(InputError, match=message):
+            parse_structure(text, "poscar", 100)
+
     @settings(
         max_examples=200, deadline=None, derandomize=True,
         suppress_health_check=list(HealthCheck),

@@ -7,13 +7,16 @@ import pytest
 import torch
 
 from objstress import InputError, PointGroup, fit_law
+from objstress.elasticity.moduli import cubic_stiffness
 from objstress.labels.reading import read_labels
+from objstress.labels.strain_labels import Labels
+from objstress.laws.analytic import SaintVenantKirchhoff
 from objstress.models.constitutive import ConstitutiveNetwork, NetworkSettings
 from objstress.models.polynomial import InvariantPolynomial, invariant_polynomials
 from objstress.symmetry.voigt import mandel_rotations, to_mandel
 from objstress.training.laws.fit import trained_domain
 from objstress.training.laws.losses import energy_loss, network_response, stress_loss
-from objstress.training.laws.metrics import relative_rmse
+from objstress.training.laws.metrics import energy_errors, relative_rmse
 from objstress.training.laws.network import Targets, fit_network
 from objstress.training.laws.polynomial import fit_polynomial
 from objstress.training.laws.reference import stress_free_labels
@@ -115,6 +118,19 @@ def test_domain_holds_the_labels_and_nothing_far(silicon_group):
     for r in mandel_rotations(silicon_group.operations):
         assert np.abs(r.T @ m @ r - m).max() < 1e-8 * np.abs(m).max()
     assert np.linalg.eigvalsh(m).min() > 1 / 0.12**2
+
+
+def test_errors_of_energies_are_in_meV_an_atom(silicon):
+    law = SaintVenantKirchhoff(cubic_stiffness(162.0, 64.0, 78.0), "m-3m")
+    F = np.eye(3) + 0.02 * np.random.default_rng(0).normal(size=(6, 3, 3))
+    ev_per_gpa_a3 = 1e9 * 1e-30 / 1.602176634e-19
+    energy = law.energy(F).numpy() * ev_per_gpa_a3 * silicon.volume
+    # Two atoms in the cell; a common offset is no error.
+    energy = energy - 10.0 + 0.004 * np.array([1, -1, 1, -1, 1, -1])
+    labels = Labels(silicon, F, np.zeros((6, 3, 3)), energy, "clamped", "by hand")
+    found = energy_errors(law, labels)
+    assert found["rmse_meV_per_atom"] == pytest.approx(2.0, rel=1e-6)
+    assert found["labels"] == 6
 
 
 def test_losses_are_what_they_say():

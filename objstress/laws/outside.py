@@ -10,7 +10,9 @@ import numpy as np
 from objstress.errors import InputError, OutsideDomainWarning
 
 
-def report_outside(law: Any, count: int, points: int, worst: str, stacklevel: int = 2) -> None:
+def report_outside(
+    law: Any, count: int, points: int, worst: str, quiet: bool = False, stacklevel: int = 2
+) -> None:
     """Warn of points outside the strains of the fit, or refuse them, as the law says.
 
     Args:
@@ -18,6 +20,7 @@ def report_outside(law: Any, count: int, points: int, worst: str, stacklevel: in
         count: points outside; nothing is said of none.
         points: all points.
         worst: the worst of them, in words.
+        quiet: whether nothing is said but refused, as on all ranks but the first.
         stacklevel: as `warnings.warn` counts, from the caller.
 
     Raises:
@@ -28,7 +31,8 @@ def report_outside(law: Any, count: int, points: int, worst: str, stacklevel: in
     text = outside_text(count, points, worst)
     if law.outside_action == "error":
         raise InputError(text)
-    warnings.warn(text, OutsideDomainWarning, stacklevel=stacklevel + 1)
+    if not quiet:
+        warnings.warn(text, OutsideDomainWarning, stacklevel=stacklevel + 1)
 
 
 def outside_text(count: int, points: int, worst: str) -> str:
@@ -73,4 +77,4 @@ class OutsideWatch:
             self.most = count
             size = np.where(outside, strain_size(F), -1.0)
             worst = f"point {size.argmax()}, |E| = {size.max():.3g}"
-            report_outside(self.law, count, len(F), worst, stacklevel + 1)
+            report_outside(self.law, count, len(F), worst, stacklevel=stacklevel + 1)

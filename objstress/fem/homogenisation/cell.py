@@ -198,7 +198,8 @@ class PeriodicCell:
                     f"cells: {self.material.worst_cells()}"
                 )
         count, worst = self.material.outside_points()
-        report_outside(self.law, count, self._sum(self.material.owned), worst)
+        points = self._sum(self.material.owned)
+        report_outside(self.law, count, points, worst, quiet=self.mesh.comm.rank > 0)
         mean = self._sum(self._affine.T @ self._forces()) / self._volume
         owned = slice(self.material.owned)
         energy = self._sum(float(self.material.energy[owned] @ self.material.volumes[owned]))

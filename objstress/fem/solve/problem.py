@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -140,10 +139,8 @@ class Problem[R: StepRecord]:
             InputError: there are such points, and the law's `outside_action` is "error".
         """
         worst = f"{record.worst_outside}, at {self.pace} {record.at:.4g}"
-        with warnings.catch_warnings():
-            if self.comm.rank > 0:
-                warnings.simplefilter("ignore")
-            report_outside(self.law, record.outside, record.points, worst, 4)
+        quiet = self.comm.rank > 0
+        report_outside(self.law, record.outside, record.points, worst, quiet, stacklevel=4)
 
     def write(self, path: str | Path) -> None:
         """Write the present state as VTX for ParaView, see `ResultFile`.
