@@ -18,6 +18,14 @@ DATA = Path(__file__).parents[1] / "data" / "silicon"
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 
 
+LONGEST = ("test_notebooks.py", "test_wheel.py")
+"""Files that one worker needs minutes for: begun first, so that none is left alone with them."""
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: item.path.name not in LONGEST)
+
+
 @pytest.fixture(scope="session")
 def silicon():
     from objstress.symmetry.crystal import primitive_cell, read_structure

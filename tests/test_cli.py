@@ -4,10 +4,12 @@ import json
 import re
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
 
+from objstress.errors import OutsideDomainWarning
 from tests.conftest import DATA
 
 SILICON = str(DATA / "silicon.cif")
@@ -23,6 +25,19 @@ def test_the_program_starts_and_speaks_json():
     answer = json.loads(done.stdout)
     assert answer["order"] == 48
     assert len(answer["operations"]) == 48
+
+
+def test_strains_outside_those_of_the_fit_are_one_line(shell, monkeypatch):
+    def run():
+        warnings.warn("2 of 3 points lie outside", OutsideDomainWarning, stacklevel=1)
+        warnings.warn("something else", UserWarning, stacklevel=1)
+        raise SystemExit(0)
+
+    monkeypatch.setattr("objstress.cli.entry.app", run)
+    with pytest.warns(UserWarning, match="something else"):
+        code, _, error = shell("demo")
+    assert code == 0
+    assert error == "warning: 2 of 3 points lie outside\n"
 
 
 def test_symmetry_prints(shell):

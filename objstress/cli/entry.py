@@ -7,7 +7,9 @@ import sys
 import time
 import traceback
 import warnings
-from typing import NoReturn
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NoReturn
 
 from objstress.cli import (  # noqa: F401  (each module registers its commands)
     crystals,
@@ -22,7 +24,7 @@ from objstress.cli import (  # noqa: F401  (each module registers its commands)
     workflows,
 )
 from objstress.cli.app import app, ranks, say
-from objstress.errors import ConvergenceError, InputError
+from objstress.errors import ConvergenceError, InputError, OutsideDomainWarning
 from objstress.parallel import all_arrive
 
 EXTRAS = {
@@ -40,6 +42,7 @@ def main() -> None:
     """
     warnings.filterwarnings("ignore", category=FutureWarning)
     warnings.filterwarnings("ignore", category=DeprecationWarning)
+    warnings.showwarning = partial(_show_warning, warnings.showwarning)
     try:
         helping = not sys.argv[1:] or "--help" in sys.argv
         with contextlib.nullcontext() if helping else contextlib.redirect_stdout(sys.stderr):
@@ -57,6 +60,16 @@ def main() -> None:
         if ranks() is None or ranks().size == 1:
             raise
         _fail(traceback.format_exc(), 1)
+
+
+def _show_warning(
+    show: Callable[..., None], message: Any, category: type, *more: Any, **named: Any
+) -> None:
+    """One line of what concerns the user's input; others as Python shows them."""
+    if issubclass(category, OutsideDomainWarning):
+        print(f"warning: {message}", file=sys.stderr)
+    else:
+        show(message, category, *more, **named)
 
 
 def _fail(text: str, code: int) -> NoReturn:
