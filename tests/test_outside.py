@@ -12,6 +12,7 @@ import ufl
 from dolfinx import fem
 
 from objstress import InputError, NeoHooke, OutsideDomainWarning
+from objstress.elasticity.strain import strain_size
 from objstress.fem import (
     Displacement,
     DynamicProblem,
@@ -22,7 +23,6 @@ from objstress.fem import (
     follow_path,
     meshes,
 )
-from objstress.laws.outside import strain_size
 
 UNIT = (1.0, 1.0, 1.0)
 

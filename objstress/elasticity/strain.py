@@ -1,4 +1,4 @@
-"""The stretch of a strain."""
+"""The stretch of a strain, and the size of a deformation's strain."""
 
 from __future__ import annotations
 
@@ -16,3 +16,15 @@ def right_stretch(strain: np.ndarray) -> np.ndarray:
     """
     values, vectors = np.linalg.eigh(np.eye(3) + 2 * strain)
     return np.einsum("...ik,...k,...jk->...ij", vectors, np.sqrt(values), vectors)
+
+
+def strain_size(F: np.ndarray) -> np.ndarray:
+    """|E|, the Frobenius norm of the Green-Lagrange strain E = (F^T F - I) / 2.
+
+    Args:
+        F: deformation gradients, (..., 3, 3).
+
+    Returns:
+        Shape (...).
+    """
+    return np.linalg.norm(0.5 * (np.swapaxes(F, -1, -2) @ F - np.eye(3)), axis=(-2, -1))

@@ -10,6 +10,7 @@ from ase.geometry import minkowski_reduce
 from pymatgen.core import Structure
 from scipy.spatial import KDTree
 
+from objstress.elasticity.strain import strain_size
 from objstress.errors import InputError
 
 STRETCH = 0.25
@@ -64,7 +65,7 @@ def find_deformation(
     guess = np.round(cell @ np.linalg.inv(lattice))
     if round(np.linalg.det(guess)) == copies:
         f = np.linalg.solve(guess @ lattice, cell).T
-        if np.linalg.norm(0.5 * (f.T @ f - np.eye(3))) < 0.15:
+        if strain_size(f) < 0.15:
             off = _scatter(atoms, f, reference)
             if off < tolerance:
                 return f, off
@@ -72,8 +73,6 @@ def find_deformation(
     small = _primitive_cell(atoms, copies) if copies > 1 else None
     searches = [(cell, copies)] if small is None else [(small, 1), (cell, copies)]
     for vectors, times in searches:
-        if np.linalg.det(vectors) * np.linalg.det(lattice) < 0:
-            vectors = -vectors
         for f in _gradients(vectors, lattice, times):
             off = _scatter(atoms, f, reference)
             if off < tolerance:
@@ -92,6 +91,8 @@ def nearest_distance(reference: Structure) -> float:
 
 def _primitive_cell(atoms: Atoms, copies: int) -> np.ndarray | None:
     """Vectors (rows, Angstrom) of a supercell's primitive cell; None where its atoms hide it.
+
+    They have the handedness of the cell.
 
     The translations that move the atoms onto each other best are as many as the copies. They form
     a group of that order: their fractions are multiples of 1 / copies, exactly.
@@ -124,15 +125,15 @@ def _primitive_cell(atoms: Atoms, copies: int) -> np.ndarray | None:
             basis.append(vector)
             if len(basis) == 3:
                 break
-    right = abs(np.linalg.det(basis)) * copies / atoms.get_volume()
-    return np.array(basis) if abs(right - 1) < 1e-6 else None
+    right = np.linalg.det(basis) * copies / np.linalg.det(atoms.cell.array)
+    return np.sign(right) * np.array(basis) if abs(abs(right) - 1) < 1e-6 else None
 
 
 def _gradients(cell: np.ndarray, lattice: np.ndarray, copies: int) -> Iterator[np.ndarray]:
     """F of all integer maps, the least strained first, of equal ones that which rotates least."""
     maps = _integer_maps(cell, lattice, copies)
     f = np.linalg.solve(maps @ lattice, cell).transpose(0, 2, 1)
-    strain = np.linalg.norm(0.5 * (f.transpose(0, 2, 1) @ f - np.eye(3)), axis=(1, 2))
+    strain = strain_size(f)
     order = np.argsort(strain, kind="stable")
     equal = np.cumsum(np.diff(strain[order], prepend=0.0) > 1e-6)
     yield from f[order][np.lexsort((-np.trace(f[order], axis1=1, axis2=2), equal))]

@@ -274,9 +274,9 @@ class MaterialLaw:
         raise NotImplementedError
 
     def _public(self, F: Any, order: int) -> tuple[Tensor, ...]:
-        points = as_deformation(F).reshape(-1, 3, 3)
-        OutsideWatch(self)(points, stacklevel=3)
-        return self.response(F, order)
+        f = as_deformation(F)
+        OutsideWatch(self)(f.reshape(-1, 3, 3), stacklevel=3)
+        return self.response(f, order)
 
 
 class LawAround(MaterialLaw):

@@ -116,8 +116,7 @@ class LearnedLaw(OfCrystal, StrainEnergyLaw):
             description["filter_group"] = self.network.group.symbol
             if isinstance(self.network.group, PointGroup):
                 # The symbol alone would be the group in its standard frame.
-                operations = torch.tensor(self.network.group.operations)
-                tensors["filter_operations"] = operations
+                tensors["filter_operations"] = torch.tensor(self.network.group.operations)
             for name, value in self.network.state_dict().items():
                 tensors[f"network.{name}"] = value
         return description, tensors
@@ -138,10 +137,11 @@ class LearnedLaw(OfCrystal, StrainEnergyLaw):
 
             structure = Structure.from_dict(structure)
             name = description["filter_group"]
-            filters: SymmetryGroup = group if name == group.symbol else symmetry_group(name)
-            if "filter_operations" in tensors:  # files of 0.1 have none
-                operations = tensors["filter_operations"].numpy()
-                filters = PointGroup.from_operations(operations)
+            filters: SymmetryGroup
+            if "filter_operations" in tensors:
+                filters = PointGroup.from_operations(tensors["filter_operations"].numpy())
+            else:  # O(3), SO(3), and files of 0.1
+                filters = group if name == group.symbol else symmetry_group(name)
             settings = NetworkSettings(**description["network"])
             network = ConstitutiveNetwork(structure, filters, settings)
             prefix = "network."

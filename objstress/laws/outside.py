@@ -7,7 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from objstress.elasticity.strain import strain_size
 from objstress.errors import InputError, OutsideDomainWarning
+
+CHUNK = 65536
+"""Points that are looked at together."""
 
 
 def report_outside(
@@ -43,9 +47,30 @@ def outside_text(count: int, points: int, worst: str) -> str:
     )
 
 
-def strain_size(F: np.ndarray) -> np.ndarray:
-    """|E| of F (n, 3, 3), shape (n,): of points outside the one with the largest is the worst."""
-    return np.linalg.norm(0.5 * (F.transpose(0, 2, 1) @ F - np.eye(3)), axis=(1, 2))
+def find_outside(law: Any, F: Any) -> tuple[int, int, float]:
+    """Points outside the strains of the fit, and the one of them with the largest |E|.
+
+    A chunk of points at a time, so that memory does not grow with their number.
+
+    Args:
+        law: a `MaterialLaw`.
+        F: deformation gradients, (n, 3, 3).
+
+    Returns:
+        Their number, the number of the worst point and its |E|; (0, 0, 0.0) without any.
+    """
+    points = np.asarray(F)
+    count, worst, largest = 0, 0, 0.0
+    for start in range(0, len(points), CHUNK):
+        part = points[start : start + CHUNK]
+        outside = np.flatnonzero(law.outside(part).numpy())
+        if not len(outside):
+            continue
+        size = strain_size(part[outside])
+        count += len(outside)
+        if size.max() > largest:
+            worst, largest = start + int(outside[size.argmax()]), float(size.max())
+    return count, worst, largest
 
 
 class OutsideWatch:
@@ -70,11 +95,8 @@ class OutsideWatch:
         """
         if self.law.outside_action == "ignore":
             return
-        F = np.asarray(F)
-        outside = self.law.outside(F).numpy()
-        count = int(outside.sum())
+        count, point, size = find_outside(self.law, F)
         if count > self.most or (count and self.law.outside_action == "error"):
             self.most = count
-            size = np.where(outside, strain_size(F), -1.0)
-            worst = f"point {size.argmax()}, |E| = {size.max():.3g}"
+            worst = f"point {point}, |E| = {size:.3g}"
             report_outside(self.law, count, len(F), worst, stacklevel=stacklevel + 1)

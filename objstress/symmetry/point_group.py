@@ -81,15 +81,22 @@ _ALIASES = {row[1].lower(): row[0] for row in _TABLE} | {
     "2/m-3": "m-3",
     "4/m-32/m": "m-3m",
 }
-# Other settings: the standard symbol, and the rotation from the standard axes to theirs, about z by
-# an angle in degrees or a cyclic exchange of the axes (International Tables A, table 10.1.2.1).
+
+
+def _about_z(degrees: float) -> np.ndarray:
+    c, s = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
+    return np.array([[c, -s, 0.0], [s, c, 0.0], [0.0, 0.0, 1.0]])
+
+
+# Other settings: the standard symbol, and the rotation from the standard axes to theirs, about z or
+# a cyclic exchange (International Tables A, table 10.1.2.1).
 _Z_TO_X, _Z_TO_Y = np.eye(3)[[2, 0, 1]], np.eye(3)[[1, 2, 0]]
-_SETTINGS: dict[str, tuple[str, float | np.ndarray]] = {
-    "-4m2": ("-42m", 45.0),
-    "312": ("32", 30.0),
-    "31m": ("3m", 30.0),
-    "-31m": ("-3m", 30.0),
-    "-62m": ("-6m2", 30.0),
+_SETTINGS = {
+    "-4m2": ("-42m", _about_z(45)),
+    "312": ("32", _about_z(30)),
+    "31m": ("3m", _about_z(30)),
+    "-31m": ("-3m", _about_z(30)),
+    "-62m": ("-6m2", _about_z(30)),
     "2mm": ("mm2", _Z_TO_X),
     "m2m": ("mm2", _Z_TO_Y),
     # The unique axis of the standard setting is y.
@@ -189,15 +196,14 @@ class PointGroup(SymmetryGroup):
     def __init__(self, symbol: str):
         name = str(symbol).replace(" ", "")
         name = _ALIASES.get(name.lower(), name)
-        name, turn = _SETTINGS.get(name, (name, None))
+        name, q = _SETTINGS.get(name, (name, None))
         if name not in _ROWS:
             raise InputError(
                 f"unknown point group {symbol!r}; Hermann-Mauguin symbols are "
                 + " ".join(row[0] for row in _TABLE)
             )
         operations = _standard_operations(name)
-        if turn is not None:
-            q = _about_z(turn) if isinstance(turn, float) else turn
+        if q is not None:
             operations = _polish(q @ operations @ q.T)
         self._set(name, operations)
 
@@ -315,11 +321,6 @@ def invariant_basis(projector: np.ndarray) -> np.ndarray:
         rest = rest - np.outer(basis[k], basis[k])
     basis[np.abs(basis) < 1e-14] = 0.0
     return basis
-
-
-def _about_z(degrees: float) -> np.ndarray:
-    c, s = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
-    return np.array([[c, -s, 0.0], [s, c, 0.0], [0.0, 0.0, 1.0]])
 
 
 def _polish(operations: np.ndarray) -> np.ndarray:

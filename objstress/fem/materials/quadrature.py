@@ -20,7 +20,7 @@ from ufl.algorithms.analysis import extract_coefficients, extract_constants
 from objstress.fem.materials.grains import Grains, GrainsLaw
 from objstress.fem.meshes import check_cells
 from objstress.laws.base import MaterialLaw
-from objstress.laws.outside import OutsideWatch, strain_size
+from objstress.laws.outside import OutsideWatch, find_outside
 
 
 def gradient(w: Any) -> Any:
@@ -175,44 +175,34 @@ class Material:
         """Points outside the strains of the fit at the last `update`, over all ranks.
 
         Returns:
-            Their number, and where the one with the largest |E| is, in words.
+            Their number, and the cell of the one with the largest |E|, in words.
         """
-        mesh = self.u.function_space.mesh
-        F = self.F[: self.owned]
-        outside = self.law.outside(F).numpy()
-        found: tuple[float, int, list[float]] | None = None
-        if outside.any():
-            size = np.where(outside, strain_size(F), -1.0)
-            cell = np.array([size.argmax() // len(self.weights)], dtype=np.int32)
-            middle = dmesh.compute_midpoints(mesh, mesh.topology.dim, cell)[0]
-            number = int(mesh.topology.original_cell_index[cell[0]])
-            found = (float(size.max()), number, middle[: mesh.topology.dim].tolist())
-        every = mesh.comm.allgather((int(outside.sum()), found))
-        count = sum(n for n, _ in every)
-        if not count:
-            return 0, ""
-        most, number, at = max(f for _, f in every if f is not None)
-        return count, f"cell {number} at ({', '.join(f'{x:.3g}' for x in at)}), |E| = {most:.3g}"
+        comm = self.u.function_space.mesh.comm
+        mine, point, size = find_outside(self.law, self.F[: self.owned])
+        count = comm.allreduce(mine, op=MPI.SUM)
+        cells = np.array([point // len(self.weights)] if mine else [], dtype=np.int32)
+        worst = self._places(cells, np.full(len(cells), -size))
+        return count, "; ".join(f"cell {place}, |E| = {-less:.3g}" for less, place in worst[:1])
 
     def worst_cells(self, number: int = 3) -> str:
         """The cells whose det F was least at the last `update`, over all ranks, in words."""
-        mesh = self.u.function_space.mesh
-        dim = mesh.topology.dim
         j = np.linalg.det(self.F[: self.owned]).reshape(-1, len(self.weights)).min(axis=1)
         worst = np.argsort(j)[:number].astype(np.int32)
-        middle = dmesh.compute_midpoints(mesh, dim, worst)
-        numbers = mesh.topology.original_cell_index[worst]
-        ranked = sorted(
-            each
-            for rank in mesh.comm.allgather(
-                list(zip(j[worst].tolist(), numbers.tolist(), middle.tolist(), strict=True))
-            )
-            for each in rank
-        )
-        return "; ".join(
-            f"{cell} at ({', '.join(f'{x:.3g}' for x in at[:dim])}), det F = {least:.2g}"
-            for least, cell, at in ranked[:number]
-        )
+        places = self._places(worst, j[worst])
+        return "; ".join(f"{place}, det F = {least:.2g}" for least, place in places[:number])
+
+    def _places(self, cells: np.ndarray, values: np.ndarray) -> list[tuple[float, str]]:
+        """Values of local cells, and where these are in words, over all ranks, least first."""
+        mesh = self.u.function_space.mesh
+        dim = mesh.topology.dim
+        middle = dmesh.compute_midpoints(mesh, dim, cells)
+        numbers = mesh.topology.original_cell_index[cells]
+        local = list(zip(values.tolist(), numbers.tolist(), middle.tolist(), strict=True))
+        ranked = sorted(each for rank in mesh.comm.allgather(local) for each in rank)
+        return [
+            (value, f"{number} at ({', '.join(f'{x:.3g}' for x in at[:dim])})")
+            for value, number, at in ranked
+        ]
 
     def cell_averages(self) -> dict[str, np.ndarray]:
         """Means over the points of each local cell.
