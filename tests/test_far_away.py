@@ -12,6 +12,7 @@ from objstress.laws.check import random_deformations, stress_gradient, tangent_g
 from objstress.laws.compile import compile_law
 from objstress.laws.guarded import GuardedLaw
 from objstress.laws.rotated import RotatedLaw
+from objstress.symmetry.voigt import from_mandel
 from tests.conformance import LawConformance
 from tests.test_crystals import CRYSTALS
 
@@ -30,6 +31,13 @@ def guarded(quartz):
     return GuardedLaw(quartz)
 
 
+def _edge(law, count):
+    """Strains on the edge of the trained ones, Mandel."""
+    x = np.random.default_rng(0).normal(size=(count, 6))
+    x = np.vstack([x, [1, 1, 1, 0, 0, 0], [-1, -1, -1, 0, 0, 0]])
+    return x / np.sqrt(np.einsum("na,ab,nb->n", x, law.domain.numpy(), x))[:, None]
+
+
 class TestGuarded(LawConformance):
     @pytest.fixture
     def law(self, guarded):
@@ -37,8 +45,6 @@ class TestGuarded(LawConformance):
 
 
 def test_nothing_changes_inside(quartz, guarded):
-    from objstress.symmetry.voigt import from_mandel
-
     rng = np.random.default_rng(0)
     x = rng.normal(size=(400, 6))
     m = quartz.domain.numpy()
@@ -52,15 +58,64 @@ def test_nothing_changes_inside(quartz, guarded):
 
 
 def test_derivatives_hold_outside_and_across_the_edge(guarded):
-    f = random_deformations(60, 0.25, np.random.default_rng(1))
-    assert 0.5 < guarded.outside(f).float().mean() < 0.95
-    assert stress_gradient(guarded, f) < 1e-6
-    assert tangent_gradient(guarded, f) < 1e-6
+    rays = _edge(guarded, 60)
+    for r in (0.98, 1.02, 1.05, 1.1, 1.5, 2.5):
+        f = right_stretch(from_mandel(r * rays))
+        assert bool(guarded.outside(f).all()) == (r > 1)
+        assert stress_gradient(guarded, f) < 1e-6
+        assert tangent_gradient(guarded, f) < 1e-6
+
+
+def test_curvature_is_continuous_across_the_edge(quartz, guarded):
+    rays = torch.tensor(_edge(guarded, 40))
+    inside = quartz.strain_energy(rays, 2)
+    outside = guarded.strain_energy(rays * (1 + 1e-7), 2)
+    for a, b in zip(inside, outside, strict=True):
+        assert (a - b).abs().max() < 1e-4 * a.abs().max()
+
+
+def test_a_stable_crystal_stays_stable_outside(quartz, guarded):
+    rays = _edge(guarded, 300)
+    at_the_edge, _ = quartz.ellipticity(right_stretch(from_mandel(rays)))
+    assert at_the_edge.min() > 0
+    for r in (1.01, 1.03, 1.06, 1.1, 1.2, 1.35, 1.5):
+        beyond, _ = guarded.ellipticity(right_stretch(from_mandel(r * rays)))
+        assert (beyond >= 0.2 * at_the_edge).all()
+
+
+def test_stress_does_not_fall_back_outside(quartz, guarded):
+    """Along each ray the slope of W grows on: 0.1 let the pressure drop behind the edge."""
+    rays = torch.tensor(_edge(guarded, 200))
+    r = torch.linspace(1, 1.5, 60, dtype=torch.float64)
+    x = rays[:, None] * r[:, None]
+    slope = (guarded.strain_energy(x.reshape(-1, 6), 1)[1].reshape(x.shape) * rays[:, None]).sum(-1)
+    assert (slope.diff(dim=1) > 0).all()
+
+
+def test_newton_passes_far_beyond_the_edge(guarded):
+    from objstress.fem import Displacement, StaticProblem, meshes
+
+    faces = [f"{a}={b}" for a in "xyz" for b in ("min", "max")]
+    crushed = [
+        Displacement(
+            face,
+            tuple((-0.5 if face == "z=max" else 0) if c == face[0] else None for c in "xyz"),
+        )
+        for face in faces
+    ]
+    stretched = [Displacement("z=min", (0, 0, 0)), Displacement("z=max", (0, 0, 1.0))]
+    quiet = GuardedLaw(guarded.law, guarded.slope)
+    quiet.outside_action = "ignore"
+    for ends, least in ((crushed, 0.5), (stretched, None)):
+        problem = StaticProblem(meshes.box((1, 1, 1), (2, 2, 2)), quiet, ends)
+        history = problem.solve(10, progress=False)
+        assert history[-1].load == 1
+        assert max(record.rejected for record in history) <= 4
+        if least:
+            assert history[-1].min_J == pytest.approx(least)
 
 
 def test_energy_grows_along_every_way_out(quartz, guarded):
-    from objstress.symmetry.voigt import from_mandel
-
     rng = np.random.default_rng(2)
     rays = rng.normal(size=(200, 6))
     rays /= np.linalg.norm(rays, axis=1)[:, None]
@@ -82,8 +137,10 @@ def test_energy_grows_along_every_way_out(quartz, guarded):
 
 def test_a_compiled_guarded_law_is_still_guarded(guarded):
     compiled = compile_law(guarded, 1e-2)
+    assert isinstance(compiled, GuardedLaw)
     far = np.diag([1.5, 1.0, 1.0])[None]
-    assert float(compiled.response(far, 0)[0]) > 100
+    for a, b in zip(compiled.response(far, 2), guarded.response(far, 2), strict=True):
+        assert (a - b).abs().max() < 0.02 * b.abs().max()
     with pytest.raises(InputError, match="cannot be fused"):
         compile_law(guarded, kind="torch")
     with pytest.raises(InputError, match="before it is rotated"):
@@ -94,6 +151,14 @@ def test_compiled_laws_know_where_they_were_compiled():
     law = compile_law(NeoHooke(mu=40.0, lam=60.0), 1e-2)
     assert bool(law.outside(np.diag([1.5, 1.0, 1.0])[None]))
     assert not bool(law.outside(np.diag([1.05, 1.0, 1.0])[None]))
+
+
+def test_a_law_that_is_unstable_at_rest_is_not_guarded(quartz):
+    soft = NeoHooke(mu=40.0, lam=60.0)
+    law = compile_law(soft, 1e-2)
+    law.polynomial.set_coefficients(-law.polynomial.coefficients.numpy())
+    with pytest.raises(InputError, match="not positive definite"):
+        GuardedLaw(law)
 
 
 def test_only_laws_with_a_domain_are_guarded(guarded, tmp_path):

@@ -21,6 +21,10 @@ LOADED = [(kind, path) for kind, paths in EXPECTED["loaded"].items() for path in
 RESUMED = [(kind, name) for kind, names in EXPECTED["gone_on"].items() for name in names]
 EXTRAS = {"poses": "rdkit", "complexes": "rdkit", "cases": "dolfinx", "fem": "dolfinx"}
 
+GUARDED = {"laws/guarded.law", "laws/guarded-polynomial.law"}
+"""0.2 mended what guarded laws are outside their trained strains (tests/test_far_away.py); inside
+they are what they were."""
+
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path, monkeypatch):
@@ -45,7 +49,10 @@ def compare(numbers, expected):
 @pytest.mark.parametrize(("kind", "path"), LOADED)
 def test_a_frozen_file_loads_and_gives_its_numbers(kind, path):
     needs(EXTRAS.get(kind))
-    compare(reading.LOADED[kind](path), EXPECTED["loaded"][kind][path])
+    expected = dict(EXPECTED["loaded"][kind][path])
+    if path in GUARDED:
+        del expected["outside"]
+    compare(reading.LOADED[kind](path), expected)
 
 
 @pytest.mark.parametrize(("kind", "name"), RESUMED)

@@ -11,7 +11,7 @@ from objstress import InputError, NeoHooke, OutsideDomainWarning, PointGroup, Sa
 from objstress.elasticity.moduli import cubic_stiffness, youngs_modulus
 from objstress.elasticity.orientations import orientation
 from objstress.laws import check as measure
-from objstress.laws.analytic import DecoupledNeoHooke
+from objstress.laws.analytic import BazantLaw, DecoupledNeoHooke
 from objstress.laws.learned import LearnedLaw
 from objstress.laws.rotated import RotatedLaw
 from objstress.symmetry.voigt import mandel_to_voigt, to_mandel, voigt_to_mandel
@@ -38,6 +38,26 @@ class TestTriclinicSaintVenantKirchhoff(LawConformance):
     def law(self):
         a = np.random.default_rng(0).normal(size=(6, 6))
         return SaintVenantKirchhoff(100 * np.eye(6) + 5 * (a + a.T), "-1")
+
+
+class TestBazant(LawConformance):
+    larger = PointGroup("2/m")
+
+    @pytest.fixture
+    def law(self):
+        a = np.random.default_rng(0).normal(size=(6, 6))
+        return BazantLaw(100 * np.eye(6) + 5 * (a + a.T), "-1")
+
+
+def test_bazants_law_is_hookes_near_the_identity_and_grows_both_ways():
+    law = BazantLaw(SILICON, "m-3m")
+    assert np.allclose(law.stiffness(), SILICON, atol=1e-12)
+    stretch = np.array([1e-3, 0.1, 0.5, 1.7, 3.0])
+    f = np.eye(3) * np.ones((5, 1, 1))
+    f[:, 2, 2] = stretch
+    # W = C11 e^2 / 2 with e = sinh(2 ln lambda) / 2, the same for lambda and 1 / lambda
+    expected = 0.5 * 162.0 * (0.5 * np.sinh(2 * np.log(stretch))) ** 2
+    assert law.response(f, 0)[0].tolist() == pytest.approx(expected.tolist())
 
 
 class TestNeoHooke(LawConformance):

@@ -1,3 +1,4 @@
+from .analytic import BazantLaw as BazantLaw
 from .analytic import DecoupledNeoHooke as DecoupledNeoHooke
 from .analytic import NeoHooke as NeoHooke
 from .analytic import SaintVenantKirchhoff as SaintVenantKirchhoff

@@ -10,25 +10,13 @@ from torch import Tensor
 
 from objstress.errors import InputError
 from objstress.laws.base import MaterialLaw
-from objstress.laws.strain_energy import StrainEnergyLaw
+from objstress.laws.strain_energy import StrainEnergyLaw, tensor_from_mandel
 from objstress.symmetry.point_group import O3, PointGroup, SymmetryGroup, symmetry_group
-from objstress.symmetry.voigt import mandel_rotations, mandel_to_voigt, voigt_to_mandel
+from objstress.symmetry.voigt import MANDEL, mandel_rotations, mandel_to_voigt, voigt_to_mandel
 
 
-class SaintVenantKirchhoff(StrainEnergyLaw):
-    r"""Saint Venant and Kirchhoff's law of any anisotropy: a quadratic energy of E.
-
-    .. math:: W = \tfrac12 E : C : E, \qquad S = C : E
-
-    Args:
-        stiffness: C, 6 x 6 Voigt in GPa (order xx yy zz yz xz xy), symmetric, positive definite.
-        point_group: symbol or group that C must be invariant under; -1 (any C) by default.
-
-    Raises:
-        InputError: C is not symmetric, not positive definite, or breaks the point group.
-    """
-
-    kind = "saint-venant-kirchhoff"
+class _QuadraticLaw(StrainEnergyLaw):
+    """A quadratic energy of some strain, of any anisotropy: what such laws have in common."""
 
     def __init__(self, stiffness: Any, point_group: str | SymmetryGroup = "-1"):
         c = np.asarray(stiffness, dtype=np.float64)
@@ -46,10 +34,6 @@ class SaintVenantKirchhoff(StrainEnergyLaw):
                 raise InputError(f"the stiffness is not invariant under {self.point_group.symbol}")
         self.c = torch.tensor(mandel)
 
-    def strain_energy(self, x: Tensor, order: int) -> tuple[Tensor, ...]:
-        g = x @ self.c
-        return (0.5 * (x * g).sum(-1), g, self.c.expand(len(x), 6, 6))[: order + 1]
-
     def to_dict(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
         group = self.point_group
         tensors = {"stiffness_mandel": self.c}
@@ -58,13 +42,75 @@ class SaintVenantKirchhoff(StrainEnergyLaw):
         return {"kind": self.kind, "group": group.symbol}, tensors
 
     @classmethod
-    def from_dict(
-        cls, description: dict[str, Any], tensors: dict[str, Tensor]
-    ) -> SaintVenantKirchhoff:
+    def from_dict(cls, description: dict[str, Any], tensors: dict[str, Tensor]) -> _QuadraticLaw:
         group: Any = description["group"]
         if "operations" in tensors:
             group = PointGroup.from_operations(tensors["operations"].numpy())
         return cls(mandel_to_voigt(tensors["stiffness_mandel"].numpy()), group)
+
+
+class SaintVenantKirchhoff(_QuadraticLaw):
+    r"""Saint Venant and Kirchhoff's law of any anisotropy: a quadratic energy of E.
+
+    .. math:: W = \tfrac12 E : C : E, \qquad S = C : E
+
+    Args:
+        stiffness: C, 6 x 6 Voigt in GPa (order xx yy zz yz xz xy), symmetric, positive definite.
+        point_group: symbol or group that C must be invariant under; -1 (any C) by default.
+
+    Raises:
+        InputError: C is not symmetric, not positive definite, or breaks the point group.
+    """
+
+    kind = "saint-venant-kirchhoff"
+
+    def strain_energy(self, x: Tensor, order: int) -> tuple[Tensor, ...]:
+        g = x @ self.c
+        return (0.5 * (x * g).sum(-1), g, self.c.expand(len(x), 6, 6))[: order + 1]
+
+
+class BazantLaw(_QuadraticLaw):
+    r"""A quadratic energy of Bazant's strain, of any anisotropy: elastic constants at large strain.
+
+    .. math:: W = \tfrac12 e : C : e, \qquad e = \tfrac14 (U^2 - U^{-2}), \qquad U^2 = F^T F
+
+    e agrees with Hencky's strain ln U to the second order in ln U and grows without bound where a
+    material is stretched and where it is crushed: unlike Saint Venant and Kirchhoff's law this one
+    stiffens in compression, and its energy goes to infinity as J -> 0.
+
+    Bazant, J. Eng. Mater. Technol. 120 (1998) 131, with m = 2.
+
+    Args:
+        stiffness: C, 6 x 6 Voigt in GPa (order xx yy zz yz xz xy), symmetric, positive definite.
+        point_group: symbol or group that C must be invariant under; -1 (any C) by default.
+
+    Raises:
+        InputError: C is not symmetric, not positive definite, or breaks the point group.
+    """
+
+    kind = "bazant"
+
+    def strain_energy(self, x: Tensor, order: int) -> tuple[Tensor, ...]:
+        strain = tensor_from_mandel(x)
+        c = torch.eye(3, dtype=x.dtype) + 2 * strain
+        inverse = torch.linalg.inv(c)
+        basis = torch.tensor(MANDEL, dtype=x.dtype)
+        e = torch.einsum("aij,nij->na", basis, 0.25 * (c - inverse))
+        t = e @ self.c
+        out = [0.5 * (e * t).sum(-1)]
+        if order >= 1:
+            # de = (dE + C^-1 dE C^-1) / 2
+            moved = inverse[:, None] @ basis @ inverse[:, None]
+            slope = 0.5 * (
+                torch.eye(6, dtype=x.dtype) + torch.einsum("aij,nbij->nab", basis, moved)
+            )
+            out.append((t[:, None] @ slope)[:, 0])
+        if order >= 2:
+            # T : d2e = -2 sym tr(Y dE C^-1 dE), Y = C^-1 T C^-1
+            y = inverse @ tensor_from_mandel(t) @ inverse
+            bend = torch.einsum("nbij,aij->nab", y[:, None] @ basis @ inverse[:, None], basis)
+            out.append(slope.transpose(1, 2) @ self.c @ slope - bend - bend.transpose(1, 2))
+        return tuple(out)
 
 
 class NeoHooke(MaterialLaw):

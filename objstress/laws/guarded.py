@@ -4,43 +4,50 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from objstress.errors import InputError
+from objstress.laws.analytic import BazantLaw
 from objstress.laws.base import LawAround, law_from_dict
-from objstress.laws.strain_energy import StrainEnergyLaw, tensor_from_mandel
+from objstress.laws.strain_energy import StrainEnergyLaw
 
-MARGIN = 0.25
-"""How much further than the trained strains the law itself is evaluated, in units of them."""
+MARGIN = 0.05
+"""How much further than the trained strains the law itself is evaluated, in units of them: little,
+because from there on it extrapolates, but not nothing, because the stress changes its slope
+within."""
 
 
 class GuardedLaw(LawAround, StrainEnergyLaw):
     r"""A law that stays safe far away: unchanged inside its trained strains, growing outside.
 
-    .. math:: W_\mathrm{guard}(E) = W(s(q) E) + k \langle q - 1 \rangle^3
-        + k_J \langle \ln (J_0 / J) \rangle^3, \qquad q = E : M : E
+    .. math:: W_\mathrm{guard}(E) = U(E) + (W - U)(s E) + K (r - \rho(r)), \qquad
+        r^2 = E : M : E, \qquad s = \rho(r) / r
 
-    M is the trained ellipsoid (q <= 1 inside), <a> = max(a, 0). s is one inside and takes sqrt(q) s
-    to at most 1 + `MARGIN` outside, twice continuously differentiable, so that W is never evaluated
-    far from what it learned. The two penalties vanish inside with their first two derivatives (J_0
-    is below every J of the ellipsoid) and carry the growth outside: W rises along every ray from F
-    = I and goes to infinity with |E| and as J -> 0.
+    M is the trained ellipsoid (r <= 1 inside) and U the `BazantLaw` with the law's elastic
+    constants, which is defined and grows for every F. Inside rho = r, and W is the law's own.
+    Outside rho = 1 + m tanh((r - 1) / m) with m = `MARGIN`, twice continuously differentiable: of
+    the law only its difference from U at the edge is left, and U alone carries the growth.
 
-    M is invariant under G, so the symmetry is the law's own.
+    Where rho levels off, the curvature along a ray changes by rho'' d(W - U)/dr - K rho''. K is the
+    largest d(W - U)/dr at the edge (or zero), so that this is never negative: no ray loses
+    stiffness as it leaves the domain, and the transverse stiffness goes over from the law's to
+    U's.
+
+    M and C are invariant under G, so the symmetry is the law's own.
 
     Args:
         law: a learned or compiled law with a trained domain.
-        strength: (k, k_J) in GPa; None measures the least that make W grow along every ray.
+        slope: K in GPa; None measures it.
 
     Raises:
-        InputError: a law without a trained domain, or that is no energy of E.
+        InputError: a law without a trained domain, one that is no energy of E, or whose elastic
+            constants are not positive definite.
     """
 
     kind = "guarded"
 
-    def __init__(self, law: Any, strength: tuple[float, float] | None = None):
+    def __init__(self, law: Any, slope: float | None = None):
         domain = getattr(law, "domain", None)
         if domain is None or not isinstance(law, StrainEnergyLaw):
             raise InputError(
@@ -50,14 +57,8 @@ class GuardedLaw(LawAround, StrainEnergyLaw):
         self.law: StrainEnergyLaw = law
         self.point_group, self.domain = law.point_group, domain
         self.chunk, self.outside_action = law.chunk, law.outside_action
-        radius = float(1 / np.sqrt(np.linalg.eigvalsh(domain.numpy()).min()))
-        # The least J on |E| = radius: hydrostatic or, for the largest domains, uniaxial.
-        least = min(
-            1.5 * np.log(max(1 - 2 * radius / np.sqrt(3), 1e-3)),
-            0.5 * np.log(max(1 - 2 * radius, 1e-3)),
-        )
-        self.log_volume = float(least)
-        self.strength = strength or self._measure()
+        self.carrier = BazantLaw(law.stiffness())
+        self.slope = self._steepest() if slope is None else slope
 
     def strain_energy(self, x: Tensor, order: int) -> tuple[Tensor, ...]:
         m = x @ self.domain
@@ -74,102 +75,81 @@ class GuardedLaw(LawAround, StrainEnergyLaw):
         return tuple(parts)
 
     def _outside(self, x: Tensor, m: Tensor, q: Tensor, order: int) -> tuple[Tensor, ...]:
-        s, s1, s2 = _shrink(q)
-        inner = self.law.strain_energy(s[:, None] * x, order)
-        wall, volume = self.strength
-        out = [inner[0] + wall * (q - 1) ** 3]
-        eye = torch.eye(6, dtype=x.dtype)
-        # dy/dx of y = s(q) x, with dq/dx = 2 m.
-        jacobian = s[:, None, None] * eye + 2 * s1[:, None, None] * x[:, :, None] * m[:, None]
+        r = q.sqrt()
+        t = torch.tanh((r - 1) / MARGIN)
+        rho, rho1, rho2 = 1 + MARGIN * t, 1 - t**2, -2 * t * (1 - t**2) / MARGIN
+        s = rho / r
+        n = m / r[:, None]  # dr/dx
+        rest = self._rest(s[:, None] * x, order)
+        out = [rest[0] + self.slope * (r - rho)]
         if order >= 1:
-            slope = 6 * wall * (q - 1) ** 2
-            out.append((inner[1][:, None] @ jacobian)[:, 0] + slope[:, None] * m)
+            # d(s x)/dx = s I + x (ds/dr n)
+            s1 = (rho1 - s) / r
+            moved = s1[:, None, None] * x[:, :, None] * n[:, None]
+            jacobian = s[:, None, None] * torch.eye(6, dtype=x.dtype) + moved
+            slope = self.slope * (1 - rho1)
+            out.append((rest[1][:, None] @ jacobian)[:, 0] + slope[:, None] * n)
         if order >= 2:
-            along = (inner[1] * x).sum(-1)
-            mm = m[:, :, None] * m[:, None]
-            cross = inner[1][:, :, None] * m[:, None]
+            s2 = (rho2 - 2 * s1) / r
+            along = (rest[1] * x).sum(-1)
+            mixed = s1[:, None, None] * rest[1][:, :, None] * n[:, None]
+            across = (along * s1 + slope) / r  # times d2r/dx2 = (M - n n) / r
+            radial = along * s2 - self.slope * rho2 - across
             out.append(
-                jacobian.transpose(1, 2) @ inner[2] @ jacobian
-                + 2 * s1[:, None, None] * (cross + cross.transpose(1, 2))
-                + (along * 4 * s2)[:, None, None] * mm
-                + (along * 2 * s1 + slope)[:, None, None] * self.domain
-                + (24 * wall * (q - 1))[:, None, None] * mm
+                jacobian.transpose(1, 2) @ rest[2] @ jacobian
+                + mixed
+                + mixed.transpose(1, 2)
+                + radial[:, None, None] * n[:, :, None] * n[:, None]
+                + across[:, None, None] * self.domain
             )
-        extra = self._compression(x, volume, order)
-        return tuple(a + b for a, b in zip(out, extra, strict=True))
+        carried = self.carrier.strain_energy(x, order)
+        return tuple(a + b for a, b in zip(out, carried, strict=True))
 
-    def _compression(self, x: Tensor, strength: float, order: int) -> tuple[Tensor, ...]:
-        # k_J <ln J_0 - ln J>^3 with ln J = (1/2) ln det C, d ln J = C^-1 : dE.
-        c = torch.eye(3, dtype=x.dtype) + 2 * tensor_from_mandel(x)
-        gap = (self.log_volume - 0.5 * torch.linalg.det(c).log()).clamp(min=0)
-        out = [strength * gap**3]
-        if order >= 1:
-            inverse = torch.linalg.inv(c)
-            basis = tensor_from_mandel(torch.eye(6, dtype=x.dtype))
-            v = torch.einsum("nij,aij->na", inverse, basis)
-            out.append(-3 * strength * (gap**2)[:, None] * v)
-        if order >= 2:
-            # d(C^-1) = -2 C^-1 dE C^-1
-            curvature = torch.einsum("nij,ajk,nkl->nail", inverse, basis, inverse)
-            bend = 2 * torch.einsum("nail,bil->nab", curvature, basis)
-            out.append(
-                3 * strength * (gap**2)[:, None, None] * bend
-                + 6 * strength * gap[:, None, None] * v[:, :, None] * v[:, None]
-            )
-        return tuple(out)
+    def _rest(self, x: Tensor, order: int) -> tuple[Tensor, ...]:
+        # W - U
+        own, carried = (w.strain_energy(x, order) for w in (self.law, self.carrier))
+        return tuple(a - b for a, b in zip(own, carried, strict=True))
 
-    def _measure(self) -> tuple[float, float]:
-        # The penalties start at the energy stored at the edge of the domain, and are doubled until
-        # W grows along every one of many rays.
-        rays = _rays(self.domain)
-        edge = float(self.law.strain_energy(rays, 0)[0].abs().mean())
-        for doubling in range(12):
-            self.strength = (edge * 2**doubling, 10 * edge * 2**doubling)
-            if (_slopes(self, rays) > 0).all():
-                return self.strength
-        raise InputError("the law's energy falls even inside its trained strains: refit it")
+    def _steepest(self) -> float:
+        # The largest x . d(W - U)/dx on the edge: the best of many rays, each moved uphill.
+        values, vectors = torch.linalg.eigh(self.domain)
+        back = vectors * values.rsqrt()  # from the unit sphere to the edge
+        generator = torch.Generator().manual_seed(0)
+        y = torch.randn(512, 6, dtype=torch.float64, generator=generator)
+        isotropic = (
+            torch.tensor([1.0, 1, 1, 0, 0, 0], dtype=torch.float64) @ vectors * values.sqrt()
+        )
+        y = torch.cat([y, isotropic[None], -isotropic[None]])
+        y = y / y.norm(dim=1, keepdim=True)
+
+        def slopes(y: Tensor, order: int) -> tuple[Tensor, Tensor]:
+            x = y @ back.T
+            parts = self._rest(x, order)
+            slope = (parts[1] * x).sum(-1)
+            if order == 1:
+                return slope, y
+            return slope, (parts[1] + (parts[2] @ x[:, :, None])[:, :, 0]) @ back
+
+        found, _ = slopes(y, 1)
+        best = float(found.max())
+        y = y[found.topk(16).indices]
+        for step in 0.3 * 0.8 ** torch.arange(20):
+            _, uphill = slopes(y, 2)
+            uphill = uphill - (uphill * y).sum(1, keepdim=True) * y
+            y = y + step * uphill / uphill.norm(dim=1, keepdim=True).clamp(min=1e-300)
+            y = y / y.norm(dim=1, keepdim=True)
+            best = max(best, float(slopes(y, 1)[0].max()))
+        return max(best, 0.0)
 
     def to_dict(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
         description, tensors = self.law.to_dict()
         return {
             "kind": self.kind,
             "law": description,
-            "strength": list(self.strength),
+            "slope": self.slope,
         }, tensors
 
     @classmethod
     def from_dict(cls, description: dict[str, Any], tensors: dict[str, Tensor]) -> GuardedLaw:
-        return cls(law_from_dict(description["law"], tensors), tuple(description["strength"]))
-
-
-def _shrink(q: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    # sqrt(q) s(q) = 1 + MARGIN tanh((sqrt(q) - 1) / MARGIN) is twice continuously differentiable
-    # at q = 1 (tanh has no second order term). Returns s, ds/dq and d2s/dq2.
-    r = q.sqrt()
-    t = torch.tanh((r - 1) / MARGIN)
-    rho, rho1 = 1 + MARGIN * t, 1 - t**2
-    rho2 = -2 * t * rho1 / MARGIN
-    s = rho / r
-    d1 = (rho1 - s) / r
-    d2 = (rho2 - 2 * d1) / r
-    # From d/dr to d/dq, r = sqrt(q).
-    return s, d1 / (2 * r), (d2 - d1 / r) / (4 * q)
-
-
-def _rays(domain: Tensor, count: int = 2000) -> Tensor:
-    generator = torch.Generator().manual_seed(0)
-    x = torch.randn(count, 6, dtype=torch.float64, generator=generator)
-    isotropic = torch.tensor([1.0, 1, 1, 0, 0, 0], dtype=torch.float64)
-    x = torch.cat([x, isotropic[None], -isotropic[None]])
-    return x / ((x @ domain) * x).sum(-1, keepdim=True).sqrt()
-
-
-def _slopes(law: StrainEnergyLaw, rays: Tensor) -> Tensor:
-    # dW/dr along each ray x = r ray, beyond the edge, as far as C stays positive.
-    slopes = []
-    least = torch.linalg.eigvalsh(tensor_from_mandel(rays))[:, 0]
-    for r in (1.02, 1.05, 1.1, 1.15, 1.2, 1.3, 1.5, 2.0, 3.0, 5.0):
-        reached = rays[1 + 2 * r * least > 1e-3]
-        if len(reached):
-            slopes.append((law.strain_energy(r * reached, 1)[1] * reached).sum(-1))
-    return torch.cat(slopes)
+        # Files of 0.1 have a "strength" of what stood there before.
+        return cls(law_from_dict(description["law"], tensors), description.get("slope"))
