@@ -123,7 +123,7 @@ def run(task: Task) -> dict[str, Any]:
     begun = time.perf_counter()
     result: dict[str, Any] = asdict(task) | {"error": None, "total_relative": None}
     try:
-        fitted, stretch = stress_free_labels(labels.subset(subset), group)
+        fitted, stretch, _ = stress_free_labels(labels.subset(subset), group)
         model, facts = _fit(task, fitted, group)
     except InputError as error:
         return result | {"reason": str(error)}

@@ -107,6 +107,10 @@ def fit(
     held_out: Annotated[
         float, typer.Option(help="Fraction of the labels held out to measure the error.")
     ] = 0.2,
+    degree: Annotated[
+        int | None,
+        typer.Option(help="Degree of the polynomial; chosen by leave-one-out errors if not given."),
+    ] = None,
     network: Annotated[
         bool, typer.Option(help="Add a network for the polynomial's residual where it helps.")
     ] = True,
@@ -124,6 +128,7 @@ def fit(
     common: dict[str, Any] = dict(
         point_group=point_group,
         held_out=held_out,
+        degree=degree,
         use_network=network,
         workdir=work,
         say=say,

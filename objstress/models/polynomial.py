@@ -5,9 +5,11 @@ from __future__ import annotations
 from functools import cache, lru_cache, reduce
 from itertools import combinations_with_replacement, product
 from math import comb, factorial, prod
+from typing import Any
 
 import numpy as np
 import torch
+from scipy.sparse import csr_array, diags_array
 from torch import Tensor, nn
 
 from objstress.symmetry.point_group import PointGroup, SymmetryGroup, invariant_basis
@@ -39,6 +41,11 @@ class _Monomials:
         self.rest = [np.zeros(1, dtype=int)] + [
             np.array([index[d - 1][w[1:]] for w in self.words[d]]) for d in range(1, degree + 1)
         ]
+        # powers[d][k, j]: how often x_j stands in monomial k of degree d.
+        self.powers = [
+            np.array([[w.count(j) for j in range(6)] for w in words], dtype=float)
+            for words in self.words
+        ]
         self.offset = np.cumsum([0] + [len(w) for w in self.words])
         # start[d][j]: the first monomial of degree d without a variable before x_j.
         self.start = [[0] * 6 + [1]] + [
@@ -59,12 +66,15 @@ class _Monomials:
         out = np.zeros((self.offset[degree], *shape, 6))
         for d in range(1, degree + 1):
             block = coefficients[self.offset[d] : self.offset[d + 1]]
+            low = slice(self.offset[d - 1], self.offset[d])
             for j in range(6):
-                raised = self.raised[d][j]
-                power = np.array([self.words[d][r].count(j) for r in raised], dtype=float)
-                low = slice(self.offset[d - 1], self.offset[d])
-                out[low, ..., j] += power.reshape(-1, *[1] * len(shape)) * block[raised]
+                out[low, ..., j] += self.derivative(block, d, j)
         return out
+
+    def derivative(self, block: np.ndarray, d: int, j: int) -> np.ndarray:
+        """Coefficients (number of degree d, ...) to those of d/dx_j, (number of d - 1, ...)."""
+        raised = self.raised[d][j]
+        return self.powers[d][raised, j].reshape(-1, *[1] * (block.ndim - 1)) * block[raised]
 
 
 @cache
@@ -100,19 +110,66 @@ def _invariants(operations: bytes, degree: int) -> np.ndarray:
     rotations = mandel_rotations(np.frombuffer(operations).reshape(-1, 3, 3))
     # E is even: g and -g rotate it alike, half of the operations of a Laue class will do.
     rotations = rotations[np.unique(np.round(rotations, 8), axis=0, return_index=True)[1]]
-    projector = np.zeros((len(mono.words[degree]),) * 2)
-    for rotation in rotations:  # one at a time: at degree 8 a single matrix takes 13 MB
-        power = np.ones((1, 1))
-        for d in range(1, degree + 1):
-            last, power = power, np.zeros((len(mono.words[d]),) * 2)
-            for j in range(6):
-                factor = rotation[mono.first[d], j]
-                power[:, mono.raised[d][j]] += factor[:, None] * last[mono.rest[d]]
-        projector += power.T / len(rotations)
+    rotations[np.abs(rotations) < 1e-14] = 0.0
+    average = np.eye(len(mono.words[degree]))
+    for representatives in _cosets(rotations):
+        powers = [_symmetric_power(rotations[t].tobytes(), degree) for t in representatives]
+        average = sum(power @ average for power in powers) / len(powers)
+    projector = average.T
     # Substitution acts on coefficients by the transpose; the norm of x^a is sqrt(a! / d!).
-    counts = np.array([[w.count(j) for j in range(6)] for w in mono.words[degree]])
-    norm = np.sqrt([multinomial(c) for c in counts])
+    norm = np.sqrt([multinomial(c) for c in mono.powers[degree]])
     return invariant_basis(projector / norm[:, None] * norm[None, :]) * norm
+
+
+@lru_cache(maxsize=64)
+def _symmetric_power(rotation: bytes, degree: int) -> Any:
+    # Rows: the monomials of R x in those of x. Few entries, unless all of R's are other than zero.
+    if degree == 0:
+        return csr_array(np.ones((1, 1)))
+    mono, R = monomials(degree), np.frombuffer(rotation).reshape(6, 6)
+    tails = csr_array(_symmetric_power(rotation, degree - 1))[mono.rest[degree]]
+    shape = (len(mono.words[degree]),) * 2
+    power: Any = csr_array(shape)
+    for j in range(6):
+        part = diags_array(R[mono.first[degree], j]) @ tails
+        columns = mono.raised[degree][j][part.indices]
+        part = csr_array((part.data, columns, part.indptr), shape)
+        part.eliminate_zeros()
+        power = power + part
+    return power if power.nnz < 0.1 * shape[0] ** 2 else power.toarray()
+
+
+def _cosets(rotations: np.ndarray) -> list[list[int]]:
+    """Numbers t of rotations such that each rotation is once a product of one t of each list.
+
+    The average over the group is then the product of averages over the lists: for 24 rotations
+    five factors instead of 23.
+    """
+    n = len(rotations)
+    products = np.einsum("aij,bjk->abik", rotations, rotations)
+    table = [
+        [int(np.abs(rotations - product).sum((1, 2)).argmin()) for product in row]
+        for row in products
+    ]
+    identity = int(np.abs(rotations - np.eye(6)).sum((1, 2)).argmin())
+
+    def generated(members: set[int]) -> set[int]:
+        while (grown := {table[a][b] for a in members for b in members}) != members:
+            members = grown
+        return members
+
+    lists, subgroup = [], {identity}
+    while len(subgroup) < n:
+        outside = set(range(n)) - subgroup
+        grown = min((generated(subgroup | {g}) for g in sorted(outside)), key=len)
+        covered, representatives = set(subgroup), [identity]
+        for t in sorted(grown):
+            if t not in covered:
+                representatives.append(t)
+                covered |= {table[t][h] for h in subgroup}
+        lists.append(representatives)
+        subgroup = grown
+    return lists
 
 
 @lru_cache(maxsize=16)
@@ -213,9 +270,15 @@ class InvariantPolynomial(nn.Module):
         Returns:
             Shape (n, 6, k).
         """
-        values = torch.cat(self._mono.values(x.T, self.degree - 1)).T.numpy()
-        table = self._mono.gradient(self._basis, self.degree)
-        return np.einsum("nm,mka->nak", values, table, optimize=True)
+        mono, degrees = self._mono, np.array(self.degrees)
+        out = np.empty((len(x), 6, len(degrees)))
+        for d, values in enumerate(mono.values(x.T, self.degree - 1), start=1):
+            # The derivatives of degree d consist of the monomials of degree d - 1 alone.
+            of_degree = np.flatnonzero(degrees == d)
+            block = self._basis[mono.offset[d] : mono.offset[d + 1], of_degree]
+            table = np.stack([mono.derivative(block, d, j) for j in range(6)])
+            out[:, :, of_degree] = np.einsum("mn,jmk->njk", values.numpy(), table, optimize=True)
+        return out
 
     def forward(self, x: Tensor, order: int = 1) -> tuple[Tensor, ...]:
         """Energy density and its derivatives with respect to Mandel strain.

@@ -312,13 +312,15 @@ def invariant_basis(projector: np.ndarray) -> np.ndarray:
     Pivoted Gram-Schmidt on the projector's columns: unlike an eigenbasis it does not depend on
     the LAPACK at hand, so saved weights mean the same tensors on every machine.
     """
-    rest = 0.5 * (projector + projector.T)
-    rank = round(float(np.trace(rest)))
-    basis = np.zeros((rank, len(rest)))
+    projector = 0.5 * (projector + projector.T)
+    left = np.diag(projector).copy()
+    rank = round(float(left.sum()))
+    basis = np.zeros((rank, len(projector)))
     for k in range(rank):
-        pivot = int(np.argmax(np.round(np.diag(rest), 8)))
-        basis[k] = rest[pivot] / np.sqrt(rest[pivot, pivot])
-        rest = rest - np.outer(basis[k], basis[k])
+        pivot = int(np.argmax(np.round(left, 8)))
+        rest = projector[pivot] - basis[:k, pivot] @ basis[:k]
+        basis[k] = rest / np.sqrt(rest[pivot])
+        left -= basis[k] ** 2
     basis[np.abs(basis) < 1e-14] = 0.0
     return basis
 

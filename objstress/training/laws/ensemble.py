@@ -16,6 +16,7 @@ from objstress.laws.ensemble import EnsembleLaw, stress_spread
 from objstress.symmetry.point_group import PointGroup
 from objstress.training.laws.fit import fit_law, labels_and_group, trained_domain
 from objstress.training.laws.metrics import stress_errors
+from objstress.training.laws.polynomial import degrees_of
 from objstress.training.laws.reference import stress_free_labels
 from objstress.training.laws.settings import NetworkTraining
 
@@ -31,6 +32,7 @@ def fit_law_ensemble(
     point_group: PointGroup | str | None = None,
     held_out: float = 0.2,
     seed: int = 0,
+    degree: int | None = None,
     use_network: bool = True,
     workdir: str | Path | None = None,
     progress: bool = True,
@@ -41,7 +43,7 @@ def fit_law_ensemble(
     Args:
         members: number of laws.
         seed: of the draws, the split and the networks.
-        data, structure, point_group, held_out, use_network, workdir, progress, say: see
+        data, structure, point_group, held_out, degree, use_network, workdir, progress, say: see
             `fit_law` (held_out is a fraction of the labels).
 
     Returns:
@@ -59,7 +61,7 @@ def fit_law_ensemble(
     order = rng.permutation(len(labels))
     hidden = round(held_out * len(labels))
     tested, seen = labels.subset(np.sort(order[:hidden])), labels.subset(np.sort(order[hidden:]))
-    seen, stretch = stress_free_labels(seen, group)
+    seen, stretch, _ = stress_free_labels(seen, group, degrees_of(degree))
     tested = tested.rereferenced(stretch)
     laws, used = [], []
     for k in range(members):
@@ -71,6 +73,7 @@ def fit_law_ensemble(
                 point_group=group,
                 held_out=0.0,
                 stress_free=False,
+                degree=degree,
                 use_network=use_network,
                 training=NetworkTraining(seed=seed + k),
                 workdir=None if workdir is None else Path(workdir) / f"member{k}",

@@ -21,7 +21,7 @@ from objstress.models.displacements import InternalDisplacements
 from objstress.symmetry.point_group import PointGroup, SymmetryGroup
 from objstress.symmetry.voigt import from_mandel, mandel_rotations, to_mandel
 from objstress.training.laws.metrics import energy_errors, stress_errors
-from objstress.training.laws.polynomial import fit_polynomial, stress_floor
+from objstress.training.laws.polynomial import degrees_of, fit_polynomial, is_gain, stress_floor
 from objstress.training.laws.reference import stress_free_labels, stretch_size
 from objstress.training.laws.settings import NetworkTraining
 
@@ -48,6 +48,7 @@ def fit_law(
     training: NetworkTraining | None = None,
     filters: SymmetryGroup | None = None,
     polynomial: bool = True,
+    degree: int | None = None,
     use_network: bool = True,
     stress_free: bool = True,
     workdir: str | Path | None = None,
@@ -76,6 +77,7 @@ def fit_law(
         training: how it is fitted.
         filters: group of the network's filters; the crystal's point group by default.
         polynomial, use_network: False leaves this part out.
+        degree: of the polynomial, 2 or more; None chooses it by leave-one-out errors, up to 8.
         stress_free: False keeps the structure as reference; the law is free of stress there all
             the same, and a residual stress of the labels becomes misfit.
         workdir: folder for the network's log and checkpoints; the same call resumes a fit that
@@ -91,6 +93,7 @@ def fit_law(
         InputError: see `read_labels`, `stress_free_labels` and `fit_polynomial`.
     """
     training = training or NetworkTraining()
+    degrees = degrees_of(degree)
     if not (polynomial or use_network):
         raise InputError("nothing to fit: neither polynomial nor network")
     labels, group = labels_and_group(data, structure, point_group, held_out)
@@ -112,8 +115,11 @@ def fit_law(
     hidden = round(held_out * len(labels))
     fitted = labels.subset(np.sort(order[hidden:]))
     tested = labels.subset(np.sort(order[:hidden]))
+    by_degree: dict[int, float] = {}
     if stress_free:
-        fitted, stretch = stress_free_labels(fitted, group)
+        fitted, stretch, linear = stress_free_labels(fitted, group, degrees)
+        # The degree stays; only the ridge is chosen anew, without the linear term.
+        degrees, by_degree = [linear.polynomial.degree], linear.errors
         tested = tested.rereferenced(stretch)
         metadata["reference_shift"] = stretch_size(stretch)
         metadata["reference_stretch"] = stretch.tolist()
@@ -125,14 +131,14 @@ def fit_law(
     floor = stress_floor(fitted, group)
     law = LearnedLaw(fitted.structure, group)
     if polynomial:
-        fit = fit_polynomial(fitted, group, floor)
+        fit = fit_polynomial(fitted, group, floor, degrees)
         law = LearnedLaw(fitted.structure, group, fit.polynomial)
         metadata["polynomial"] = {
             "degree": fit.polynomial.degree,
             "invariants": len(fit.polynomial.degrees),
             "ridge": fit.ridge,
             "leave_one_out": fit.error,
-            "leave_one_out_by_degree": {str(k): v for k, v in fit.errors.items()},
+            "leave_one_out_by_degree": {str(k): v for k, v in (by_degree | fit.errors).items()},
         }
         _check_fit(fit.error, fitted, group, floor)
         say(
@@ -272,8 +278,7 @@ def _is_better(new: LearnedLaw, old: LearnedLaw, labels: Labels, floor: float) -
         gap = law.response(labels.F, 1)[1].numpy() - stress
         return (np.linalg.norm(gap, axis=(1, 2)) / size) ** 2
 
-    gain = squares(old) - squares(new)
-    return bool(gain.mean() > gain.std(ddof=1) / np.sqrt(len(gain)))
+    return is_gain(squares(old) - squares(new))
 
 
 def _check_fit(error: float, labels: Labels, group: PointGroup, floor: float) -> None:

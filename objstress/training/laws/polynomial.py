@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from scipy.linalg import cho_factor, cho_solve
+from scipy.sparse.linalg import eigsh
 
 from objstress.errors import InputError
 from objstress.labels.strain_labels import Labels
-from objstress.models.polynomial import InvariantPolynomial
+from objstress.models.polynomial import InvariantPolynomial, invariant_polynomials
 from objstress.symmetry.point_group import PointGroup
 from objstress.symmetry.voigt import MANDEL, mandel_to_voigt, to_mandel
 
 RIDGES = 10.0 ** np.arange(-12, 0)
-"""Candidates, relative to the largest singular value squared of the scaled design matrix."""
+"""Candidates, relative to the largest eigenvalue of the scaled normal equations."""
+DEGREES = range(2, 9)
+"""Highest degrees that are tried."""
+WORK = 3e10
+"""Multiplications (equations times unknowns squared) that a degree may cost, a few seconds: beyond
+it a higher degree is not tried. It is counted, not timed, so that a fit is the same everywhere."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +46,7 @@ def fit_polynomial(
     labels: Labels,
     group: PointGroup,
     floor: float,
-    degrees: range = range(2, 7),
+    degrees: Sequence[int] = DEGREES,
     lowest: int = 2,
 ) -> PolynomialFit:
     r"""Fit an invariant polynomial to the labels' stresses.
@@ -47,54 +55,144 @@ def fit_polynomial(
         \min_c \sum_n \frac{|P(F_n) - P_n|^2}{\max(|P_n|, P_0)^2}, \qquad W = \sum_k c_k \phi_k(E)
 
     For each degree and ridge the leave-one-label-out error comes in closed form from the hat
-    matrix (e_i = (I - H_ii)^-1 r_i for the nine components of a label); the least one decides.
+    matrix (e_i = (I - H_ii)^-1 r_i for the nine components of a label). A higher degree is taken
+    where its gain in squared error exceeds the standard error of that gain. The search ends where
+    two degrees in a row brought none, where a degree has more than two thirds as many unknowns as
+    there are stresses, or where it would cost more than `WORK`.
 
     Args:
         labels: of one crystal.
         group: its point group.
         floor: P_0, GPa, see `stress_floor`.
-        degrees: highest degrees tried.
+        degrees: highest degrees tried, ascending.
         lowest: lowest degree; 1 admits a residual stress at F = I.
 
     Raises:
-        InputError: fewer labels than the lowest degree needs.
+        InputError: fewer labels than the first of the degrees needs.
     """
-    stress = labels.piola
-    n = len(stress)
-    weight = 1 / np.maximum(np.linalg.norm(stress.reshape(n, -1), axis=1), floor)
-    x = to_mandel(labels.strain)
-    scale = float(np.linalg.norm(x, axis=1).max())
-    target = (weight[:, None] * stress.reshape(n, 9)).reshape(-1)
-    # dP/dc = F (sum_a B_a dphi/dx_a)
-    push = np.einsum("nim,amj->nija", labels.F, MANDEL, optimize=True).reshape(n, 9, 6)
-    push = weight[:, None, None] * push
-    best: tuple[float, float, InvariantPolynomial, np.ndarray] | None = None
+    equations = StressEquations(labels, group, floor, lowest)
+    best: tuple[np.ndarray, int, float] | None = None
     errors: dict[int, float] = {}
     for degree in degrees:
-        polynomial = InvariantPolynomial(group, degree, lowest)
-        design = push @ polynomial.design(torch.tensor(x))
-        size = scale ** (1.0 - np.array(polynomial.degrees))  # columns of about equal size
-        design = design.reshape(n * 9, -1) * size
-        if design.shape[1] > 6 * n:
+        count = equations.count(degree)
+        costly = 9 * len(labels) * count**2 > WORK and best is not None
+        if count > 6 * len(labels) or costly:
             break
-        u, s, vt = np.linalg.svd(design, full_matrices=False)
-        projected = u.T @ target
-        blocks = u.reshape(n, 9, -1)
+        by_ridge = equations.left_out_squares(degree)
+        k = int(by_ridge.mean(axis=1).argmin())
+        squares = by_ridge[k]
+        errors[degree] = float(np.sqrt(squares.mean()))
+        if best is None or is_gain(best[0] - squares):
+            best = (squares, degree, float(RIDGES[k]))
+        elif degree >= best[1] + 2:
+            break
+    if best is None:
+        raise InputError(
+            f"{len(labels)} labels are too few for a polynomial of degree {degrees[0]}, which has "
+            f"{count} coefficients"
+        )
+    _, degree, ridge = best
+    return PolynomialFit(equations.solve(degree, ridge), ridge, errors[degree], errors)
+
+
+def is_gain(gains: np.ndarray) -> bool:
+    """Whether the mean of gains in squared error, one a label, exceeds its own standard error."""
+    return bool(gains.mean() > gains.std(ddof=1) / np.sqrt(len(gains)))
+
+
+def degrees_of(degree: int | None) -> Sequence[int]:
+    """The degrees that a fit tries: the given one, or all of `DEGREES`.
+
+    Raises:
+        InputError: a degree that is none of them.
+    """
+    if degree is None:
+        return DEGREES
+    if degree not in DEGREES:
+        raise InputError(f"degree = {degree}: give {DEGREES[0]} to {DEGREES[-1]}, or None")
+    return [degree]
+
+
+class StressEquations:
+    """The weighted linear equations for a polynomial's coefficients, one for each stress component.
+
+    The invariants are ordered by degree: the equations of a lower degree are the first columns of
+    those of a higher one, which add their own when they are first asked for.
+
+    Args:
+        labels, group, floor, lowest: see `fit_polynomial`.
+    """
+
+    def __init__(self, labels: Labels, group: PointGroup, floor: float, lowest: int):
+        self.group, self.lowest, n = group, lowest, len(labels)
+        stress = labels.piola.reshape(n, 9)
+        weight = 1 / np.maximum(np.linalg.norm(stress, axis=1), floor)
+        self.x = torch.tensor(to_mandel(labels.strain))
+        self.scale = float(self.x.norm(dim=1).max())
+        self.target = (weight[:, None] * stress).ravel()
+        # dP/dc = F (sum_a B_a dphi/dx_a)
+        push = np.einsum("nim,amj->nija", labels.F, MANDEL, optimize=True).reshape(n, 9, 6)
+        self.push = weight[:, None, None] * push
+        self.design = np.zeros((9 * n, 0))
+        self.normal = np.zeros((0, 0))
+        self.size = np.zeros(0)
+        self.top = lowest - 1
+
+    def count(self, degree: int) -> int:
+        """Number of coefficients up to that degree."""
+        blocks = range(self.lowest, degree + 1)
+        return sum(len(invariant_polynomials(self.group, d)) for d in blocks)
+
+    def left_out_squares(self, degree: int) -> np.ndarray:
+        """Squared relative error of each label, left out alone: (number of `RIDGES`, labels)."""
+        design, normal = self._up_to(degree)
+        n = len(self.x)
+        values, vectors = np.linalg.eigh(normal)
+        known = values > 1e-15 * values[-1]
+        values, vectors = values[known], vectors[:, known]
+        u = design @ (vectors / np.sqrt(values))
+        projected, blocks = u.T @ self.target, u.reshape(n, 9, -1)
+        squares = []
         for ridge in RIDGES:
-            shrink = s**2 / (s**2 + ridge * s[0] ** 2)
-            residual = (target - u @ (shrink * projected)).reshape(n, 9)
+            shrink = values / (values + ridge * values[-1])
+            residual = (self.target - u @ (shrink * projected)).reshape(n, 9)
             hat = (blocks * shrink) @ blocks.transpose(0, 2, 1)
             left_out = np.linalg.solve(np.eye(9) - hat, residual[..., None])
-            error = float(np.sqrt(np.mean((left_out**2).sum((1, 2)))))
-            errors[degree] = min(error, errors.get(degree, np.inf))
-            if best is None or error < best[0]:
-                solution = size * (vt.T @ (shrink / s * projected))
-                best = (error, float(ridge), polynomial, solution)
-    if best is None:
-        raise InputError(f"{n} labels are too few to fit the elastic constants")
-    error, ridge, polynomial, solution = best
-    polynomial.set_coefficients(solution)
-    return PolynomialFit(polynomial, ridge, error, errors)
+            squares.append((left_out**2).sum((1, 2)))
+        return np.array(squares)
+
+    def solve(self, degree: int, ridge: float) -> InvariantPolynomial:
+        """The polynomial of that degree.
+
+        Args:
+            degree: highest degree.
+            ridge: relative, see `RIDGES`.
+        """
+        design, normal = self._up_to(degree)
+        largest = eigsh(normal, k=1, v0=np.ones(len(normal)), return_eigenvectors=False)
+        shift = ridge * float(largest[0])
+        factor = cho_factor(normal + shift * np.eye(len(normal)))
+        solution = np.zeros(len(normal))
+        for _ in range(3):  # the residual of the equations themselves mends the round-off
+            rest = design.T @ (self.target - design @ solution) - shift * solution
+            solution = solution + cho_solve(factor, rest)
+        polynomial = InvariantPolynomial(self.group, degree, self.lowest)
+        polynomial.set_coefficients(self.size[: len(normal)] * solution)
+        return polynomial
+
+    def _up_to(self, degree: int) -> tuple[np.ndarray, np.ndarray]:
+        if degree > self.top:
+            # Columns of about equal size.
+            new = InvariantPolynomial(self.group, degree, self.top + 1)
+            size = self.scale ** (1.0 - np.array(new.degrees))
+            columns = (self.push @ new.design(self.x)).reshape(len(self.target), -1) * size
+            cross = self.design.T @ columns
+            self.normal = np.block([[self.normal, cross], [cross.T, columns.T @ columns]])
+            self.design = np.hstack([self.design, columns])
+            self.size = np.concatenate([self.size, size])
+            self.top = degree
+        count = self.count(degree)
+        return self.design[:, :count], self.normal[:count, :count]
 
 
 def stress_floor(labels: Labels, group: PointGroup) -> float:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 
@@ -11,25 +13,38 @@ from objstress.labels.strain_labels import Labels
 from objstress.models.polynomial import InvariantPolynomial
 from objstress.symmetry.point_group import PointGroup
 from objstress.symmetry.voigt import from_mandel, mandel_rotations
-from objstress.training.laws.polynomial import fit_polynomial, stress_floor
+from objstress.training.laws.polynomial import (
+    DEGREES,
+    PolynomialFit,
+    StressEquations,
+    fit_polynomial,
+    stress_floor,
+)
 
 LARGEST_SHIFT = 0.02
 """Principal stretch to the stress-free structure, less one, beyond which a fit is refused."""
+LOW = 4
+"""Highest degree of the first fits."""
 
 
-def stress_free_labels(labels: Labels, group: PointGroup) -> tuple[Labels, np.ndarray]:
+def stress_free_labels(
+    labels: Labels, group: PointGroup, degrees: Sequence[int] = DEGREES
+) -> tuple[Labels, np.ndarray, PolynomialFit]:
     """The labels against the stress-free crystal, and the stretch U to it.
 
     A polynomial with a linear term is fitted, its stationary strain among the G-invariant ones
     becomes the new reference (a stretch with less symmetry would change the crystal), and both
-    steps are repeated until the strain vanishes.
+    steps are repeated until the strain vanishes: first at low degree, then at the one that
+    leave-one-out errors choose once.
 
     Args:
         labels: of one crystal.
         group: its point group.
+        degrees: highest degrees tried, see `fit_polynomial`.
 
     Returns:
-        The labels with F U^-1 and the stretched structure; U (3, 3), a G-invariant stretch.
+        The labels with F U^-1 and the stretched structure; U (3, 3), a G-invariant stretch; and
+        the fit, linear term included, that chose the degree.
 
     Raises:
         InputError: the stress-free state is more than 2 % away, or not found.
@@ -38,9 +53,9 @@ def stress_free_labels(labels: Labels, group: PointGroup) -> tuple[Labels, np.nd
     values, vectors = np.linalg.eigh(invariant)
     basis = vectors[:, values > 0.5]
     total = np.eye(3)
-    for _ in range(20):
-        floor = stress_floor(labels, group)
-        polynomial = fit_polynomial(labels, group, floor, lowest=1).polynomial
+
+    def refer(polynomial: InvariantPolynomial) -> float:
+        nonlocal labels, total
         shift = _stationary(polynomial, basis)
         if shift is None:
             raise InputError("the labels show no stress-free state near the given structure")
@@ -54,9 +69,21 @@ def stress_free_labels(labels: Labels, group: PointGroup) -> tuple[Labels, np.nd
                 f"{LARGEST_SHIFT:.0%}); give the relaxed structure of the method that made the "
                 "labels"
             )
-        if np.linalg.norm(shift) < 1e-9:
+        return float(np.linalg.norm(shift))
+
+    low = [degree for degree in degrees if degree <= max(LOW, degrees[0])]
+    for _ in range(20):
+        fit = fit_polynomial(labels, group, stress_floor(labels, group), low, lowest=1)
+        if refer(fit.polynomial) < 1e-5:
             break
-    return labels, total
+    fit = fit_polynomial(labels, group, stress_floor(labels, group), degrees, lowest=1)
+    polynomial = fit.polynomial
+    for _ in range(20):
+        if refer(polynomial) < 1e-9:
+            break
+        equations = StressEquations(labels, group, stress_floor(labels, group), lowest=1)
+        polynomial = equations.solve(polynomial.degree, fit.ridge)
+    return labels, total, fit
 
 
 def stretch_size(stretch: np.ndarray) -> float:
