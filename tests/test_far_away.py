@@ -52,7 +52,7 @@ def test_nothing_changes_inside(quartz, guarded):
     # Every other point lies outside: those inside share their batch.
     f = right_stretch(from_mandel(x * np.linspace(0, 0.9999, 400)[:, None]))
     mixed = np.stack([f, right_stretch(from_mandel(2.0 * x))], axis=1).reshape(-1, 3, 3)
-    assert guarded.outside(mixed).float().mean() == 0.5
+    assert guarded.outside(mixed[1::2]).all()
     for a, b in zip(guarded.response(mixed, 2), quartz.response(f, 2), strict=True):
         assert (a[::2] - b).abs().max() <= 1e-10
 

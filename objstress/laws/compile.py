@@ -86,6 +86,7 @@ def compile_polynomial(law: MaterialLaw, tolerance: float) -> PolynomialLaw:
             law.point_group,
             matrix,
             structure=getattr(law, "structure", None),
+            density=getattr(law, "density", None),
         )
         compiled.outside_action = law.outside_action
         errors = tested.errors(compiled)

@@ -11,14 +11,14 @@ from torch import Tensor
 
 from objstress.errors import InputError
 from objstress.laws.base import as_deformation
+from objstress.laws.domain import FittedLaw
 from objstress.laws.learned import LearnedLaw
-from objstress.laws.strain_energy import StrainEnergyLaw, outside_domain
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
 
 
-class EnsembleLaw(StrainEnergyLaw):
+class EnsembleLaw(FittedLaw):
     r"""Several laws of one crystal: their mean, and an error bar on its stress from their spread.
 
     .. math:: W = \langle W_m \rangle, \qquad
@@ -30,7 +30,7 @@ class EnsembleLaw(StrainEnergyLaw):
     Args:
         members: laws of one crystal against one reference.
         calibration: c, a pure factor.
-        domain: (6, 6) matrix M; strains with x M x <= 1 (Mandel) are inside the trained domain.
+        domain, density: where the labels lie, (6, 6) and (28, 28), see `FittedLaw`.
         metadata: JSON-able facts about the fit.
 
     Raises:
@@ -43,14 +43,15 @@ class EnsembleLaw(StrainEnergyLaw):
         self,
         members: Sequence[LearnedLaw],
         calibration: float = 1.0,
-        domain: np.ndarray | None = None,
+        domain: np.ndarray | Tensor | None = None,
         metadata: dict[str, Any] | None = None,
+        density: np.ndarray | Tensor | None = None,
     ):
         if len(members) < 2:
             raise InputError("an ensemble needs at least two laws")
         self.members, self.calibration = list(members), calibration
         self.point_group = self.members[0].point_group
-        self.domain = None if domain is None else torch.as_tensor(domain)
+        self.set_domain(domain, density)
         self.chunk = min(m.chunk for m in self.members)
         self.metadata = metadata or {}
 
@@ -62,9 +63,6 @@ class EnsembleLaw(StrainEnergyLaw):
     def strain_energy(self, x: Tensor, order: int) -> tuple[Tensor, ...]:
         parts = [m.strain_energy(x, order) for m in self.members]
         return tuple(torch.stack(p).mean(0) for p in zip(*parts, strict=True))
-
-    def outside(self, F: Any) -> Tensor:
-        return outside_domain(F, self.domain)
 
     def internal_displacements(self, F: Any) -> np.ndarray:
         return np.mean([m.internal_displacements(F) for m in self.members], axis=0)
@@ -82,14 +80,12 @@ class EnsembleLaw(StrainEnergyLaw):
             description, weights = member.to_dict()
             descriptions.append(description)
             tensors |= {f"{k}.{name}": value for name, value in weights.items()}
-        if self.domain is not None:
-            tensors["domain"] = self.domain
         return {
             "kind": self.kind,
             "members": descriptions,
             "calibration": self.calibration,
             "metadata": self.metadata,
-        }, tensors
+        }, tensors | self.domain_tensors()
 
     @classmethod
     def from_dict(cls, description: dict[str, Any], tensors: dict[str, Tensor]) -> EnsembleLaw:
@@ -98,8 +94,8 @@ class EnsembleLaw(StrainEnergyLaw):
             mark = f"{k}."
             weights = {n.removeprefix(mark): t for n, t in tensors.items() if n.startswith(mark)}
             members.append(LearnedLaw.from_dict(one, weights))
-        domain = tensors["domain"].numpy() if "domain" in tensors else None
-        return cls(members, description["calibration"], domain, description["metadata"])
+        domain, density = tensors.get("domain"), tensors.get("density")
+        return cls(members, description["calibration"], domain, description["metadata"], density)
 
 
 def stress_spread(stresses: Tensor) -> Tensor:

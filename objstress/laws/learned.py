@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from objstress.laws.base import as_deformation
+from objstress.laws.domain import FittedLaw
 from objstress.laws.reference import OfCrystal
-from objstress.laws.strain_energy import StrainEnergyLaw, mandel_strain, outside_domain
+from objstress.laws.strain_energy import StrainEnergyLaw, mandel_strain
 from objstress.models.displacements import InternalDisplacements
 from objstress.models.polynomial import InvariantPolynomial
 from objstress.symmetry.point_group import PointGroup, SymmetryGroup, symmetry_group
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from objstress.models.constitutive import ConstitutiveNetwork
 
 
-class LearnedLaw(OfCrystal, StrainEnergyLaw):
+class LearnedLaw(OfCrystal, FittedLaw):
     r"""A fitted law: a polynomial of E by least squares plus a network for what is left.
 
     .. math:: W = W_\mathrm{poly}(E) + W_\mathrm{net}(E) - W_\mathrm{net}(0) - S_\mathrm{net}(0) : E
@@ -34,7 +35,7 @@ class LearnedLaw(OfCrystal, StrainEnergyLaw):
         point_group: its point group, in the structure's frame.
         polynomial: energy density in GPa; may be None.
         network: energy density in GPa; may be None.
-        domain: (6, 6) matrix M; strains with x M x <= 1 (Mandel) are inside the trained domain.
+        domain, density: where the labels lie, (6, 6) and (28, 28), see `FittedLaw`.
         metadata: JSON-able facts about the fit (ions, calculator, errors).
         displacements: how the ions leave the homogeneous deformation, where labels carried them.
     """
@@ -48,14 +49,15 @@ class LearnedLaw(OfCrystal, StrainEnergyLaw):
         point_group: PointGroup,
         polynomial: InvariantPolynomial | None = None,
         network: ConstitutiveNetwork | None = None,
-        domain: np.ndarray | None = None,
+        domain: np.ndarray | Tensor | None = None,
         metadata: dict[str, Any] | None = None,
         displacements: InternalDisplacements | None = None,
+        density: np.ndarray | Tensor | None = None,
     ):
         self.displacements = displacements
         self._structure, self.point_group = structure, point_group
         self.polynomial, self.network = polynomial, network
-        self.domain = None if domain is None else torch.as_tensor(domain)
+        self.set_domain(domain, density)
         self.metadata = metadata or {}
         # About 0.1 MB a point and row of edges for the network's tangent, 10 kB for the polynomial.
         self.chunk = 4096 if network is None else max(32, 2048 // len(network.pairs.sender))
@@ -79,9 +81,6 @@ class LearnedLaw(OfCrystal, StrainEnergyLaw):
                 parts[2] = parts[2] + learned[2]
         return tuple(parts)
 
-    def outside(self, F: Any) -> Tensor:
-        return outside_domain(F, self.domain)
-
     def internal_displacements(self, F: Any) -> np.ndarray:
         if self.displacements is None:
             return super().internal_displacements(F)
@@ -103,8 +102,7 @@ class LearnedLaw(OfCrystal, StrainEnergyLaw):
             "metadata": self.metadata,
         }
         tensors = {"operations": torch.tensor(self.point_group.operations)}
-        if self.domain is not None:
-            tensors["domain"] = self.domain
+        tensors |= self.domain_tensors()
         if self.polynomial is not None:
             description["degree"] = self.polynomial.degree
             tensors["polynomial.coefficients"] = self.polynomial.coefficients
@@ -151,9 +149,9 @@ class LearnedLaw(OfCrystal, StrainEnergyLaw):
         if "displacements" in tensors:
             coefficients = tensors["displacements"].numpy()
             displacements = InternalDisplacements(description["displacements"], coefficients)
-        domain = tensors["domain"].numpy() if "domain" in tensors else None
+        domain, density = tensors.get("domain"), tensors.get("density")
         metadata = description["metadata"]
-        return cls(structure, group, polynomial, network, domain, metadata, displacements)
+        return cls(structure, group, polynomial, network, domain, metadata, displacements, density)
 
 
 def _network_derivatives(network: ConstitutiveNetwork, x: Tensor, order: int) -> tuple[Tensor, ...]:

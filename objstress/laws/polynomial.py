@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from objstress.errors import InputError
+from objstress.laws.domain import FittedLaw
 from objstress.laws.reference import OfCrystal
-from objstress.laws.strain_energy import StrainEnergyLaw, outside_domain
 from objstress.models.polynomial import InvariantPolynomial, invariant_polynomials
 from objstress.symmetry.point_group import PointGroup, SymmetryGroup, symmetry_group
 from objstress.symmetry.voigt import SHEAR
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pymatgen.core import Structure
 
 
-class PolynomialLaw(OfCrystal, StrainEnergyLaw):
+class PolynomialLaw(OfCrystal, FittedLaw):
     r"""An energy that is one G-invariant polynomial of the strain.
 
     .. math:: W(E) = \sum_k c_k \phi_k(E)
@@ -32,7 +32,7 @@ class PolynomialLaw(OfCrystal, StrainEnergyLaw):
     Args:
         polynomial: with its coefficients set, GPa.
         point_group: its group.
-        domain: (6, 6) matrix M; strains with x M x <= 1 (Mandel) are inside the trained domain.
+        domain, density: where the labels lie, (6, 6) and (28, 28), see `FittedLaw`.
         metadata: JSON-able facts; `compile_law` adds "compiled".
         structure: the reference crystal or its dictionary, if there are atoms.
     """
@@ -44,12 +44,13 @@ class PolynomialLaw(OfCrystal, StrainEnergyLaw):
         self,
         polynomial: InvariantPolynomial,
         point_group: SymmetryGroup,
-        domain: np.ndarray | None = None,
+        domain: np.ndarray | Tensor | None = None,
         metadata: dict[str, Any] | None = None,
         structure: Structure | dict[str, Any] | None = None,
+        density: np.ndarray | Tensor | None = None,
     ):
         self.polynomial, self.point_group = polynomial, point_group
-        self.domain = None if domain is None else torch.as_tensor(domain)
+        self.set_domain(domain, density)
         self.metadata = metadata or {}
         self._structure = structure
 
@@ -60,9 +61,6 @@ class PolynomialLaw(OfCrystal, StrainEnergyLaw):
 
     def strain_energy(self, x: Tensor, order: int) -> tuple[Tensor, ...]:
         return self.polynomial(x, order)
-
-    def outside(self, F: Any) -> Tensor:
-        return outside_domain(F, self.domain)
 
     def elastic_constants(self, order: int) -> dict[str, float]:
         r"""Independent elastic constants of one order at F = I, Brugger's definition.
@@ -123,9 +121,7 @@ class PolynomialLaw(OfCrystal, StrainEnergyLaw):
         tensors = {"coefficients": self.polynomial.coefficients}
         if isinstance(self.point_group, PointGroup):
             tensors["operations"] = torch.tensor(self.point_group.operations)
-        if self.domain is not None:
-            tensors["domain"] = self.domain
-        return description, tensors
+        return description, tensors | self.domain_tensors()
 
     @classmethod
     def from_dict(cls, description: dict[str, Any], tensors: dict[str, Tensor]) -> PolynomialLaw:
@@ -136,10 +132,6 @@ class PolynomialLaw(OfCrystal, StrainEnergyLaw):
             group = symmetry_group(description["group"])
         polynomial = InvariantPolynomial(group, description["degree"])
         polynomial.set_coefficients(tensors["coefficients"].numpy())
-        return cls(
-            polynomial,
-            group,
-            tensors["domain"].numpy() if "domain" in tensors else None,
-            description["metadata"],
-            description["structure"],
-        )
+        domain, density = tensors.get("domain"), tensors.get("density")
+        crystal = description["structure"]
+        return cls(polynomial, group, domain, description["metadata"], crystal, density)

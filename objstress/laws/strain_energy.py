@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from objstress.laws.base import MaterialLaw, as_deformation
+from objstress.laws.base import MaterialLaw
 from objstress.symmetry.voigt import MANDEL, SHEAR, VOIGT_INDEX, VOIGT_PAIRS
 
 _SHEAR = torch.tensor(SHEAR)[:, None]
@@ -61,14 +60,6 @@ class StrainEnergyLaw(MaterialLaw):
             W (n,), dW/dx (n, 6), d2W/dx2 (n, 6, 6) up to `order`, GPa.
         """
         raise NotImplementedError
-
-
-def outside_domain(F: Any, domain: Tensor | None) -> Tensor:
-    """Which F (n, 3, 3) have x M x > 1, x Mandel's E and M the domain (6, 6), bool (n,)."""
-    x = mandel_strain(as_deformation(F).reshape(-1, 3, 3))
-    if domain is None:
-        return torch.zeros(len(x), dtype=torch.bool)
-    return ((x @ domain) * x).sum(-1) > 1 + 1e-9
 
 
 def _mandel_rows(f: Tensor) -> Tensor:

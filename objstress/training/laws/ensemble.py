@@ -14,9 +14,10 @@ from objstress.labels.strain_labels import Labels
 from objstress.laws.base import MaterialLaw
 from objstress.laws.ensemble import EnsembleLaw, stress_spread
 from objstress.symmetry.point_group import PointGroup
-from objstress.training.laws.fit import fit_law, labels_and_group, trained_domain
+from objstress.training.laws.domain import trained_domain
+from objstress.training.laws.fit import fit_law, labels_and_group
 from objstress.training.laws.metrics import stress_errors
-from objstress.training.laws.polynomial import degrees_of
+from objstress.training.laws.polynomial import MOST, count_coefficients, degrees_of
 from objstress.training.laws.reference import stress_free_labels
 from objstress.training.laws.settings import NetworkTraining
 
@@ -61,11 +62,16 @@ def fit_law_ensemble(
     order = rng.permutation(len(labels))
     hidden = round(held_out * len(labels))
     tested, seen = labels.subset(np.sort(order[:hidden])), labels.subset(np.sort(order[hidden:]))
-    seen, stretch, _ = stress_free_labels(seen, group, degrees_of(degree))
+    seen, stretch, linear = stress_free_labels(seen, group, degrees_of(degree))
     tested = tested.rereferenced(stretch)
+    size = max(2, round(SHARE * len(seen)))
+    # One degree for all members, that of all labels: fewer labels choose worse.
+    chosen = linear.polynomial.degree
+    while chosen > 2 and count_coefficients(group, chosen) > MOST * size:
+        chosen -= 1
     laws, used = [], []
     for k in range(members):
-        draw = np.sort(rng.choice(len(seen), max(2, round(SHARE * len(seen))), replace=False))
+        draw = np.sort(rng.choice(len(seen), size, replace=False))
         say(f"member {k + 1} of {members}: {len(draw)} labels")
         laws.append(
             fit_law(
@@ -73,7 +79,7 @@ def fit_law_ensemble(
                 point_group=group,
                 held_out=0.0,
                 stress_free=False,
-                degree=degree,
+                degree=chosen,
                 use_network=use_network,
                 training=NetworkTraining(seed=seed + k),
                 workdir=None if workdir is None else Path(workdir) / f"member{k}",
@@ -81,7 +87,9 @@ def fit_law_ensemble(
             )
         )
         used.append(np.isin(np.arange(len(seen)), draw))
-    law = EnsembleLaw(laws, _calibration(laws, np.array(used), seen), trained_domain(seen, group))
+    domain, density = trained_domain(seen, group)
+    calibration = _calibration(laws, np.array(used), seen)
+    law = EnsembleLaw(laws, calibration, domain, density=density)
     law.metadata = {
         "labels": len(labels),
         "ions": labels.ions,

@@ -19,9 +19,10 @@ from objstress.labels.strain_labels import Labels
 from objstress.laws.learned import LearnedLaw
 from objstress.models.displacements import InternalDisplacements
 from objstress.symmetry.point_group import PointGroup, SymmetryGroup
-from objstress.symmetry.voigt import from_mandel, mandel_rotations, to_mandel
+from objstress.symmetry.voigt import from_mandel, to_mandel
+from objstress.training.laws.domain import trained_domain
 from objstress.training.laws.metrics import energy_errors, stress_errors
-from objstress.training.laws.polynomial import degrees_of, fit_polynomial, is_gain, stress_floor
+from objstress.training.laws.polynomial import degrees_of, fit_polynomial, stress_floor
 from objstress.training.laws.reference import stress_free_labels, stretch_size
 from objstress.training.laws.settings import NetworkTraining
 
@@ -160,7 +161,7 @@ def fit_law(
             f"{metadata['network']['error_before']:.2%} -> {metadata['network']['error_after']:.2%}"
             f", {kept}"
         )
-    domain = trained_domain(fitted, group)
+    domain, density = trained_domain(fitted, group)
     displacements = None
     if fitted.moves is not None and labels.ions == "relaxed" and len(fitted.structure) > 1:
         x = to_mandel(fitted.strain)
@@ -168,7 +169,14 @@ def fit_law(
         gap = displacements(x) - fitted.moves
         metadata["internal_displacements_rms"] = float(np.sqrt((gap**2).sum(-1).mean()))
     law = LearnedLaw(
-        fitted.structure, group, law.polynomial, law.network, domain, metadata, displacements
+        fitted.structure,
+        group,
+        law.polynomial,
+        law.network,
+        domain,
+        metadata,
+        displacements,
+        density,
     )
     if hidden:
         metadata["held_out"] = {
@@ -278,7 +286,8 @@ def _is_better(new: LearnedLaw, old: LearnedLaw, labels: Labels, floor: float) -
         gap = law.response(labels.F, 1)[1].numpy() - stress
         return (np.linalg.norm(gap, axis=(1, 2)) / size) ** 2
 
-    return is_gain(squares(old) - squares(new))
+    gain = squares(old) - squares(new)
+    return bool(gain.mean() > gain.std(ddof=1) / np.sqrt(len(gain)))
 
 
 def _check_fit(error: float, labels: Labels, group: PointGroup, floor: float) -> None:
@@ -304,28 +313,3 @@ def _check_fit(error: float, labels: Labels, group: PointGroup, floor: float) ->
         f"no law of point group {group.symbol} explains the labels (leave-one-out error "
         f"{error:.0%}): are stress sign, units (eV/Angstrom^3) and structure right?"
     )
-
-
-def trained_domain(labels: Labels, group: PointGroup) -> np.ndarray:
-    r"""The ellipsoid of strains that holds every label and its images under G.
-
-    .. math::
-        x^T M x \le 1
-
-    It has the shape of the group-averaged second moments of the labels' Mandel strains x;
-    directions without labels get a thousandth of the largest extent.
-
-    Args:
-        labels: of one crystal.
-        group: its point group G.
-
-    Returns:
-        M (6, 6), no larger ellipsoid than the labels need.
-    """
-    x = to_mandel(labels.strain)
-    rotations = mandel_rotations(group.operations)
-    moments = (rotations @ (x.T @ x / len(x)) @ rotations.transpose(0, 2, 1)).mean(axis=0)
-    values, vectors = np.linalg.eigh(moments)
-    values = np.maximum(values, 1e-6 * values.max())
-    m = (vectors / values) @ vectors.T
-    return m / np.einsum("na,ab,nb->n", x, m, x).max()

@@ -20,6 +20,10 @@ RIDGES = 10.0 ** np.arange(-12, 0)
 """Candidates, relative to the largest eigenvalue of the scaled normal equations."""
 DEGREES = range(2, 9)
 """Highest degrees that are tried."""
+GAIN = 0.95
+"""Error, relative to that of the degree before, below which a higher degree is taken."""
+MOST = 6
+"""Unknowns a label: two thirds of its nine stress components."""
 WORK = 3e10
 """Multiplications (equations times unknowns squared) that a degree may cost, a few seconds: beyond
 it a higher degree is not tried. It is counted, not timed, so that a fit is the same everywhere."""
@@ -55,10 +59,10 @@ def fit_polynomial(
         \min_c \sum_n \frac{|P(F_n) - P_n|^2}{\max(|P_n|, P_0)^2}, \qquad W = \sum_k c_k \phi_k(E)
 
     For each degree and ridge the leave-one-label-out error comes in closed form from the hat
-    matrix (e_i = (I - H_ii)^-1 r_i for the nine components of a label). A higher degree is taken
-    where its gain in squared error exceeds the standard error of that gain. The search ends where
-    two degrees in a row brought none, where a degree has more than two thirds as many unknowns as
-    there are stresses, or where it would cost more than `WORK`.
+    matrix (e_i = (I - H_ii)^-1 r_i for the nine components of a label). A higher degree, which
+    every evaluation pays for, is taken where it lowers the error by a twentieth. The search ends
+    where two degrees in a row did not, where a degree has more than `MOST` unknowns a label, or
+    where it would cost more than `WORK`.
 
     Args:
         labels: of one crystal.
@@ -71,19 +75,17 @@ def fit_polynomial(
         InputError: fewer labels than the first of the degrees needs.
     """
     equations = StressEquations(labels, group, floor, lowest)
-    best: tuple[np.ndarray, int, float] | None = None
+    best: tuple[float, int, float] | None = None
     errors: dict[int, float] = {}
     for degree in degrees:
-        count = equations.count(degree)
+        count = count_coefficients(group, degree, lowest)
         costly = 9 * len(labels) * count**2 > WORK and best is not None
-        if count > 6 * len(labels) or costly:
+        if count > MOST * len(labels) or costly:
             break
-        by_ridge = equations.left_out_squares(degree)
-        k = int(by_ridge.mean(axis=1).argmin())
-        squares = by_ridge[k]
-        errors[degree] = float(np.sqrt(squares.mean()))
-        if best is None or is_gain(best[0] - squares):
-            best = (squares, degree, float(RIDGES[k]))
+        by_ridge = equations.leave_one_out(degree)
+        errors[degree] = float(by_ridge.min())
+        if best is None or errors[degree] < GAIN * best[0]:
+            best = (errors[degree], degree, float(RIDGES[by_ridge.argmin()]))
         elif degree >= best[1] + 2:
             break
     if best is None:
@@ -91,13 +93,13 @@ def fit_polynomial(
             f"{len(labels)} labels are too few for a polynomial of degree {degrees[0]}, which has "
             f"{count} coefficients"
         )
-    _, degree, ridge = best
-    return PolynomialFit(equations.solve(degree, ridge), ridge, errors[degree], errors)
+    error, degree, ridge = best
+    return PolynomialFit(equations.solve(degree, ridge), ridge, error, errors)
 
 
-def is_gain(gains: np.ndarray) -> bool:
-    """Whether the mean of gains in squared error, one a label, exceeds its own standard error."""
-    return bool(gains.mean() > gains.std(ddof=1) / np.sqrt(len(gains)))
+def count_coefficients(group: PointGroup, degree: int, lowest: int = 2) -> int:
+    """Number of invariants of degree `lowest` to `degree`."""
+    return sum(len(invariant_polynomials(group, d)) for d in range(lowest, degree + 1))
 
 
 def degrees_of(degree: int | None) -> Sequence[int]:
@@ -138,13 +140,8 @@ class StressEquations:
         self.size = np.zeros(0)
         self.top = lowest - 1
 
-    def count(self, degree: int) -> int:
-        """Number of coefficients up to that degree."""
-        blocks = range(self.lowest, degree + 1)
-        return sum(len(invariant_polynomials(self.group, d)) for d in blocks)
-
-    def left_out_squares(self, degree: int) -> np.ndarray:
-        """Squared relative error of each label, left out alone: (number of `RIDGES`, labels)."""
+    def leave_one_out(self, degree: int) -> np.ndarray:
+        """Relative RMSE of labels left out one at a time, for each of `RIDGES` that may be best."""
         design, normal = self._up_to(degree)
         n = len(self.x)
         values, vectors = np.linalg.eigh(normal)
@@ -152,14 +149,16 @@ class StressEquations:
         values, vectors = values[known], vectors[:, known]
         u = design @ (vectors / np.sqrt(values))
         projected, blocks = u.T @ self.target, u.reshape(n, 9, -1)
-        squares = []
-        for ridge in RIDGES:
+        errors = np.full(len(RIDGES), np.inf)
+        for k, ridge in enumerate(RIDGES):
             shrink = values / (values + ridge * values[-1])
             residual = (self.target - u @ (shrink * projected)).reshape(n, 9)
             hat = (blocks * shrink) @ blocks.transpose(0, 2, 1)
             left_out = np.linalg.solve(np.eye(9) - hat, residual[..., None])
-            squares.append((left_out**2).sum((1, 2)))
-        return np.array(squares)
+            errors[k] = np.sqrt(np.mean((left_out**2).sum((1, 2))))
+            if errors[k] > 2 * errors.min():
+                break  # larger ones smooth too much
+        return errors
 
     def solve(self, degree: int, ridge: float) -> InvariantPolynomial:
         """The polynomial of that degree.
@@ -191,7 +190,7 @@ class StressEquations:
             self.design = np.hstack([self.design, columns])
             self.size = np.concatenate([self.size, size])
             self.top = degree
-        count = self.count(degree)
+        count = count_coefficients(self.group, degree, self.lowest)
         return self.design[:, :count], self.normal[:count, :count]
 
 
