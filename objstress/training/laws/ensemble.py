@@ -62,11 +62,11 @@ def fit_law_ensemble(
     order = rng.permutation(len(labels))
     hidden = round(held_out * len(labels))
     tested, seen = labels.subset(np.sort(order[:hidden])), labels.subset(np.sort(order[hidden:]))
-    seen, stretch, linear = stress_free_labels(seen, group, degrees_of(degree))
+    seen, stretch, fit = stress_free_labels(seen, group, degrees_of(degree))
     tested = tested.rereferenced(stretch)
     size = max(2, round(SHARE * len(seen)))
     # One degree for all members, that of all labels: fewer labels choose worse.
-    chosen = linear.polynomial.degree
+    chosen = fit.polynomial.degree
     while chosen > 2 and count_coefficients(group, chosen) > MOST * size:
         chosen -= 1
     laws, used = [], []

@@ -116,11 +116,8 @@ def fit_law(
     hidden = round(held_out * len(labels))
     fitted = labels.subset(np.sort(order[hidden:]))
     tested = labels.subset(np.sort(order[:hidden]))
-    by_degree: dict[int, float] = {}
     if stress_free:
-        fitted, stretch, linear = stress_free_labels(fitted, group, degrees)
-        # The degree stays; only the ridge is chosen anew, without the linear term.
-        degrees, by_degree = [linear.polynomial.degree], linear.errors
+        fitted, stretch, fit = stress_free_labels(fitted, group, degrees)
         tested = tested.rereferenced(stretch)
         metadata["reference_shift"] = stretch_size(stretch)
         metadata["reference_stretch"] = stretch.tolist()
@@ -132,14 +129,15 @@ def fit_law(
     floor = stress_floor(fitted, group)
     law = LearnedLaw(fitted.structure, group)
     if polynomial:
-        fit = fit_polynomial(fitted, group, floor, degrees)
+        if not stress_free:
+            fit = fit_polynomial(fitted, group, floor, degrees)
         law = LearnedLaw(fitted.structure, group, fit.polynomial)
         metadata["polynomial"] = {
             "degree": fit.polynomial.degree,
             "invariants": len(fit.polynomial.degrees),
             "ridge": fit.ridge,
             "leave_one_out": fit.error,
-            "leave_one_out_by_degree": {str(k): v for k, v in (by_degree | fit.errors).items()},
+            "leave_one_out_by_degree": {str(k): v for k, v in fit.errors.items()},
         }
         _check_fit(fit.error, fitted, group, floor)
         say(

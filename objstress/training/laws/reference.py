@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -44,7 +45,7 @@ def stress_free_labels(
 
     Returns:
         The labels with F U^-1 and the stretched structure; U (3, 3), a G-invariant stretch; and
-        the fit, linear term included, that chose the degree.
+        the fit to these labels: its linear term has vanished, and is left out.
 
     Raises:
         InputError: the stress-free state is more than 2 % away, or not found.
@@ -83,7 +84,9 @@ def stress_free_labels(
             break
         equations = StressEquations(labels, group, stress_floor(labels, group), lowest=1)
         polynomial = equations.solve(polynomial.degree, fit.ridge)
-    return labels, total, fit
+    without = InvariantPolynomial(group, polynomial.degree)
+    without.set_coefficients(polynomial.coefficients.numpy()[-len(without.degrees) :])
+    return labels, total, replace(fit, polynomial=without)
 
 
 def stretch_size(stretch: np.ndarray) -> float:
