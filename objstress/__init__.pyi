@@ -52,6 +52,7 @@ from .symmetry.point_group import PointGroup as PointGroup
 from .training.laws.adaptive import label_adaptively as label_adaptively
 from .training.laws.ensemble import fit_law_ensemble as fit_law_ensemble
 from .training.laws.fit import fit_law as fit_law
+from .training.laws.refine import refine_law as refine_law
 from .training.potential.evaluate import evaluate_potential as evaluate_potential
 from .training.potential.fit import fit_potential as fit_potential
 from .training.tensors.fit import fit_tensors as fit_tensors

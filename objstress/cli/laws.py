@@ -156,6 +156,59 @@ def fit(
     )
 
 
+@app.command()
+def refine(
+    law: Law,
+    states: Annotated[
+        Path, typer.Option(help="The folder of a run's states, such as OUT/states of a case.")
+    ],
+    calculator: Annotated[str, typer.Option(help="Name of the labels' calculator, as for label.")],
+    out: Annotated[
+        Path, typer.Option(help="The law file to write; all labels go beside it, as .extxyz.")
+    ],
+    arguments: Annotated[
+        str, typer.Option(help="Keyword arguments of the calculator, a JSON object.")
+    ] = "{}",
+    labels: Annotated[
+        Path | None,
+        typer.Option(help="The law's label file, where it is not at the place the law names."),
+    ] = None,
+    samples: Annotated[
+        int | None,
+        typer.Option(help="Number of new labels; a sixth of the law's own, at least 24."),
+    ] = None,
+    workers: Annotated[int, typer.Option(help="Number of parallel calculators.")] = 1,
+    scheduler: Scheduler = None,
+    as_json: Json = False,
+) -> None:
+    """Label the strains that a simulation met outside a law, and fit the law anew.
+
+    Rerun the command to resume an interrupted run. Then simulate again with the new law.
+    """
+    from objstress.training.laws.refine import refine_law
+
+    result = refine_law(
+        law,
+        states,
+        calculator,
+        out=out,
+        labels=labels,
+        samples=samples,
+        arguments=json_object(arguments, "--arguments"),
+        workers=workers,
+        scheduler=scheduler,
+        say=say,
+    )
+    print_result(
+        result,
+        as_json,
+        lambda r: (
+            f"{r['labelled']} labels added in {r['labels']}, law written to {r['law']}; "
+            f"{r['still_outside']:.1%} of the strains met are still outside"
+        ),
+    )
+
+
 class Kind(str, Enum):
     polynomial = "polynomial"
     torch = "torch"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from io import StringIO
 from pathlib import Path
@@ -53,6 +53,7 @@ class StrainLabels:
         group: its point group.
         done: {index: labelled frame}; index 0 is the reference itself.
         failed: [{"index", "reason"}].
+        source: the calculator and its arguments, as the frames name it.
         resumed: number of labels that an interrupted run left.
         pending: the partial file.
 
@@ -98,9 +99,10 @@ class StrainLabels:
         else:
             make = calculator
         self._task = _Task(self.cell, make, ions, force_tolerance, uuid4().hex)
+        self.source = _describe(calculator, self._task.calculator(), arguments)
         self._header: dict[str, Any] = dict(
             ions=ions,
-            calculator=_describe(calculator, self._task.calculator(), arguments),
+            calculator=self.source,
             reference_cell=self.cell.cell.array,
         )
         if ions == "relaxed" and len(self.cell) > 1:
@@ -155,11 +157,12 @@ class StrainLabels:
         self.done[index] = result
         write(self.pending, result, format="extxyz", append=True)
 
-    def finish(self, strains: int) -> dict[str, Any]:
+    def finish(self, strains: int, before: Sequence[Atoms] = ()) -> dict[str, Any]:
         """Write the labels to `out`, in order, and remove the partial file.
 
         Args:
             strains: number of the last strain that is written.
+            before: frames that come first, instead of the label of the reference.
 
         Returns:
             See `label_strains`.
@@ -172,6 +175,10 @@ class StrainLabels:
             self.pending.unlink(missing_ok=True)
             raise InputError(f"no strain could be labelled; the first failure was: {reason}")
         wanted = [self.done[i] for i in sorted(self.done) if i <= strains]
+        if before:
+            wanted = [*before, *wanted[1:]]
+            for number, frame in enumerate(wanted):
+                frame.info["strain_index"] = number
         _rewrite(self.out, wanted)
         self.pending.unlink()
         return {

@@ -58,6 +58,39 @@ def sample_strains(
     return from_mandel(strain_directions(points) * (low + (high - low) * points[:, 6])[:, None])
 
 
+def farthest_strains(
+    x: np.ndarray, number: int, group: PointGroup, taken: np.ndarray
+) -> np.ndarray:
+    """Strains that stand for all: each the farthest from those before it and their images under G.
+
+    Args:
+        x: Mandel strains, (n, 6).
+        number: how many of them are wanted.
+        group: the crystal's point group.
+        taken: Mandel strains that need none near them, (m, 6).
+
+    Returns:
+        Their numbers among x, at most `number`; fewer where x has fewer different ones.
+    """
+    rotations = mandel_rotations(group.operations)
+    rotations = rotations[np.unique(np.round(rotations, 8), axis=0, return_index=True)[1]]
+    distance = np.full(len(x), np.inf)
+
+    def approach(point: np.ndarray) -> None:
+        images = rotations @ point
+        near = np.linalg.norm(x[:, None] - images, axis=2).min(axis=1)
+        np.minimum(distance, near, out=distance)
+
+    for point in taken:
+        approach(point)
+    least = 1e-3 * np.linalg.norm(x, axis=1).max(initial=0.0)
+    found: list[int] = []
+    while len(found) < number and distance.max(initial=0.0) > least:
+        found.append(int(distance.argmax()))
+        approach(x[found[-1]])
+    return np.array(found, dtype=int)
+
+
 def fundamental(x: np.ndarray, group: PointGroup) -> np.ndarray:
     r"""Which strains lie in the cone that holds one image under G of each strain.
 

@@ -161,6 +161,17 @@ class MaterialLaw:
         """
         return torch.zeros(as_deformation(F).reshape(-1, 3, 3).shape[0], dtype=torch.bool)
 
+    def in_crystal(self, F: Any) -> Tensor:
+        """F as the crystal has it, in the frame of its labels.
+
+        Args:
+            F: deformation gradients of the sample, (n, 3, 3).
+
+        Returns:
+            F Q for a crystal that is rotated by Q, (n, 3, 3).
+        """
+        return as_deformation(F)
+
     def stiffness(self) -> np.ndarray:
         """Elastic constants C_ab at F = I in GPa, 6 x 6 Voigt (xx yy zz yz xz xy)."""
         a = self.response(np.eye(3), 2)[2].numpy()
@@ -288,6 +299,9 @@ class LawAround(MaterialLaw):
     def metadata(self) -> dict[str, Any]:
         """The facts of the law inside."""
         return getattr(self.law, "metadata", {})
+
+    def in_crystal(self, F: Any) -> Tensor:
+        return self.law.in_crystal(F)
 
     def outside(self, F: Any) -> Tensor:
         return self.law.outside(F)

@@ -10,6 +10,8 @@ import numpy as np
 from objstress.elasticity.strain import strain_size
 from objstress.errors import InputError, OutsideDomainWarning
 
+OUTSIDE = "strains outside"
+"""What a kept state calls the strains outside those of the fit."""
 CHUNK = 65536
 """Points that are looked at together."""
 

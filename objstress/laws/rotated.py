@@ -39,6 +39,9 @@ class RotatedLaw(MaterialLaw):
         group = law.point_group
         self.point_group = group.rotated(q) if isinstance(group, PointGroup) else group
 
+    def in_crystal(self, F: Any) -> Tensor:
+        return self.law.in_crystal(as_deformation(F) @ self.Q)
+
     def outside(self, F: Any) -> Tensor:
         return self.law.outside(as_deformation(F) @ self.Q)
 

@@ -16,6 +16,7 @@ from .laws.polynomial import PolynomialFit as PolynomialFit
 from .laws.polynomial import fit_polynomial as fit_polynomial
 from .laws.polynomial import stress_floor as stress_floor
 from .laws.reference import stress_free_labels as stress_free_labels
+from .laws.refine import refine_law as refine_law
 from .laws.settings import NetworkTraining as NetworkTraining
 from .laws.third_order import third_order_differences as third_order_differences
 from .potential.evaluate import evaluate_potential as evaluate_potential

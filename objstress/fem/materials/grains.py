@@ -152,6 +152,10 @@ class GrainsLaw(MaterialLaw):
                 response[2][rows] = first.view(-1, 3, 9, 3).transpose(2, 3).view(-1, 3, 3, 3, 3)
         return response
 
+    def in_crystal(self, F: Any) -> Tensor:
+        f = as_deformation(F)
+        return f @ self.Q[self._of_point[: len(f)]]
+
     def outside(self, F: Any) -> Tensor:
         return self._gather(F, lambda law, f: law.outside(f), torch.bool)
 

@@ -21,6 +21,10 @@ from objstress.fem.materials.grains import Grains, GrainsLaw
 from objstress.fem.meshes import check_cells
 from objstress.laws.base import MaterialLaw
 from objstress.laws.outside import OutsideWatch, find_outside
+from objstress.laws.strain_energy import mandel_strain
+
+KEPT = 1000
+"""Strains outside those of the fit that are kept of a rank and step."""
 
 
 def gradient(w: Any) -> Any:
@@ -183,6 +187,19 @@ class Material:
         cells = np.array([point // len(self.weights)] if mine else [], dtype=np.int32)
         worst = self._places(cells, np.full(len(cells), -size))
         return count, "; ".join(f"cell {place}, |E| = {-less:.3g}" for less, place in worst[:1])
+
+    def strains_outside(self) -> np.ndarray:
+        """Strains outside those of the fit at the last `update`, in the frame of the crystal.
+
+        Returns:
+            Mandel's E of all ranks, (n, 6), no more than `KEPT` a rank, at random.
+        """
+        f = self.F[: self.owned]
+        outside = self.law.outside(f).numpy()
+        x = mandel_strain(self.law.in_crystal(f)[outside]).numpy()
+        if len(x) > KEPT:
+            x = x[np.random.default_rng(0).choice(len(x), KEPT, replace=False)]
+        return np.concatenate(self.u.function_space.mesh.comm.allgather(x))
 
     def worst_cells(self, number: int = 3) -> str:
         """The cells whose det F was least at the last `update`, over all ranks, in words."""

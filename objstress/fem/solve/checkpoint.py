@@ -21,6 +21,7 @@ from objstress.fem.solve.protocol import Steppable
 from objstress.fem.solve.record import StepRecord
 from objstress.io.files import check_writable, write_whole
 from objstress.io.run_folder import check_same
+from objstress.laws.outside import OUTSIDE
 from objstress.parallel import on_first_rank
 
 NEAR = 1e-9
@@ -173,6 +174,8 @@ class Checkpoint:
         noise = self.problem.noise()
         facts = march | {"record": asdict(record), "found": self.problem.balance(), "noise": noise}
         arrays = {name: self._of(name).read(f) for name, f in self.problem.state().items()}
+        if record.outside:
+            arrays[OUTSIDE] = self.problem.strains_outside()
         self.written += 1
         path = self._path(self.written)
         on_first_rank(self.comm, lambda: write_whole(path, _packed(arrays, facts)))

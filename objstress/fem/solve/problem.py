@@ -129,6 +129,10 @@ class Problem[R: StepRecord]:
             worst_outside=worst,
         )
 
+    def strains_outside(self) -> np.ndarray:
+        """See `objstress.fem.materials.quadrature.Material.strains_outside`."""
+        return self.material.strains_outside()
+
     def report(self, record: StepRecord) -> None:
         """Warn of points outside the strains of the fit after a step, or refuse it.
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+import numpy as np
 from dolfinx import fem
 from dolfinx import mesh as dmesh
 from mpi4py import MPI
@@ -87,6 +88,9 @@ class Steppable(Protocol):
 
     def report(self, record: Any) -> None:
         """Say what a user should know of a step; an `InputError` refuses it."""
+
+    def strains_outside(self) -> np.ndarray:
+        """Strains of the present state outside those of the fit, Mandel's, (n, 6)."""
 
     def worst_cells(self) -> str:
         """Where the last `step` failed, in words."""

@@ -97,6 +97,14 @@ def fit_law_ensemble(
         "notes": list(labels.notes),
         "point_group": group.symbol,
         "members": members,
+        "fit": {
+            "data": "" if isinstance(data, Labels) else str(data),
+            "held_out": held_out,
+            "degree": degree,
+            "members": members,
+            "use_network": use_network,
+            "seed": seed,
+        },
         "calibration": law.calibration,
         "reference_stretch": stretch.tolist(),
     }

@@ -108,6 +108,14 @@ def fit_law(
         "source": labels.source,
         "notes": list(labels.notes),
         "point_group": group.symbol,
+        "fit": {
+            "data": "" if isinstance(data, Labels) else str(data),
+            "held_out": held_out,
+            "degree": degree,
+            "polynomial": polynomial,
+            "use_network": use_network,
+            "seed": training.seed,
+        },
     }
     if labels.ions == "clamped" and len(labels.structure) > 1:
         say("clamped ions: the elastic constants are larger than with relaxed ions")
