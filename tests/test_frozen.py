@@ -15,8 +15,12 @@ import pytest
 
 from tests.frozen import reading
 
-FILES = Path(__file__).parent / "frozen" / "0.1"
-EXPECTED = json.loads((FILES / "expected.json").read_text())
+FOLDERS = [Path(__file__).parent / "frozen" / version for version in ("0.1", "0.2")]
+EXPECTED: dict = {"loaded": {}, "gone_on": {}}
+for part in [json.loads((folder / "expected.json").read_text()) for folder in FOLDERS]:
+    for how, known in EXPECTED.items():
+        for kind, numbers in part.get(how, {}).items():
+            known.setdefault(kind, {}).update(numbers)
 LOADED = [(kind, path) for kind, paths in EXPECTED["loaded"].items() for path in paths]
 RESUMED = [(kind, name) for kind, names in EXPECTED["gone_on"].items() for name in names]
 EXTRAS = {"poses": "rdkit", "complexes": "rdkit", "cases": "dolfinx", "fem": "dolfinx"}
@@ -28,9 +32,10 @@ they are what they were."""
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path, monkeypatch):
-    """A copy of the files, in which a test works."""
+    """A copy of the files of all versions, in which a test works."""
     copy = tmp_path / "frozen"
-    shutil.copytree(FILES, copy)
+    for folder in FOLDERS:
+        shutil.copytree(folder, copy, dirs_exist_ok=True)
     monkeypatch.chdir(copy)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -66,7 +71,7 @@ def test_every_frozen_file_is_read_by_a_test():
     """A kind of file that nobody reads would not be noticed when it breaks."""
     endings = {".law": "laws", ".potential": "potentials", ".tensor": "tensors", ".pose": "poses"}
     for ending, kind in endings.items():
-        left = {str(p.relative_to(FILES)) for p in FILES.rglob(f"*{ending}")}
+        left = {str(p.relative_to(f)) for f in FOLDERS for p in f.rglob(f"*{ending}")}
         left -= {"chain/run/model.potential"}  # the chain that resumes reads it
         assert left == set(EXPECTED["loaded"][kind])
 
