@@ -28,7 +28,8 @@ from objstress.io.files import write_json, write_whole
 from objstress.labels.deformation import find_deformation
 from objstress.labels.reading import read_labels
 from objstress.reports import Claim, claims_table, environment
-from objstress.symmetry.crystal import primitive_cell, read_structure
+from objstress.symmetry.crystal import primitive_cell
+from objstress.symmetry.reading import read_structure
 from objstress.symmetry.voigt import from_mandel, to_mandel
 
 RESULTS = Path(__file__).parent / "results"

@@ -45,10 +45,10 @@ from .properties.crystal import crystal_properties as crystal_properties
 from .properties.eos import equation_of_state as equation_of_state
 from .properties.screening import screen as screen
 from .spectra.harmonic import harmonic_spectrum as harmonic_spectrum
-from .symmetry.crystal import read_structure as read_structure
 from .symmetry.point_group import O3 as O3
 from .symmetry.point_group import SO3 as SO3
 from .symmetry.point_group import PointGroup as PointGroup
+from .symmetry.reading import read_structure as read_structure
 from .training.laws.adaptive import label_adaptively as label_adaptively
 from .training.laws.ensemble import fit_law_ensemble as fit_law_ensemble
 from .training.laws.fit import fit_law as fit_law

@@ -28,7 +28,8 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(scope="session")
 def silicon():
-    from objstress.symmetry.crystal import primitive_cell, read_structure
+    from objstress.symmetry.crystal import primitive_cell
+    from objstress.symmetry.reading import read_structure
 
     return primitive_cell(read_structure(DATA / "silicon.cif"))
 

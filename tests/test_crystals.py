@@ -122,7 +122,8 @@ def test_equivalent_atoms_have_equivalent_energies():
     import torch
 
     from objstress.models.constitutive import ConstitutiveNetwork, NetworkSettings
-    from objstress.symmetry.crystal import primitive_cell, read_structure
+    from objstress.symmetry.crystal import primitive_cell
+    from objstress.symmetry.reading import read_structure
     from objstress.symmetry.voigt import mandel_rotations
 
     structure = primitive_cell(read_structure(CRYSTALS / "quartz.cif"))

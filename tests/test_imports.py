@@ -11,8 +11,9 @@ from objstress.laws.learned import LearnedLaw
 from objstress.laws.loading import load_law
 from objstress.laws.polynomial import PolynomialLaw
 from objstress.models.polynomial import InvariantPolynomial
-from objstress.symmetry.crystal import primitive_cell, read_structure
+from objstress.symmetry.crystal import primitive_cell
 from objstress.symmetry.point_group import PointGroup
+from objstress.symmetry.reading import read_structure
 
 SILICON = Path(__file__).parents[1] / "data" / "silicon" / "silicon.cif"
 NEVER = ("lightning", "torch_geometric", "e3nn", "dask", "matplotlib", "pandas")

@@ -21,7 +21,8 @@ from objstress.elasticity.strain import right_stretch
 from objstress.labels.deformation import find_deformation
 from objstress.labels.reading import read_labels
 from objstress.labels.strains import sample_strains
-from objstress.symmetry.crystal import primitive_cell, read_structure
+from objstress.symmetry.crystal import primitive_cell
+from objstress.symmetry.reading import read_structure
 from objstress.symmetry.voigt import to_mandel
 from tests.conftest import DATA
 from tests.helpers import random_rotation
@@ -336,7 +337,7 @@ def test_bad_structure_files_get_one_clear_line(tmp_path, text):
 
 
 def test_structures_that_are_no_crystals_are_refused():
-    from objstress.symmetry.crystal import read_structure
+    from objstress.symmetry.reading import read_structure
 
     partly = Structure(Lattice.cubic(3), [{"Cu": 0.5, "Zn": 0.5}], [[0, 0, 0]])
     with pytest.raises(InputError, match="partly occupied"):

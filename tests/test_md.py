@@ -867,7 +867,7 @@ def test_shell_fails_with_one_clear_line(
 
 
 def test_torch_sim_moves_atoms_as_ase_does():
-    torch_sim = pytest.importorskip("torch_sim")
+    import torch_sim
     from torch_sim.models.interface import validate_model_outputs
 
     from objstress.md.torch_sim import torch_sim_model

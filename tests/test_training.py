@@ -116,6 +116,25 @@ def test_the_degree_can_be_given():
         fit_law(few, degree=8, held_out=0.0)
 
 
+@pytest.mark.parametrize(
+    ("factor", "message"),
+    [
+        (160.2177, "160.2 times the labels' energies: stresses in GPa"),
+        (1602.177, "stresses in kbar instead"),
+        (-1602.177, r"stresses in kbar, positive in compression \(VASP's\)"),
+        (-1.0, "stresses positive in compression"),
+        (3.7, "another unit of one of them"),
+    ],
+)
+def test_energies_must_be_the_work_of_the_stresses(factor, message):
+    labels = read_labels(DATA / "labels.extxyz", DATA / "silicon.cif").subset(np.arange(1, 40))
+    with pytest.raises(InputError, match=message):
+        fit_law(replace(labels, cauchy=factor * labels.cauchy), use_network=False, progress=False)
+    half = replace(labels, energy=0.5 * labels.energy)
+    with pytest.raises(InputError, match="energies of an atom instead of the cell"):
+        fit_law(half, use_network=False, progress=False)
+
+
 def test_leave_one_out_is_what_leaving_out_gives(silicon_group):
     labels = read_labels(DATA / "labels.extxyz", DATA / "silicon.cif").subset(np.arange(1, 31))
     fit = fit_polynomial(labels, silicon_group, 0.16, degrees=range(2, 3))

@@ -68,6 +68,9 @@ IonsOption = Annotated[
     Ions,
     typer.Option(help="Ions relax in the strained cell (relaxed) or move affinely with it."),
 ]
+Symprec = Annotated[
+    float, typer.Option(help="Distance in Angstrom under which sites are equivalent.")
+]
 Seed = Annotated[int, typer.Option(help="Seed of the random numbers.")]
 Scheduler = Annotated[
     str | None, typer.Option(help="Address of a running dask scheduler, instead of --workers.")

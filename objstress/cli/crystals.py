@@ -12,6 +12,7 @@ from objstress.cli.app import (
     IonsOption,
     Json,
     Scheduler,
+    Symprec,
     app,
     json_object,
     print_result,
@@ -23,6 +24,7 @@ from objstress.errors import InputError
 @app.command()
 def symmetry(
     structure: Annotated[Path, typer.Argument(help="Structure file (CIF, POSCAR, extxyz, ...).")],
+    symprec: Symprec = 1e-2,
     as_json: Json = False,
 ) -> None:
     """Point group of a crystal, in the frame of its file.
@@ -31,7 +33,7 @@ def symmetry(
     """
     from objstress.symmetry.point_group import PointGroup
 
-    group = PointGroup.from_structure(structure)
+    group = PointGroup.from_structure(structure, symprec)
     result = {
         "symbol": group.symbol,
         "schoenflies": group.schoenflies,
@@ -74,6 +76,7 @@ def properties(
     ] = None,
     workers: Annotated[int, typer.Option(help="Number of parallel processes, with --out.")] = 1,
     scheduler: Scheduler = None,
+    symprec: Symprec = 1e-2,
     as_json: Json = False,
 ) -> None:
     """Elastic constants and derived properties of crystals.
@@ -90,9 +93,9 @@ def properties(
             raise InputError("--plot draws crystals one by one; leave out --out")
         from objstress.properties.screening import screen, structures_in
 
-        common: dict[str, Any] = dict(ions=ions.value, arguments=keywords)
+        table: dict[str, Any] = dict(ions=ions.value, arguments=keywords, symprec=symprec)
         result = screen(
-            structures_in(files), model, out, workers=workers, scheduler=scheduler, **common
+            structures_in(files), model, out, workers=workers, scheduler=scheduler, **table
         )
         for failure in result["failed"]:
             say(f"{failure['name']}: {failure['error']}")
@@ -110,7 +113,8 @@ def properties(
     from objstress.properties.sources.find import find_model
 
     source = find_model(model, keywords)
-    crystals = {str(f): crystal_properties(f, source, ions=ions.value) for f in files}
+    common: dict[str, Any] = dict(ions=ions.value, symprec=symprec)
+    crystals = {str(f): crystal_properties(f, source, **common) for f in files}
     if plot is not None:
         from objstress.properties.plots import plot_properties
 

@@ -14,6 +14,7 @@ from objstress.cli.app import (
     Json,
     Scheduler,
     Seed,
+    Symprec,
     app,
     json_object,
     print_result,
@@ -43,6 +44,7 @@ def label(
     ] = 0.08,
     ions: IonsOption = Ions.relaxed,
     seed: Seed = 0,
+    symprec: Symprec = 1e-2,
     workers: Annotated[int, typer.Option(help="Number of parallel calculators.")] = 1,
     scheduler: Scheduler = None,
     adaptive: Annotated[
@@ -66,6 +68,7 @@ def label(
         max_strain=max_strain,
         ions=ions.value,
         seed=seed,
+        symprec=symprec,
         arguments=json_object(arguments, "--arguments"),
         workers=workers,
         scheduler=scheduler,
@@ -114,6 +117,7 @@ def fit(
     network: Annotated[
         bool, typer.Option(help="Add a network for the polynomial's residual where it helps.")
     ] = True,
+    symprec: Symprec = 1e-2,
     seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
@@ -130,6 +134,7 @@ def fit(
         held_out=held_out,
         degree=degree,
         use_network=network,
+        symprec=symprec,
         workdir=work,
         say=say,
     )

@@ -33,8 +33,9 @@ from objstress.labels.strained_cell import (
 )
 from objstress.labels.strains import sample_strains
 from objstress.parallel import spread
-from objstress.symmetry.crystal import primitive_cell, read_structure
+from objstress.symmetry.crystal import SYMPREC
 from objstress.symmetry.point_group import PointGroup
+from objstress.symmetry.reading import read_primitive_cell
 
 REMEDY = "finish it with those, or delete it"
 SCOUTS = 24
@@ -45,8 +46,8 @@ class StrainLabels:
     """Labels of one crystal in the making: appended to `<out>.partial`, written by `finish`.
 
     Args:
-        structure, calculator, out, ions, arguments, force_tolerance, workers, scheduler,
-            progress: see `label_strains` (force_tolerance in eV/Angstrom).
+        structure, calculator, out, ions, symprec, arguments, force_tolerance, workers, scheduler,
+            progress: see `label_strains` (force_tolerance in eV/Angstrom, symprec in Angstrom).
 
     Attributes:
         reference, cell: the primitive reference cell, for pymatgen and for ASE.
@@ -68,6 +69,7 @@ class StrainLabels:
         out: str | Path,
         *,
         ions: str = "relaxed",
+        symprec: float = SYMPREC,
         arguments: dict[str, Any] | None = None,
         force_tolerance: float = FORCE_TOLERANCE,
         workers: int = 1,
@@ -82,8 +84,8 @@ class StrainLabels:
             raise InputError(f"workers = {workers}: give at least 1")
         if not force_tolerance > 0:
             raise InputError(f"force_tolerance = {force_tolerance}: give eV/Angstrom above 0")
-        self.reference = primitive_cell(read_structure(structure))
-        self.group = PointGroup.from_structure(self.reference)
+        self.reference = read_primitive_cell(structure, symprec)
+        self.group = PointGroup.of_primitive_cell(self.reference)
         self.cell = _atoms(self.reference)
         self.workers, self.scheduler, self.progress = workers, scheduler, progress
         if isinstance(calculator, str):
@@ -200,6 +202,7 @@ def label_strains(
     ions: str = "relaxed",
     seed: int = 0,
     strains: np.ndarray | None = None,
+    symprec: float = SYMPREC,
     arguments: dict[str, Any] | None = None,
     force_tolerance: float = FORCE_TOLERANCE,
     workers: int = 1,
@@ -225,6 +228,7 @@ def label_strains(
         samples, max_strain, seed: see `sample_strains`, with the crystal's point group.
         strains: E (n, 3, 3) to label instead.
         ions: "relaxed" (each cell's ions in equilibrium) or "clamped" (moved with the cell).
+        symprec: distance in Angstrom under which sites of the crystal are equivalent.
         arguments: keyword arguments of a calculator given by name.
         force_tolerance: eV/Angstrom, of relaxed ions.
         workers: 1 works in this process, more start a dask.distributed cluster of as many
@@ -245,6 +249,7 @@ def label_strains(
         calculator,
         out,
         ions=ions,
+        symprec=symprec,
         arguments=arguments,
         force_tolerance=force_tolerance,
         workers=workers,

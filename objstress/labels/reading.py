@@ -14,14 +14,16 @@ from objstress.errors import InputError
 from objstress.graphs.lone_nodes import host_of
 from objstress.labels.deformation import find_deformation, nearest_distance
 from objstress.labels.strain_labels import Labels
-from objstress.symmetry.crystal import primitive_cell, read_structure
+from objstress.symmetry.crystal import SYMPREC
 from objstress.symmetry.point_group import PointGroup
+from objstress.symmetry.reading import read_primitive_cell
 
 
 def read_labels(
     path: str | Path,
     structure: Structure | str | Path | None = None,
     group: PointGroup | None = None,
+    symprec: float = SYMPREC,
 ) -> Labels:
     """Labels from an extxyz file, written by objstress or by others, or from a CSV file.
 
@@ -34,6 +36,7 @@ def read_labels(
         structure: the reference crystal, any cell of it.
         group: instead of a structure, the point group of a material whose atoms are not listed
             (or are to be hidden), in the axes of the file; frames must carry F then.
+        symprec: distance in Angstrom under which sites of the structure are equivalent.
 
     Raises:
         InputError: unreadable or empty file, missing or non-finite stress, another composition,
@@ -52,7 +55,7 @@ def read_labels(
     if group is not None:
         reference = host_of(group)
     elif structure is not None:
-        reference = primitive_cell(read_structure(structure))
+        reference = read_primitive_cell(structure, symprec)
     try:
         return labels_of(frames, reference, lone=group is not None, name=path.name)
     except InputError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,9 @@ from pymatgen.io.ase import AseAtomsAdaptor
 
 from objstress.calculators.registry import make_calculator
 from objstress.errors import InputError
-from objstress.symmetry.crystal import primitive_cell, read_structure, symmetrized
+from objstress.symmetry.crystal import SYMPREC, primitive_cell, symmetrized
 from objstress.symmetry.point_group import PointGroup
+from objstress.symmetry.reading import read_primitive_cell, read_structure
 
 PATIENCE = 100
 """Steps after which a calculator's noise is assumed to be the limit, and `NOISE` is enough."""
@@ -29,8 +31,12 @@ def relaxed_crystal(
     arguments: dict[str, Any] | None = None,
     fmax: float = 1e-4,
     steps: int = 500,
+    symprec: float = SYMPREC,
 ) -> Structure:
     """The primitive cell relaxed to zero forces and stress, its symmetry kept.
+
+    Where it relaxes to more symmetry, as a crystal whose positions were inexact does, a warning
+    says so, and the primitive cell of that symmetry is returned.
 
     Args:
         structure: a crystal or its file, any cell.
@@ -39,12 +45,13 @@ def relaxed_crystal(
         fmax: eV/Angstrom, of forces and of the cell's generalised forces (volume an atom times
             stress). Where a calculator's noise allows no more, `NOISE` is enough in the end.
         steps: largest number of BFGS steps.
+        symprec: distance in Angstrom under which sites are equivalent.
 
     Raises:
-        InputError: not relaxed within the steps, or to a crystal of another point group.
+        InputError: not relaxed within the steps, or to a crystal of less or other symmetry.
     """
-    cell = primitive_cell(read_structure(structure))
-    before = PointGroup.of_primitive_cell(cell).symbol
+    cell = read_primitive_cell(structure, symprec)
+    before = PointGroup.of_primitive_cell(cell)
     atoms = AseAtomsAdaptor.get_atoms(cell, msonable=False)
     named = isinstance(calculator, str)
     atoms.calc = make_calculator(calculator, arguments) if named else calculator
@@ -58,11 +65,14 @@ def relaxed_crystal(
             f"the crystal does not relax: after {steps} steps forces of {force:.2g} eV/Angstrom "
             f"and a stress of {stress:.2g} eV/Angstrom^3 are left"
         )
-    crystal = symmetrized(read_structure(Atoms(atoms)))
-    after = PointGroup.of_primitive_cell(crystal).symbol
-    if after != before:
-        raise InputError(
-            f"the crystal relaxes from point group {before} to {after}: it is not stable under "
-            "this calculator"
+    crystal = symmetrized(read_structure(Atoms(atoms)), symprec)
+    after = PointGroup.of_primitive_cell(crystal)
+    if after.symbol != before.symbol:
+        change = f"the crystal relaxes from point group {before.symbol} to {after.symbol}"
+        if after.order % before.order or after.order == before.order:
+            raise InputError(f"{change}: it is not stable under this calculator")
+        warnings.warn(
+            f"{change}: its positions were off the higher symmetry, which it has now", stacklevel=2
         )
+        return primitive_cell(crystal, symprec)
     return crystal

@@ -161,6 +161,7 @@ def crystal_properties(
     model: Any,
     arguments: dict[str, Any] | None = None,
     ions: Ions = "relaxed",
+    symprec: float = SYMPREC,
 ) -> CrystalProperties:
     r"""The elastic constants of a crystal under a model, and what follows from them.
 
@@ -180,6 +181,7 @@ def crystal_properties(
         arguments: of a calculator given by name.
         ions: "relaxed" ions follow the forces inside the cell, "clamped" ones only the cell. A law
             and networks have the ions of their labels.
+        symprec: distance in Angstrom under which sites are equivalent.
 
     Returns:
         Elastic constants (6, 6) in GPa with averages, stability, extremes and sound speeds.
@@ -191,12 +193,12 @@ def crystal_properties(
     if ions not in ("relaxed", "clamped"):
         raise InputError(f"ions = {ions!r}: give 'relaxed' or 'clamped'")
     source = find_model(model, arguments)
-    cell = source.stiffness(structure, ions)
+    cell = source.stiffness(structure, ions, symprec)
     q = cell.to_ieee
     tensor = voigt_to_tensor(cell.stiffness)
     exact = TensorForm(cell.point_group, "elastic").project(tensor)
     stiffness = tensor_to_voigt(exact)
-    analyzer = SpacegroupAnalyzer(cell.structure, symprec=SYMPREC)
+    analyzer = SpacegroupAnalyzer(cell.structure, symprec=min(symprec, SYMPREC))
     return CrystalProperties(
         structure=cell.structure,
         point_group=cell.point_group.rotated(q.T),

@@ -10,22 +10,25 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from ase import Atoms
 from ase.io import iread
 from pymatgen.core import Structure
-from pymatgen.io.ase import AseAtomsAdaptor
 
 from objstress.errors import InputError
 from objstress.io.tables import check_table, collect_rows, reason, remove_partial, write_table
 from objstress.properties.crystal import crystal_properties
 from objstress.properties.sources.base import Ions, Source
 from objstress.properties.sources.find import FILES, find_model
+from objstress.symmetry.crystal import SYMPREC
 
-Named = tuple[str, Structure | Path]
+Named = tuple[str, Structure | Atoms | Path]
 FRAMES = (".extxyz", ".xyz", ".traj", ".db")
 """Files that hold many structures; all others hold one."""
 
 
-def properties_row(name: str, structure: Any, model: Any, ions: Ions) -> dict[str, Any]:
+def properties_row(
+    name: str, structure: Any, model: Any, ions: Ions, symprec: float = SYMPREC
+) -> dict[str, Any]:
     """Plain numbers and texts of one structure; keys name their units.
 
     Elastic constants C11 ... C66 are those of the IEEE frame. `error` is the reason of a failure,
@@ -33,12 +36,12 @@ def properties_row(name: str, structure: Any, model: Any, ions: Ions) -> dict[st
 
     Args:
         name: of the row.
-        structure, model, ions: see `crystal_properties`.
+        structure, model, ions, symprec: see `crystal_properties`.
     """
     started = time.perf_counter()
     row: dict[str, Any] = {"name": name}
     try:
-        properties = crystal_properties(structure, model, ions=ions)
+        properties = crystal_properties(structure, model, ions=ions, symprec=symprec)
         row |= {
             "formula": properties.structure.composition.reduced_formula,
             "space_group": properties.space_group[0],
@@ -93,7 +96,7 @@ def structures_in(paths: Iterable[str | Path]) -> Iterator[Named]:
         number = 0
         try:
             for atoms in iread(path, ":"):
-                yield f"{path}:{number}", AseAtomsAdaptor.get_structure(atoms)
+                yield f"{path}:{number}", atoms
                 number += 1
         except Exception:
             yield f"{path}:{number}", path  # which then says what is wrong with it
@@ -106,6 +109,7 @@ def screen(
     *,
     ions: Ions = "relaxed",
     arguments: dict[str, Any] | None = None,
+    symprec: float = SYMPREC,
     workers: int = 1,
     scheduler: str | None = None,
     progress: bool = True,
@@ -122,6 +126,7 @@ def screen(
         out: .csv or .parquet (which needs pyarrow).
         ions: "relaxed" or "clamped".
         arguments: of a calculator given by name.
+        symprec: distance in Angstrom under which sites are equivalent.
         workers: number of processes, see `spread`.
         scheduler: address of a dask scheduler, see `spread`.
         progress: show a progress bar.
@@ -140,12 +145,15 @@ def screen(
             raise InputError("several workers need a model by its name or file")
         model = str(Path(model).resolve()) if Path(model).suffix in FILES else model
     source = find_model(model, arguments)  # refused here, not in each row
+    settings: dict[str, Any] = {"model": source.name, "arguments": arguments or {}, "ions": ions}
+    if symprec != SYMPREC:  # tables of 0.1 do not name it
+        settings["symprec"] = symprec
     started = time.perf_counter()
     rows, resumed = collect_rows(
-        _Row(source if workers == 1 and scheduler is None else model, arguments, ions),
+        _Row(source if workers == 1 and scheduler is None else model, arguments, ions, symprec),
         structures,
         out,
-        {"model": source.name, "arguments": arguments or {}, "ions": ions},
+        settings,
         unit="structures",
         workers=workers,
         scheduler=scheduler,
@@ -166,15 +174,15 @@ def screen(
 class _Row:
     """One row in whatever process; each makes its model once."""
 
-    def __init__(self, model: Any, arguments: dict[str, Any] | None, ions: Ions):
-        self.model, self.ions = model, ions
+    def __init__(self, model: Any, arguments: dict[str, Any] | None, ions: Ions, symprec: float):
+        self.model, self.ions, self.symprec = model, ions, symprec
         self.arguments = json.dumps(arguments or {}, sort_keys=True)
 
-    def __call__(self, name: str, structure: Structure | Path) -> dict[str, Any]:
+    def __call__(self, name: str, structure: Structure | Atoms | Path) -> dict[str, Any]:
         model = self.model
         if not isinstance(model, Source):
             model = _source(str(model), self.arguments)
-        return properties_row(name, structure, model, self.ions)
+        return properties_row(name, structure, model, self.ions, self.symprec)
 
 
 @lru_cache(maxsize=1)

@@ -1,7 +1,6 @@
 from .crystal import cartesian_operations as cartesian_operations
 from .crystal import conventional_axes as conventional_axes
 from .crystal import primitive_cell as primitive_cell
-from .crystal import read_structure as read_structure
 from .crystal import space_group_operations as space_group_operations
 from .crystal import symmetrized as symmetrized
 from .ipf import direction_colours as direction_colours
@@ -17,6 +16,7 @@ from .point_group import PointGroup as PointGroup
 from .point_group import SymmetryGroup as SymmetryGroup
 from .point_group import symmetry_group as symmetry_group
 from .property_irreps import tensor_irreps as tensor_irreps
+from .reading import read_structure as read_structure
 from .supergroups import contains as contains
 from .supergroups import minimal_supergroups as minimal_supergroups
 from .tensor_forms import TensorForm as TensorForm

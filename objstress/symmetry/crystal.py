@@ -1,4 +1,4 @@
-"""The crystal itself: reading it, its exact symmetry, its primitive cell, all in its own frame.
+"""The crystal itself: its exact symmetry, its primitive cell, all in its own frame.
 
 Every function keeps the Cartesian frame of the structure it is given: nothing is rotated to a
 standard setting, because the material law and the finite-element body refer to that frame.
@@ -7,81 +7,19 @@ standard setting, because the material law and the finite-element body refer to 
 from __future__ import annotations
 
 import warnings
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from objstress.errors import InputError
 
 if TYPE_CHECKING:
-    from ase import Atoms
     from pymatgen.core import Structure
 
 SYMPREC = 1e-2
 """Distance in Angstrom under which two sites count as equivalent (CIF files are rounded)."""
-
-
-def read_structure(source: Structure | Atoms | str | Path) -> Structure:
-    """The periodic structure in a file (any format of pymatgen or ASE), or given as an object.
-
-    Args:
-        source: a path, a pymatgen Structure, or ASE Atoms.
-
-    Raises:
-        InputError: the file is missing, unreadable, empty, not periodic or partly occupied.
-    """
-    if isinstance(source, (str, Path)):
-        path = Path(source)
-        if not path.is_file():
-            raise InputError(f"{path}: no such structure file")
-        structure = _parse(path)
-    else:
-        structure = _converted(source)
-    if len(structure) == 0:
-        raise InputError(f"{source}: the structure holds no atoms")
-    if not structure.is_ordered:
-        raise InputError(f"{source}: sites are partly occupied; give an ordered structure")
-    if not np.isfinite(structure.lattice.matrix).all() or structure.volume < 1e-3:
-        raise InputError(f"{source}: the cell has no volume")
-    return structure
-
-
-def _converted(source: Structure | Atoms) -> Structure:
-    from pymatgen.core import Structure
-
-    if isinstance(source, Structure):
-        return source
-    from pymatgen.io.ase import AseAtomsAdaptor
-
-    return AseAtomsAdaptor.get_structure(source)
-
-
-def _parse(path: Path) -> Structure:
-    from pymatgen.core import Structure
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            return Structure.from_file(path)
-        except Exception as first:  # pymatgen raises many kinds; ASE reads more formats
-            from ase import Atoms
-            from ase.io import read
-            from pymatgen.io.ase import AseAtomsAdaptor
-
-            try:
-                atoms = read(path, index=-1)
-                if not isinstance(atoms, Atoms) or not atoms.pbc.all() or len(atoms) == 0:
-                    raise InputError(f"{path}: not a periodic structure with atoms")
-                return AseAtomsAdaptor.get_structure(atoms)
-            except InputError:
-                raise
-            except Exception:
-                reason = " ".join(str(first).split()) or type(first).__name__
-                raise InputError(
-                    f"{path}: not a readable crystal structure ({reason}); "
-                    "give a CIF, a POSCAR or another format of pymatgen or ASE"
-                ) from None
+EXACT = 1e-5
+"""The same in a cell that is symmetric already: its distortions, if it has any, are real."""
 
 
 def _spglib_cell(structure: Structure):
@@ -119,6 +57,24 @@ def _dataset(structure: Structure, symprec: float):
             f"{symprec:g} Angstrom)"
         )
     return dataset
+
+
+def space_group(structure: Structure, symprec: float = SYMPREC) -> tuple[str, float]:
+    """The space group's symbol, and its operations per atom of the cell.
+
+    Args:
+        structure: in any cell.
+        symprec: distance in Angstrom under which sites are equivalent.
+
+    Returns:
+        The Hermann-Mauguin symbol, and a number that is larger the higher the symmetry; ("", 0.0)
+        where spglib finds none.
+    """
+    try:
+        dataset = _dataset(structure, symprec)
+    except InputError:
+        return "", 0.0
+    return dataset.international, len(dataset.rotations) / len(structure)
 
 
 def cartesian_operations(structure: Structure, symprec: float = SYMPREC) -> np.ndarray:
@@ -218,13 +174,16 @@ def primitive_cell(structure: Structure, symprec: float = SYMPREC) -> Structure:
     import spglib
     from pymatgen.core import Element, Structure
 
-    cell = spglib.standardize_cell(
-        _spglib_cell(structure), to_primitive=True, no_idealize=True, symprec=symprec
-    )
+    # By name: deuterium is another element than hydrogen, with a mass of its own.
+    names = [getattr(site.specie, "element", site.specie).name for site in structure]
+    elements = sorted(set(names))
+    kinds = [elements.index(name) + 1 for name in names]
+    given: Any = (structure.lattice.matrix, structure.frac_coords, kinds)
+    cell = spglib.standardize_cell(given, to_primitive=True, no_idealize=True, symprec=symprec)
     if cell is None:
         raise InputError(
             f"{structure.composition.reduced_formula}: no primitive cell found; do atoms overlap?"
         )
-    lattice, frac, numbers = cell
-    elements = [Element.from_Z(int(z)) for z in numbers]
-    return symmetrized(Structure(lattice, elements, frac), symprec)
+    lattice, frac, found = cell
+    species = [Element(elements[int(kind) - 1]) for kind in found]
+    return symmetrized(Structure(lattice, species, frac), symprec)

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from objstress.errors import InputError
-from objstress.symmetry.crystal import cartesian_operations, primitive_cell, read_structure
+from objstress.symmetry.crystal import EXACT, SYMPREC, cartesian_operations
 from objstress.symmetry.irreps import LMAX, Irrep, representation
+from objstress.symmetry.reading import read_primitive_cell
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -247,7 +248,9 @@ class PointGroup(SymmetryGroup):
         return group
 
     @classmethod
-    def from_structure(cls, structure: Structure | Atoms | str | Path) -> PointGroup:
+    def from_structure(
+        cls, structure: Structure | Atoms | str | Path, symprec: float = SYMPREC
+    ) -> PointGroup:
         """The crystal's point group, in the structure's own Cartesian frame (spglib).
 
         Any setting and cell will do, primitive, conventional or a supercell, rotated or not: the
@@ -255,11 +258,12 @@ class PointGroup(SymmetryGroup):
 
         Args:
             structure: a file of any format of pymatgen or ASE, or an object of theirs.
+            symprec: distance in Angstrom under which sites are equivalent.
 
         Raises:
             InputError: see `read_structure` and `primitive_cell`.
         """
-        return cls.of_primitive_cell(primitive_cell(read_structure(structure)))
+        return cls.of_primitive_cell(read_primitive_cell(structure, symprec))
 
     @classmethod
     def of_primitive_cell(cls, cell: Structure) -> PointGroup:
@@ -268,7 +272,7 @@ class PointGroup(SymmetryGroup):
         Args:
             cell: exactly symmetric.
         """
-        return cls.from_operations(cartesian_operations(cell))
+        return cls.from_operations(cartesian_operations(cell, EXACT))
 
     def rotated(self, q: np.ndarray) -> PointGroup:
         """The same group after the crystal was rotated by q: operations q g q^T.

@@ -20,8 +20,8 @@ from objstress.labels.strains import sample_strains
 from objstress.laws.check import check_law
 from objstress.models.potential import load_potential
 from objstress.reports import Claim, claims_table, environment
-from objstress.symmetry.crystal import read_structure
 from objstress.symmetry.point_group import PointGroup
+from objstress.symmetry.reading import read_structure
 from objstress.training.laws.fit import fit_law
 from objstress.training.potential.evaluate import evaluate_potential
 from objstress.training.potential.fit import fit_potential

@@ -13,8 +13,9 @@ from ase import Atoms
 from pymatgen.core import Structure
 
 from objstress.errors import InputError
-from objstress.symmetry.crystal import read_structure
+from objstress.symmetry.crystal import SYMPREC
 from objstress.symmetry.point_group import PointGroup
+from objstress.symmetry.reading import read_primitive_cell
 
 Ions = Literal["relaxed", "clamped"]
 Crystal = Structure | Atoms | str | Path
@@ -89,12 +90,15 @@ class Source(ABC):
         raise InputError(f"{cls.__name__} has no files: {path}")
 
     @abstractmethod
-    def stiffness(self, structure: Crystal | None, ions: Ions) -> CellStiffness:
+    def stiffness(
+        self, structure: Crystal | None, ions: Ions, symprec: float = SYMPREC
+    ) -> CellStiffness:
         """Elastic constants of a crystal, see `crystal_properties`.
 
         Args:
             structure: None takes the model's own crystal, if it has one.
             ions: "relaxed" or "clamped".
+            symprec: distance in Angstrom under which sites are equivalent.
 
         Returns:
             Stiffness (6, 6) in GPa, with its frame and group.
@@ -131,20 +135,21 @@ class Source(ABC):
                 + ", ".join(self.elements or ())
             )
 
-    def read(self, structure: Crystal | None) -> Structure:
-        """A structure of known elements from what users give.
+    def read(self, structure: Crystal | None, symprec: float = SYMPREC) -> Structure:
+        """The primitive cell, of known elements, of what users give.
 
         Args:
             structure: a file, a pymatgen structure or ASE atoms.
+            symprec: distance in Angstrom under which sites are equivalent.
 
         Raises:
-            InputError: None; see `read_structure` and `check_elements`.
+            InputError: None; see `read_primitive_cell` and `check_elements`.
         """
         if structure is None:
             raise InputError("give the structure of the crystal")
-        structure = read_structure(structure)
-        self.check_elements(structure)
-        return structure
+        cell = read_primitive_cell(structure, symprec)
+        self.check_elements(cell)
+        return cell
 
 
 def check_ions(metadata: dict[str, Any], ions: str, subject: str) -> None:

@@ -18,7 +18,7 @@ from objstress.errors import InputError
 from objstress.labels.relaxation import relaxed_crystal
 from objstress.properties.response import harmonic_response
 from objstress.properties.sources.base import CellStiffness, Crystal, Ions, Source
-from objstress.symmetry.crystal import primitive_cell
+from objstress.symmetry.crystal import SYMPREC
 from objstress.symmetry.point_group import PointGroup
 
 FORCES = 1e-7
@@ -75,11 +75,18 @@ class CalculatorSource(Source):
         what = CALCULATORS[name][1] if name in CALCULATORS else "an ASE calculator"
         return cls(name, what, ELEMENTS.get(name), make_calculator(name, arguments))
 
-    def stiffness(self, structure: Crystal | None, ions: Ions) -> CellStiffness:
+    def stiffness(
+        self, structure: Crystal | None, ions: Ions, symprec: float = SYMPREC
+    ) -> CellStiffness:
         """C of the relaxed cell, see `harmonic_response`, differenced in the IEEE frame."""
-        cell = primitive_cell(self.read(structure))
-        q = ieee_rotation(cell)
-        cell = relaxed_crystal(rotated_structure(cell, q), self.calculator, fmax=FORCES)
+        cell = self.read(structure, symprec)
+        q, group = ieee_rotation(cell), PointGroup.of_primitive_cell(cell)
+        turned = rotated_structure(cell, q)
+        cell = relaxed_crystal(turned, self.calculator, fmax=FORCES, symprec=symprec)
+        if PointGroup.of_primitive_cell(cell).symbol != group.symbol:
+            # It has relaxed to more symmetry, whose standard frame is another.
+            more = ieee_rotation(cell)
+            cell, q = rotated_structure(cell, more), more @ q
         response = harmonic_response(cell, self.calculator)
         return CellStiffness(
             structure=rotated_structure(cell, q.T),
@@ -91,7 +98,7 @@ class CalculatorSource(Source):
 
     def energy_of_volume(self, structure: Crystal | None) -> tuple[float, Callable[[float], float]]:
         """Energy of the primitive cell, ions and the cell's shape relaxed at each volume."""
-        cell = relaxed_crystal(primitive_cell(self.read(structure)), self.calculator)
+        cell = relaxed_crystal(self.read(structure), self.calculator)
         relaxed = AseAtomsAdaptor.get_atoms(cell, msonable=False)
 
         def energy(ratio: float) -> float:

@@ -11,7 +11,7 @@ from objstress.elasticity.bounds import rotated_stiffness
 from objstress.elasticity.frames import ieee_rotation
 from objstress.errors import InputError
 from objstress.properties.sources.base import CellStiffness, Crystal, Ions, Source, check_ions
-from objstress.symmetry.crystal import primitive_cell
+from objstress.symmetry.crystal import SYMPREC
 from objstress.symmetry.point_group import PointGroup
 from objstress.symmetry.voigt import tensor_to_voigt
 
@@ -60,9 +60,11 @@ class EnsembleSource(Source):
 
         return cls.of(path.name, load_tensors(path))
 
-    def stiffness(self, structure: Crystal | None, ions: Ions) -> CellStiffness:
+    def stiffness(
+        self, structure: Crystal | None, ions: Ions, symprec: float = SYMPREC
+    ) -> CellStiffness:
         """The mean of the networks for the cell as it is, with its deviation and distance."""
-        cell = primitive_cell(self.read(structure))
+        cell = self.read(structure, symprec)
         q = ieee_rotation(cell)
         check_ions(self.ensemble.metadata, ions, "these networks are")
         (prediction,) = self.ensemble.predict([cell])

@@ -17,7 +17,7 @@ from objstress.elasticity.frames import ieee_rotation, rotated_structure
 from objstress.errors import InputError
 from objstress.labels.deformation import find_deformation
 from objstress.properties.sources.base import CellStiffness, Crystal, Ions, Source, check_ions
-from objstress.symmetry.crystal import primitive_cell
+from objstress.symmetry.crystal import SYMPREC
 from objstress.symmetry.tensor_forms import TensorForm
 
 if TYPE_CHECKING:
@@ -51,11 +51,13 @@ class LawSource(Source):
         law = load_law(path)
         return cls(path.name, "a law of one crystal", _elements(law), law)
 
-    def stiffness(self, structure: Crystal | None, ions: Ions) -> CellStiffness:
+    def stiffness(
+        self, structure: Crystal | None, ions: Ions, symprec: float = SYMPREC
+    ) -> CellStiffness:
         """C of the law at F = I; third-order constants, too, in its own frame (no structure)."""
         from objstress.laws.strain_energy import StrainEnergyLaw, third_order_stiffness
 
-        cell = None if structure is None else self.read(structure)
+        cell = None if structure is None else self.read(structure, symprec)
         law = self.law
         crystal, group = getattr(law, "structure", None), getattr(law, "point_group", None)
         if not isinstance(law, StrainEnergyLaw) or crystal is None or group is None:
@@ -63,7 +65,7 @@ class LawSource(Source):
         check_ions(getattr(law, "metadata", {}), ions, "this law is")
         rotation = np.eye(3)
         if cell is not None:
-            atoms = AseAtomsAdaptor.get_atoms(primitive_cell(cell), msonable=False)
+            atoms = AseAtomsAdaptor.get_atoms(cell, msonable=False)
             f, _ = find_deformation(atoms, crystal)
             left, _, right = np.linalg.svd(f)
             rotation = left @ right

@@ -13,6 +13,7 @@ from objstress.errors import InputError, check_seed
 from objstress.labels.strain_labels import Labels
 from objstress.laws.base import MaterialLaw
 from objstress.laws.ensemble import EnsembleLaw, stress_spread
+from objstress.symmetry.crystal import SYMPREC
 from objstress.symmetry.point_group import PointGroup
 from objstress.training.laws.domain import trained_domain
 from objstress.training.laws.fit import fit_law, labels_and_group
@@ -35,6 +36,7 @@ def fit_law_ensemble(
     seed: int = 0,
     degree: int | None = None,
     use_network: bool = True,
+    symprec: float = SYMPREC,
     workdir: str | Path | None = None,
     progress: bool = True,
     say: Callable[[str], None] = lambda text: None,
@@ -44,8 +46,8 @@ def fit_law_ensemble(
     Args:
         members: number of laws.
         seed: of the draws, the split and the networks.
-        data, structure, point_group, held_out, degree, use_network, workdir, progress, say: see
-            `fit_law` (held_out is a fraction of the labels).
+        data, structure, point_group, held_out, degree, use_network, symprec, workdir, progress,
+            say: see `fit_law` (held_out is a fraction of the labels).
 
     Returns:
         The ensemble; `metadata["held_out"]` and `metadata["error_bar"]` hold the errors on labels
@@ -57,7 +59,7 @@ def fit_law_ensemble(
     if members < 2:
         raise InputError(f"members = {members}: an ensemble needs at least two laws")
     check_seed(seed)
-    labels, group = labels_and_group(data, structure, point_group, held_out)
+    labels, group = labels_and_group(data, structure, point_group, held_out, symprec)
     rng = np.random.default_rng(seed)
     order = rng.permutation(len(labels))
     hidden = round(held_out * len(labels))
@@ -104,6 +106,7 @@ def fit_law_ensemble(
             "members": members,
             "use_network": use_network,
             "seed": seed,
+            "symprec": symprec,
         },
         "calibration": law.calibration,
         "reference_stretch": stretch.tolist(),

@@ -18,10 +18,12 @@ from objstress.labels.reading import read_labels
 from objstress.labels.strain_labels import Labels
 from objstress.laws.learned import LearnedLaw
 from objstress.models.displacements import InternalDisplacements
+from objstress.symmetry.crystal import SYMPREC
 from objstress.symmetry.point_group import PointGroup, SymmetryGroup
 from objstress.symmetry.voigt import from_mandel, to_mandel
 from objstress.training.laws.domain import trained_domain
 from objstress.training.laws.metrics import energy_errors, stress_errors
+from objstress.training.laws.plausibility import check_work
 from objstress.training.laws.polynomial import degrees_of, fit_polynomial, stress_floor
 from objstress.training.laws.reference import stress_free_labels, stretch_size
 from objstress.training.laws.settings import NetworkTraining
@@ -52,6 +54,7 @@ def fit_law(
     degree: int | None = None,
     use_network: bool = True,
     stress_free: bool = True,
+    symprec: float = SYMPREC,
     workdir: str | Path | None = None,
     progress: bool = True,
     say: Callable[[str], None] = lambda text: None,
@@ -81,6 +84,7 @@ def fit_law(
         degree: of the polynomial, 2 or more; None chooses it by leave-one-out errors, up to 8.
         stress_free: False keeps the structure as reference; the law is free of stress there all
             the same, and a residual stress of the labels becomes misfit.
+        symprec: distance in Angstrom under which sites of the structure are equivalent.
         workdir: folder for the network's log and checkpoints; the same call resumes a fit that
             was interrupted there.
         progress: show a bar on standard error.
@@ -97,7 +101,7 @@ def fit_law(
     degrees = degrees_of(degree)
     if not (polynomial or use_network):
         raise InputError("nothing to fit: neither polynomial nor network")
-    labels, group = labels_and_group(data, structure, point_group, held_out)
+    labels, group = labels_and_group(data, structure, point_group, held_out, symprec)
     for note in labels.notes:
         say(note)
     name = "pairs" if labels.lone else f"labels of {labels.structure.composition.reduced_formula}"
@@ -115,6 +119,7 @@ def fit_law(
             "polynomial": polynomial,
             "use_network": use_network,
             "seed": training.seed,
+            "symprec": symprec,
         },
     }
     if labels.ions == "clamped" and len(labels.structure) > 1:
@@ -203,11 +208,12 @@ def labels_and_group(
     structure: Structure | str | Path | None,
     point_group: PointGroup | str | None,
     held_out: float,
+    symprec: float,
 ) -> tuple[Labels, PointGroup]:
     """The labels that a fit starts from and their material's group, `held_out` checked.
 
     Args:
-        data, structure, point_group, held_out: see `fit_law`.
+        data, structure, point_group, held_out, symprec: see `fit_law`.
 
     Raises:
         InputError: see `fit_law`.
@@ -216,10 +222,14 @@ def labels_and_group(
         raise InputError(f"held_out = {held_out}: give a number in [0, 1)")
     if isinstance(point_group, str):
         point_group = PointGroup(point_group)
-    labels = data if isinstance(data, Labels) else read_labels(data, structure, point_group)
+    labels = (
+        data if isinstance(data, Labels) else read_labels(data, structure, point_group, symprec)
+    )
     if labels.lone and point_group is None:
         raise InputError("labels without listed atoms need a point group")
-    return labels, point_group or PointGroup.from_structure(labels.structure)
+    group = point_group or PointGroup.of_primitive_cell(labels.structure)
+    check_work(labels, group)
+    return labels, group
 
 
 def _add_network(

@@ -108,6 +108,7 @@ def refine_law(
         calculator,
         together,
         ions=inner.metadata["ions"],
+        symprec=fit["symprec"],
         arguments=arguments,
         force_tolerance=float(frames[0].info.get("force_tolerance", FORCE_TOLERANCE)),
         workers=workers,
@@ -156,7 +157,7 @@ def _fit(
     say: Callable[[str], None],
 ) -> Any:
     common: dict[str, Any] = {
-        name: settings[name] for name in ("held_out", "degree", "use_network")
+        name: settings[name] for name in ("held_out", "degree", "use_network", "symprec")
     }
     common |= {"progress": progress, "say": say}
     if "members" in settings:

@@ -1,0 +1,73 @@
+"""Whether the energies of labels are the work of their stresses: units, and the stress's sign."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from ase.units import GPa
+
+from objstress.errors import InputError
+from objstress.labels.strain_labels import Labels
+from objstress.symmetry.point_group import PointGroup
+from objstress.symmetry.voigt import to_mandel
+from objstress.training.laws.polynomial import StressEquations, stress_floor
+
+FEWEST = 10
+"""Labels with energies below which nothing is judged."""
+ALLOWED = 1.3
+"""Largest ratio of work and energy; stresses of a finite basis differ by a few per cent."""
+FACTORS = {
+    1 / GPa: "stresses in GPa instead of eV/Angstrom^3",
+    10 / GPa: "stresses in kbar instead of eV/Angstrom^3",
+    1e3 / GPa: "stresses in MPa instead of eV/Angstrom^3",
+    -1.0: "stresses positive in compression",
+    -10 / GPa: "stresses in kbar, positive in compression (VASP's)",
+    -1 / GPa: "stresses in GPa, positive in compression",
+}
+"""{work over energy: the usual reason}."""
+
+
+def check_work(labels: Labels, group: PointGroup) -> None:
+    r"""Compare the energies of labels with the work of their stresses.
+
+    .. math:: E_n - E_0 \approx a \, V W(E_n), \qquad S = \partial W / \partial E
+
+    W is a polynomial of third degree fitted to the stresses alone; a must be about one.
+
+    Args:
+        labels: of one crystal; those without an energy are left out.
+        group: its point group.
+
+    Raises:
+        InputError: energies and work belong together, but differ by a factor; the unit or sign
+            that would explain it is named.
+    """
+    known = np.isfinite(labels.energy)
+    if known.sum() < FEWEST:
+        return
+    polynomial = StressEquations(labels, group, stress_floor(labels, group), 1).solve(3, 1e-8)
+    x = torch.tensor(to_mandel(labels.strain[known]))
+    work = polynomial(x, 0)[0].numpy() * labels.structure.volume * GPa
+    energy = labels.energy[known] - labels.energy[known].mean()
+    work = work - work.mean()
+    if not energy.any() or not work.any():
+        return
+    alike = (work @ energy) / np.sqrt((work @ work) * (energy @ energy))
+    if abs(alike) < 0.9:
+        return
+    ratio = float((work @ work) / (work @ energy))
+    if 1 / ALLOWED < ratio < ALLOWED:
+        return
+    reasons = {f: why for f, why in FACTORS.items() if 1 / ALLOWED < ratio / f < ALLOWED}
+    if abs(ratio) < 1 / ALLOWED or not reasons:
+        atoms = len(labels.structure)
+        reasons = (
+            {1.0: "energies of an atom instead of the cell"}
+            if atoms > 1 and 1 / ALLOWED < ratio / atoms < ALLOWED
+            else {1.0: "another unit of one of them"}
+        )
+    raise InputError(
+        f"the work of the stresses is {ratio:.4g} times the labels' energies: "
+        + " or ".join(reasons.values())
+        + "? Give energies in eV and stresses as ASE does, in eV/Angstrom^3, positive in tension"
+    )
