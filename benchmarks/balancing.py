@@ -2,14 +2,13 @@
 
 `python -m benchmarks.balancing` trains small potentials with energy, forces, dipole and
 polarizability on 300 frames of water, all with the same number of steps and the same start, and
-tests them on the held-out frames: balancing.json, balancing.png. Fits that are stored are not done
-again.
+tests them on the held-out frames: balancing.json, balancing.png. With --reuse fits that are stored
+are not done again.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ import numpy as np
 import torch
 from ase.io import read, write
 
+from benchmarks.stored import add_reuse, made, stored_rows
 from objstress.io.files import write_json
 from objstress.reports import environment
 from objstress.training.potential.evaluate import evaluate_potential
@@ -111,18 +111,19 @@ def draw(rows: dict[str, Any], path: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description="ways of balancing losses")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
-    out = parser.parse_args().out
+    add_reuse(parser)
+    arguments = parser.parse_args()
+    out = arguments.out
     torch.set_num_threads(1)
     out.mkdir(parents=True, exist_ok=True)
     path = out / "balancing.json"
     settings = {"frames": FRAMES, "epochs": EPOCHS, "methods": METHODS}
-    stored = json.loads(path.read_text()) if path.exists() else {}
-    fits = stored["fits"] if stored.get("settings") == settings else []
+    fits = stored_rows(path, settings, "fits", arguments.reuse) or []
     for seed in SEEDS:
         for method in METHODS:
             if any((f["method"], f["seed"]) == (method, seed) for f in fits):
                 continue
-            fits.append(run(method, seed))
+            fits.append(run(method, seed) | made())
             content = {
                 "claims": [],
                 "units": "eV/atom, eV/Angstrom, e Angstrom, Angstrom^3",

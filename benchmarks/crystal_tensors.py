@@ -3,7 +3,8 @@
 `python -m benchmarks.crystal_tensors` trains an ensemble on four fifths of the crystals and asks it
 for the rest, five times, beside the mean of the training set and gradient boosting on the
 composition (means, deviations and extremes of `element_descriptors`, and the volume an atom); the
-same folds for all. Writes crystal_tensors.json and .png. Folds that are stored are not done again.
+same folds for all. Writes crystal_tensors.json and .png. With --reuse folds that are
+stored are not done again.
 Data: the sample of Materials Project tensors published with MatTen (Wen et al.,
 arXiv:2307.15242), in the file `--data`.
 """
@@ -11,7 +12,6 @@ arXiv:2307.15242), in the file `--data`.
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ import torch
 from pymatgen.core import Structure
 from sklearn.ensemble import GradientBoostingRegressor
 
+from benchmarks.stored import add_reuse, made, stored_rows
 from objstress.elasticity.averages import polycrystal_averages
 from objstress.graphs.elements import element_descriptors
 from objstress.io.files import write_json
@@ -172,6 +173,7 @@ def main() -> None:
         default=Path("../shared/data/elastic-tensors/dft-elastic-tensors.json"),
     )
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
+    add_reuse(parser)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     structures, tensors = read_crystal_tensors(arguments.data)
@@ -180,11 +182,10 @@ def main() -> None:
     order = np.random.default_rng(0).permutation(len(structures))
     path = arguments.out / "crystal_tensors.json"
     settings = {"folds": FOLDS, "network": str(SETTINGS), "training": str(TRAINING)}
-    stored = json.loads(path.read_text()) if path.exists() else {}
-    folds = stored["folds"] if stored.get("settings") == settings else []
+    folds = stored_rows(path, settings, "folds", arguments.reuse) or []
     for test in np.array_split(order, FOLDS)[len(folds) :]:
         train = np.setdiff1d(order, test, assume_unique=True)
-        folds.append(fold(train, test, structures, constants))
+        folds.append(fold(train, test, structures, constants) | made())
         content = summary(folds, truth) | {
             "settings": settings,
             "folds": folds,

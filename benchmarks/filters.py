@@ -7,14 +7,13 @@ symmetry) and on the graph of the atoms (whose edges carry it anyway); and the p
 which has no graph. Every method gets the same nested subsets and is tested on the same 60 labels.
 The strains of the files lie in one image of the strain ball under G; here each is turned by an
 operation of G drawn at random, to fill the ball: within one image there is no symmetry that group 1
-would have to learn. filters.json is rewritten after every fit, and a run that was interrupted goes
-on from it; filters.png shows the labels needed.
+would have to learn. filters.json is rewritten after every fit, and `--reuse` goes on from it;
+filters.png shows the labels needed.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import runpy
 import time
@@ -31,6 +30,7 @@ import torch
 from tqdm import tqdm
 
 from benchmarks.labels_needed import labels_needed
+from benchmarks.stored import add_reuse, made, stored_rows
 from objstress.errors import InputError
 from objstress.io.files import write_json
 from objstress.labels.labelling import label_strains
@@ -235,18 +235,16 @@ def _is_hopeless(fit: dict[str, Any]) -> bool:
     return bool(rounded and fit["labels"] >= 40 and fit["training_error"] > HOPELESS)
 
 
-def run_all(out: Path, all_series: list[Series]) -> dict[str, Any]:
-    """Every fit that filters.json lacks (of the same settings), written there as they come."""
+def run_all(out: Path, all_series: list[Series], reuse: bool) -> dict[str, Any]:
+    """Every fit, written to filters.json as they come; with `reuse` those that it lacks."""
     path = out / "filters.json"
-    stored = json.loads(path.read_text()) if path.exists() else {}
-    same = stored.get("settings") == json.loads(json.dumps(settings()))
-    fits: list[dict[str, Any]] = stored["fits"] if same else []
+    fits: list[dict[str, Any]] = stored_rows(path, settings(), "fits", reuse) or []
     content = report(fits)
     bar = tqdm(total=sum(len(s.sizes) for s in all_series), desc="fits", unit="fit")
     for series in all_series:
         for k, size in enumerate(series.sizes):
             found = [f for f in fits if _of(f, series) and f["labels"] == size]
-            fit = found[0] if found else run(series, size)
+            fit = found[0] if found else run(series, size) | made()
             if not found:
                 fits.append(fit)
                 content = report(fits)
@@ -578,12 +576,13 @@ def main() -> None:
     )
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
     parser.add_argument("--seeds", type=int, default=1, help="subsets for the claims")
+    add_reuse(parser)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     arguments.out.mkdir(parents=True, exist_ok=True)
-    content = run_all(arguments.out, list(plan(arguments.seeds)))
+    content = run_all(arguments.out, list(plan(arguments.seeds)), arguments.reuse)
     draw(content["labels_needed"], arguments.out / "filters.png")
     claims = make_claims(content["labels_needed"])
     print(table(content["labels_needed"]), claims_table(claims), *content["in_words"], sep="\n\n")

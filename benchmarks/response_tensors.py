@@ -4,7 +4,7 @@
 for the rest, five times for each kind, beside a plain predictor of each: the mean of the training
 set times the unit matrix (dielectric), no piezoelectricity, and oxidation states times the unit
 matrix (Born charges). Piezoelectric tensors are those of crystals without an inversion centre.
-Writes response_tensors.json. Kinds that are stored are not done again.
+Writes response_tensors.json. With --reuse kinds that are stored are not done again.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from pymatgen.core import Structure
 
+from benchmarks.stored import add_reuse, made, stored_rows
 from objstress.io.files import write_json
 from objstress.models.crystal_tensor import UNITS, CrystalTensorSettings
 from objstress.reports import Claim, claims_table, environment
@@ -88,15 +89,16 @@ def measure(kind: str) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description="DFPT's tensors by networks, five-fold")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
-    path = parser.parse_args().out / "response_tensors.json"
+    add_reuse(parser)
+    arguments = parser.parse_args()
+    path = arguments.out / "response_tensors.json"
     torch.set_num_threads(1)
     crystals = len(json.loads(DATA.read_text()))
     settings = {"folds": FOLDS, "training": str(TRAINING), "crystals": crystals}
-    stored = json.loads(path.read_text()) if path.exists() else {}
-    kinds = stored["kinds"] if stored.get("settings") == settings else {}
+    kinds = stored_rows(path, settings, "kinds", arguments.reuse) or {}
     for kind in KEYS:
         if kind not in kinds:
-            kinds[kind] = measure(kind)
+            kinds[kind] = measure(kind) | made()
         claims = [
             Claim(f"{name}: network over the plain predictor, mean of the largest wrong entry",
                   k["mean_of_largest_error"]["network"] / k["mean_of_largest_error"]["plain"], 0.6)
