@@ -522,6 +522,85 @@ def test_proteins_with_alternates_metals_and_waters(tmp_path):
         protein.within(Box(np.array([100.0, 0, 0]), np.full(3, 10.0)))
 
 
+def pdb_text(*atoms):
+    """Lines from (record, name field, altloc, residue, chain, number, x, occupancy, element)."""
+    lines = [
+        f"{record:6s}{k:5d} {name:4s}{letter:1s}{residue:4s}{chain:1s}{number:4d}    "
+        f"{x:8.3f}{1.0 * k:8.3f}{0.0:8.3f}{occupancy:6.2f}{0.0:6.2f}          {element:>2s}"
+        for k, (record, name, letter, residue, chain, number, x, occupancy, element) in enumerate(
+            atoms, start=1
+        )
+    ]
+    return "\n".join([*lines, "END"]) + "\n"
+
+
+def read_text(tmp_path, *atoms):
+    (tmp_path / "p.pdb").write_text(pdb_text(*atoms))
+    return read_protein(tmp_path / "p.pdb")
+
+
+def test_only_a_letter_makes_an_alternate(tmp_path):
+    """Two chains without a letter, and a metal with the number of a residue, are all there."""
+    two = [
+        ("ATOM", " CA ", "", "ALA", "", 1, 0.0, 1.0, "C"),
+        ("ATOM", " CA ", "", "GLY", "", 2, 4.0, 1.0, "C"),
+        ("ATOM", " CA ", "", "ALA", "", 1, 20.0, 1.0, "C"),
+        ("HETATM", "ZN  ", "", "ZN", "", 1, 30.0, 1.0, "ZN"),
+    ]
+    protein = read_text(tmp_path, *two)
+    assert sorted(protein.positions[:, 0]) == [0.0, 4.0, 20.0, 30.0]
+    assert not any("alternate" in note for note in protein.notes)
+
+
+def test_a_residue_keeps_one_conformer_the_most_occupied(tmp_path):
+    atoms = [
+        ("ATOM", " CA ", "A", "SER", "A", 3, 0.0, 0.35, "C"),
+        ("ATOM", " CB ", "A", "SER", "A", 3, 1.0, 0.35, "C"),
+        ("ATOM", " CA ", "B", "PRO", "A", 3, 2.0, 0.65, "C"),
+        ("ATOM", " CB ", "B", "PRO", "A", 3, 3.0, 0.60, "C"),
+        ("ATOM", " CA ", "", "ALA", "A", 4, 9.0, 1.0, "C"),
+    ]
+    protein = read_text(tmp_path, *atoms)
+    assert protein.labels[:, 1].tolist() == ["PRO", "PRO", "ALA"]
+    assert protein.positions[:, 0].tolist() == [2.0, 3.0, 9.0]
+
+
+@pytest.mark.parametrize("water", ["HOH", "SOL", "TIP3", "WAT", "SPC"])
+def test_water_has_many_names(tmp_path, water):
+    atoms = [
+        ("ATOM", " CA ", "", "ALA", "A", 1, 0.0, 1.0, "C"),
+        ("HETATM", " O  ", "", water, "A", 2, 5.0, 1.0, "O"),
+    ]
+    protein = read_text(tmp_path, *atoms)
+    assert protein.labels[:, 1].tolist() == ["ALA"]
+    assert "1 waters left out" in protein.notes
+
+
+def test_elements_of_amino_acids_do_not_depend_on_columns(tmp_path):
+    names = ["N   ", "CA  ", "CD1 ", "OE1 ", "SG  ", "HG  ", "NE  "]
+    atoms = [("ATOM", n, "", "GLU", "A", 1, 3.0 * k, 1.0, "") for k, n in enumerate(names)] + [
+        ("HETATM", "CA  ", "", "CA", "A", 2, 30.0, 1.0, "CA")
+    ]
+    protein = read_text(tmp_path, *atoms)
+    assert len(protein.positions) == 7  # the hydrogen is left out, calcium itself is a metal
+    assert "metals Ca: kept, as spheres without coordination" in protein.notes
+    assert protein.features[:6].sum() > 0
+
+
+def test_a_ligand_that_rdkit_refuses_is_refused_in_its_words(tmp_path):
+    betaine = Chem.MolFromSmiles("C[N](C)(C)CC(=O)[O-]", sanitize=False)
+    good = Chem.MolFromSmiles("CCO")
+    records = []
+    for mol, title in ((good, "ethanol"), (betaine, "betaine"), (good, "again")):
+        mol.SetProp("_Name", title)
+        records.append(Chem.MolToMolBlock(mol, kekulize=False) + "$$$$\n")
+    (tmp_path / "l.sdf").write_text("".join(records))
+    found = list(ligands_in(tmp_path / "l.sdf"))
+    assert [isinstance(mol, str) for _, mol in found] == [False, True, False]
+    assert found[1][0].endswith("l.sdf:1 betaine")
+    assert "valence for atom # 1 N" in found[1][1]
+
+
 @pytest.mark.parametrize(
     ("text", "said"), [("", "no atoms"), ("HELLO\n", "no atoms"), ("END\n", "no atoms")]
 )

@@ -56,7 +56,7 @@ def test_every_record_has_a_row_and_good_ones_a_pose(site, many, tmp_path):
     )  # fmt: skip
     rows = pd.read_csv(tmp_path / "rows.csv")
     assert len(rows) == told["molecules"] == 6
-    assert [f["name"] for f in told["failed"]] == [f"{many}:2", f"{many}:5"]
+    assert [f["name"] for f in told["failed"]] == [f"{many}:2 rubbish", f"{many}:5"]
     assert "2 fragments" in told["failed"][1]["error"]
     energies = [
         float(m.GetProp("energy_kcal_per_mol"))

@@ -119,7 +119,7 @@ def test_the_degree_can_be_given():
 @pytest.mark.parametrize(
     ("factor", "message"),
     [
-        (160.2177, "160.2 times the labels' energies: stresses in GPa"),
+        (160.2177, "times the labels' energies: stresses in GPa instead"),
         (1602.177, "stresses in kbar instead"),
         (-1602.177, r"stresses in kbar, positive in compression \(VASP's\)"),
         (-1.0, "stresses positive in compression"),

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from rdkit import Chem, rdBase
@@ -84,17 +85,23 @@ def ligands_in(source: str | Path) -> Iterator[tuple[str, Chem.Mol | str]]:
         supplier = Chem.SDMolSupplier(str(path), removeHs=False)
         for k in range(len(supplier)):
             mol = supplier[k]
+            if mol is None:
+                block = supplier.GetItemText(k)
+                title = block.partition("\n")[0].strip()
+                yield named(k, title), _why(Chem.MolFromMolBlock, block)
+                continue
             try:
-                title = mol.GetProp("_Name") if mol is not None and mol.HasProp("_Name") else ""
+                title = mol.GetProp("_Name") if mol.HasProp("_Name") else ""
             except UnicodeDecodeError:
                 title = ""
-            yield named(k, title), mol if mol is not None else UNREADABLE
+            yield named(k, title), mol
     elif kind == ".mol2":
         blocks = path.read_text(errors="replace").split("@<TRIPOS>MOLECULE")[1:]
         for k, block in enumerate(blocks):
-            mol = Chem.MolFromMol2Block("@<TRIPOS>MOLECULE" + block, removeHs=False)
+            text = "@<TRIPOS>MOLECULE" + block
+            mol = Chem.MolFromMol2Block(text, removeHs=False)
             title = block.lstrip("\r\n").partition("\n")[0].strip()
-            yield named(k, title), mol if mol is not None else UNREADABLE
+            yield named(k, title), mol if mol is not None else _why(Chem.MolFromMol2Block, text)
     elif kind in (".smi", ".txt"):
         for k, line in enumerate(path.read_text(errors="replace").splitlines()):
             if line.strip():
@@ -107,3 +114,14 @@ def ligands_in(source: str | Path) -> Iterator[tuple[str, Chem.Mol | str]]:
         if mol is None or not mol.GetNumAtoms():
             raise InputError(f"{str(source)[:80]}: neither a file (.sdf, .mol2, .smi) nor SMILES")
         yield str(source), mol
+
+
+def _why(parse: Callable[..., Any], block: str) -> str:
+    """Why RDKit cannot read a record, in its own words."""
+    try:
+        mol = parse(block, sanitize=False, removeHs=False)
+        if mol is not None:
+            Chem.SanitizeMol(mol)
+    except Exception as error:
+        return f"{UNREADABLE} ({' '.join(str(error).split())})"
+    return f"{UNREADABLE} (its format)"

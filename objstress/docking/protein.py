@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
 import gemmi
@@ -20,7 +21,11 @@ surroundings, and their scores differ a little for it."""
 EDGE = 5.0
 """Angstrom, of neighbours within the protein."""
 METALS = {"LI", "NA", "K", "MG", "CA", "SR", "BA", "MN", "FE", "CO", "NI", "CU", "ZN", "CD", "HG"}
-WATER = {"HOH", "WAT", "DOD", "H2O"}
+WATER = {
+    *("HOH", "WAT", "DOD", "H2O", "SOL", "SPC", "SPCE"),
+    *("TIP", "TIP2", "TIP3", "TIP4", "TP3", "TP4", "T3P", "T4P"),
+}
+"""Names of the PDB, GROMACS, CHARMM, AMBER and others."""
 
 
 @dataclass(frozen=True)
@@ -69,8 +74,8 @@ class Protein:
 def read_protein(path: str | Path) -> Protein:
     """The protein in the first model of a PDB or mmCIF file.
 
-    Of alternate locations the most occupied one is kept; waters are left out. Hydrogens are not
-    needed: residue and atom tell the donors.
+    Of alternate locations, which a letter marks, each residue keeps the most occupied; waters are
+    left out. Hydrogens are not needed: residue and atom tell the donors.
 
     Args:
         path: .pdb or .cif, or either of them as .gz.
@@ -109,38 +114,30 @@ def protein_of(structure: gemmi.Structure, name: str) -> Protein:
     alternates = waters = others = 0
     metals, unknown = set(), set()
     for chain in structure[0]:
-        seen: dict[str, str] = {}
-        for residue in chain:
-            if seen.setdefault(str(residue.seqid), residue.name) != residue.name:
-                alternates += len(residue)
-                continue
-            if residue.name in WATER:
-                waters += 1
-                continue
-            best: dict[str, gemmi.Atom] = {}
-            for atom in residue:
-                if atom.element.is_hydrogen:
+        for _, group in groupby(chain, key=lambda residue: str(residue.seqid)):
+            present, rest = _conformer(list(group))
+            alternates += rest
+            for residue, atoms in present:
+                if residue.name in WATER:
+                    waters += 1
                     continue
-                if atom.name in best:
-                    alternates += 1
-                    if atom.occ <= best[atom.name].occ:
+                amino_acid = gemmi.find_tabulated_residue(residue.name).is_amino_acid()
+                others += not amino_acid
+                for atom in atoms:
+                    symbol = _element(atom, amino_acid)
+                    if symbol.upper() in METALS:
+                        metals.add(symbol)
+                        symbol = "metal"
+                    if symbol == "Se":
+                        symbol = "S"
+                    if symbol in ("H", "D"):
                         continue
-                best[atom.name] = atom
-            if not gemmi.find_tabulated_residue(residue.name).is_amino_acid():
-                others += 1
-            for label, atom in best.items():
-                symbol = atom.element.name
-                if symbol.upper() in METALS:
-                    metals.add(symbol)
-                    symbol = "metal"
-                if symbol == "Se":
-                    symbol = "S"
-                if symbol not in RADII:
-                    unknown.add(symbol)
-                    continue
-                positions.append(atom.pos.tolist())
-                features.append(residue_features(residue.name, label, symbol))
-                labels.append((chain.name, residue.name, str(residue.seqid), label))
+                    if symbol not in RADII:
+                        unknown.add(symbol)
+                        continue
+                    positions.append(atom.pos.tolist())
+                    features.append(residue_features(residue.name, atom.name, symbol))
+                    labels.append((chain.name, residue.name, str(residue.seqid), atom.name))
     if not positions:
         raise InputError(f"{name}: no heavy atoms besides waters")
     place = np.array(positions)
@@ -158,6 +155,50 @@ def protein_of(structure: gemmi.Structure, name: str) -> Protein:
     if unknown:
         notes.append(f"elements without a radius left out: {', '.join(sorted(unknown))}")
     return Protein(place, np.array(features), np.array(labels), tuple(notes))
+
+
+def _conformer(
+    residues: list[gemmi.Residue],
+) -> tuple[list[tuple[gemmi.Residue, list[gemmi.Atom]]], int]:
+    """Of residues at one place in a chain, the atoms of the most occupied conformer.
+
+    Only atoms with an alternate-location letter are alternates: two residues of one number without
+    letters are two residues.
+
+    Args:
+        residues: in the order of the file.
+
+    Returns:
+        The residues with their atoms, and how many heavy atoms are left out.
+    """
+    occupancy: dict[str, list[float]] = {}
+    for residue in residues:
+        for atom in residue:
+            if atom.has_altloc():
+                occupancy.setdefault(atom.altloc, []).append(atom.occ)
+    best = max(occupancy, key=lambda letter: float(np.mean(occupancy[letter])), default="")
+    found, left_out = [], 0
+    for residue in residues:
+        names = {atom.name for atom in residue if atom.altloc == best}
+        # An atom that the best conformer does not list may be listed under other letters alone.
+        atoms = [
+            atom
+            for atom in residue
+            if not atom.has_altloc() or atom.altloc == best or (names and atom.name not in names)
+        ]
+        left_out += sum(not atom.element.is_hydrogen for atom in residue)
+        left_out -= sum(not atom.element.is_hydrogen for atom in atoms)
+        if atoms:
+            found.append((residue, atoms))
+    return found, left_out
+
+
+def _element(atom: gemmi.Atom, amino_acid: bool) -> str:
+    """The element's symbol; in an amino acid by the atom's name, whose columns may be shifted."""
+    letters = atom.name.lstrip("0123456789")
+    if amino_acid and letters[:1] in tuple("CNOSH"):
+        return "Se" if letters.upper() == "SE" else letters[0]
+    return atom.element.name
 
 
 def pdb_line(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -192,8 +192,8 @@ def crystal_properties(
     """
     if ions not in ("relaxed", "clamped"):
         raise InputError(f"ions = {ions!r}: give 'relaxed' or 'clamped'")
-    source = find_model(model, arguments)
-    cell = source.stiffness(structure, ions, symprec)
+    source = replace(find_model(model, arguments), symprec=symprec)
+    cell = source.stiffness(structure, ions)
     q = cell.to_ieee
     tensor = voigt_to_tensor(cell.stiffness)
     exact = TensorForm(cell.point_group, "elastic").project(tensor)

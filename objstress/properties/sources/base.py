@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -61,12 +61,14 @@ class Source(ABC):
         what: one line on what it is.
         elements: symbols that it knows; None if only the model itself can tell.
         suffix: ending of its files; empty if it has none.
+        symprec: distance in Angstrom under which sites of a structure are equivalent.
     """
 
     name: str
     what: str
     elements: tuple[str, ...] | None
     suffix: ClassVar[str] = ""
+    symprec: float = field(default=SYMPREC, kw_only=True)
 
     @classmethod
     def from_object(cls, model: Any) -> Source | None:
@@ -90,15 +92,12 @@ class Source(ABC):
         raise InputError(f"{cls.__name__} has no files: {path}")
 
     @abstractmethod
-    def stiffness(
-        self, structure: Crystal | None, ions: Ions, symprec: float = SYMPREC
-    ) -> CellStiffness:
+    def stiffness(self, structure: Crystal | None, ions: Ions) -> CellStiffness:
         """Elastic constants of a crystal, see `crystal_properties`.
 
         Args:
             structure: None takes the model's own crystal, if it has one.
             ions: "relaxed" or "clamped".
-            symprec: distance in Angstrom under which sites are equivalent.
 
         Returns:
             Stiffness (6, 6) in GPa, with its frame and group.
@@ -135,19 +134,18 @@ class Source(ABC):
                 + ", ".join(self.elements or ())
             )
 
-    def read(self, structure: Crystal | None, symprec: float = SYMPREC) -> Structure:
+    def read(self, structure: Crystal | None) -> Structure:
         """The primitive cell, of known elements, of what users give.
 
         Args:
             structure: a file, a pymatgen structure or ASE atoms.
-            symprec: distance in Angstrom under which sites are equivalent.
 
         Raises:
             InputError: None; see `read_primitive_cell` and `check_elements`.
         """
         if structure is None:
             raise InputError("give the structure of the crystal")
-        cell = read_primitive_cell(structure, symprec)
+        cell = read_primitive_cell(structure, self.symprec)
         self.check_elements(cell)
         return cell
 

@@ -18,7 +18,6 @@ from objstress.errors import InputError
 from objstress.labels.relaxation import relaxed_crystal
 from objstress.properties.response import harmonic_response
 from objstress.properties.sources.base import CellStiffness, Crystal, Ions, Source
-from objstress.symmetry.crystal import SYMPREC
 from objstress.symmetry.point_group import PointGroup
 
 FORCES = 1e-7
@@ -42,7 +41,7 @@ class CalculatorSource(Source):
     """An ASE calculator, or a trained potential as one.
 
     Attributes:
-        name, what, elements: see `Source`.
+        name, what, elements, symprec: see `Source` (symprec in Angstrom).
         calculator: with forces and stress.
     """
 
@@ -75,14 +74,12 @@ class CalculatorSource(Source):
         what = CALCULATORS[name][1] if name in CALCULATORS else "an ASE calculator"
         return cls(name, what, ELEMENTS.get(name), make_calculator(name, arguments))
 
-    def stiffness(
-        self, structure: Crystal | None, ions: Ions, symprec: float = SYMPREC
-    ) -> CellStiffness:
+    def stiffness(self, structure: Crystal | None, ions: Ions) -> CellStiffness:
         """C of the relaxed cell, see `harmonic_response`, differenced in the IEEE frame."""
-        cell = self.read(structure, symprec)
+        cell = self.read(structure)
         q, group = ieee_rotation(cell), PointGroup.of_primitive_cell(cell)
         turned = rotated_structure(cell, q)
-        cell = relaxed_crystal(turned, self.calculator, fmax=FORCES, symprec=symprec)
+        cell = relaxed_crystal(turned, self.calculator, fmax=FORCES, symprec=self.symprec)
         if PointGroup.of_primitive_cell(cell).symbol != group.symbol:
             # It has relaxed to more symmetry, whose standard frame is another.
             more = ieee_rotation(cell)

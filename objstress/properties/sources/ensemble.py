@@ -11,7 +11,6 @@ from objstress.elasticity.bounds import rotated_stiffness
 from objstress.elasticity.frames import ieee_rotation
 from objstress.errors import InputError
 from objstress.properties.sources.base import CellStiffness, Crystal, Ions, Source, check_ions
-from objstress.symmetry.crystal import SYMPREC
 from objstress.symmetry.point_group import PointGroup
 from objstress.symmetry.voigt import tensor_to_voigt
 
@@ -24,7 +23,7 @@ class EnsembleSource(Source):
     """Networks of the elastic tensor.
 
     Attributes:
-        name, what, elements: see `Source`.
+        name, what, elements, symprec: see `Source` (symprec in Angstrom).
         ensemble: of kind "elastic"; its ions are those of its labels.
     """
 
@@ -60,11 +59,9 @@ class EnsembleSource(Source):
 
         return cls.of(path.name, load_tensors(path))
 
-    def stiffness(
-        self, structure: Crystal | None, ions: Ions, symprec: float = SYMPREC
-    ) -> CellStiffness:
+    def stiffness(self, structure: Crystal | None, ions: Ions) -> CellStiffness:
         """The mean of the networks for the cell as it is, with its deviation and distance."""
-        cell = self.read(structure, symprec)
+        cell = self.read(structure)
         q = ieee_rotation(cell)
         check_ions(self.ensemble.metadata, ions, "these networks are")
         (prediction,) = self.ensemble.predict([cell])

@@ -17,7 +17,6 @@ from objstress.elasticity.frames import ieee_rotation, rotated_structure
 from objstress.errors import InputError
 from objstress.labels.deformation import find_deformation
 from objstress.properties.sources.base import CellStiffness, Crystal, Ions, Source, check_ions
-from objstress.symmetry.crystal import SYMPREC
 from objstress.symmetry.tensor_forms import TensorForm
 
 if TYPE_CHECKING:
@@ -29,7 +28,7 @@ class LawSource(Source):
     """A law of one crystal.
 
     Attributes:
-        name, what, elements: see `Source`.
+        name, what, elements, symprec: see `Source` (symprec in Angstrom).
         law: with `structure` and `point_group`; its ions are those of its labels.
     """
 
@@ -51,13 +50,11 @@ class LawSource(Source):
         law = load_law(path)
         return cls(path.name, "a law of one crystal", _elements(law), law)
 
-    def stiffness(
-        self, structure: Crystal | None, ions: Ions, symprec: float = SYMPREC
-    ) -> CellStiffness:
+    def stiffness(self, structure: Crystal | None, ions: Ions) -> CellStiffness:
         """C of the law at F = I; third-order constants, too, in its own frame (no structure)."""
         from objstress.laws.strain_energy import StrainEnergyLaw, third_order_stiffness
 
-        cell = None if structure is None else self.read(structure, symprec)
+        cell = None if structure is None else self.read(structure)
         law = self.law
         crystal, group = getattr(law, "structure", None), getattr(law, "point_group", None)
         if not isinstance(law, StrainEnergyLaw) or crystal is None or group is None:
