@@ -23,7 +23,13 @@ from objstress.calculators.potential import PotentialCalculator
 from objstress.errors import ConvergenceError, InputError
 from objstress.graphs.atoms import atom_graph
 from objstress.graphs.verlet_list import VerletList
-from objstress.md.integrators import Langevin, draw_momenta, replica_generator, without_drift
+from objstress.md.integrators import (
+    Langevin,
+    degrees_of_freedom,
+    draw_momenta,
+    replica_generator,
+    without_drift,
+)
 from objstress.md.replicas import ReplicasBlownUp, run_replicas
 from objstress.md.run import run_md
 from objstress.models.potential import Potential, PotentialSettings
@@ -861,6 +867,13 @@ def test_shell_fails_with_one_clear_line(
     last = capsys.readouterr().err.strip().splitlines()[-1]
     assert last.startswith("error: ")
     assert message in last
+
+
+def test_constraints_that_hold_every_atom_are_refused():
+    atoms = silicon(1)
+    atoms.set_constraint(FixAtoms(range(len(atoms))))
+    with pytest.raises(InputError, match="no degree of freedom is left"):
+        degrees_of_freedom(atoms, thermostat=True)
 
 
 # -- torch-sim ---------------------------------------------------------------------------------

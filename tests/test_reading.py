@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk, fcc111
+from ase.calculators.lj import LennardJones
 from ase.io import write
 from pymatgen.core import Lattice, Structure
 
 from objstress import InputError, PointGroup, crystal_properties, read_structure
+from objstress.labels.deformation import nearest_distance
 from objstress.labels.relaxation import relaxed_crystal
 from objstress.symmetry.crystal import primitive_cell
 from objstress.symmetry.reading import read_primitive_cell
@@ -144,6 +146,13 @@ def test_a_crystal_may_relax_to_more_symmetry_but_not_to_less():
     assert found.point_group.symbol == "m-3m"
     assert found.stiffness_ieee == pytest.approx(exact.stiffness_ieee, abs=1e-2)
     assert np.allclose(found.stiffness, exact.stiffness, atol=1e-2)
+
+
+def test_a_crystal_out_of_a_calculators_reach_is_refused():
+    argon = bulk("Ar", "fcc", a=14.2)
+    with pytest.raises(InputError, match="no atom lies within the calculator's reach"):
+        crystal_properties(argon, LennardJones(rc=6.0))
+    assert nearest_distance(read_structure(argon)) == pytest.approx(14.2 / np.sqrt(2))
 
 
 @pytest.mark.skipif(not CASES.is_dir(), reason="the published cases are not here")

@@ -85,7 +85,9 @@ def find_deformation(
 
 def nearest_distance(reference: Structure) -> float:
     """The shortest distance between two atoms of the crystal, Angstrom."""
-    distances = reference.get_all_neighbors(6.0)
+    # An atom's own images are no farther than the shortest period.
+    reach = 1.001 * min(reference.lattice.get_lll_reduced_lattice().abc)
+    distances = reference.get_all_neighbors(reach)
     return min(n.nn_distance for shell in distances for n in shell)
 
 

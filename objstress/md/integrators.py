@@ -9,6 +9,8 @@ from ase import Atoms, units
 from ase.md.nose_hoover_chain import MTKNPT, IsotropicMTKNPT
 from ase.md.verlet import VelocityVerlet
 
+from objstress.errors import InputError
+
 RESTS = 1e-5
 """Relative momenta below which all atoms together are at rest: above the round-off of files and
 float32 forces, far below thermal momenta even of a million atoms."""
@@ -109,8 +111,13 @@ def degrees_of_freedom(atoms: Atoms, thermostat: bool) -> int:
 
     Returns:
         The number of degrees of freedom, at least 1.
+
+    Raises:
+        InputError: constraints leave none.
     """
     n = atoms.get_number_of_degrees_of_freedom()
+    if n < 1:
+        raise InputError("no degree of freedom is left: the constraints hold all atoms")
     if thermostat or atoms.constraints:
         return n
     p = atoms.get_momenta()

@@ -92,7 +92,7 @@ def harmonic_response(
         Elastic constants (6, 6) in GPa, internal strain and force constants.
 
     Raises:
-        InputError: a calculator without stress.
+        InputError: a calculator without stress, or one whose stress does not change with strain.
     """
     cell = AseAtomsAdaptor.get_atoms(structure, msonable=False)
     stress, pull = np.zeros((6, 6)), np.zeros((3 * len(cell), 6))
@@ -100,6 +100,10 @@ def harmonic_response(
         (s1, f1), (s2, f2) = (_strained(cell, calculator, sign * strain * axis) for sign in (1, -1))
         stress[:, a] = (s1 - s2) / (2 * strain)
         pull[:, a] = -(f1 - f2) / (2 * strain)
+    if not np.abs(stress).max() > 0:
+        raise InputError(
+            "the stress does not change with strain: no atom lies within the calculator's reach"
+        )
     constants = np.zeros((3 * len(cell), 3 * len(cell)))
     for k in range(len(constants)):
         forces = []
