@@ -99,7 +99,7 @@ def test_a_degree_is_raised_where_it_gains(silicon_group):
     degree = fit.polynomial.degree
     assert fit.error == fit.errors[degree]
     assert all(fit.errors[d] > fit.error for d in range(2, degree))
-    assert all(fit.errors[d] >= 0.95 * fit.error for d in fit.errors)
+    assert all(fit.errors[d] >= 0.85 * fit.error for d in fit.errors)
     # Two degrees in a row without a gain end the search.
     assert max(fit.errors) == min(degree + 2, 8)
     assert fit_polynomial(labels, silicon_group, 0.16, degrees=[3]).polynomial.degree == 3
