@@ -21,8 +21,8 @@ RIDGES = 10.0 ** np.arange(-12, 0)
 DEGREES = range(2, 9)
 """Highest degrees that are tried."""
 GAIN = 0.85
-"""Error, relative to the best of lower degrees, below which a higher one is taken: each degree makes
-every evaluation about half as dear again."""
+"""Error, relative to the best of lower degrees, below which a higher one is taken: each degree
+makes every evaluation about half as dear again."""
 MOST = 6
 """Unknowns a label: two thirds of its nine stress components."""
 WORK = 3e10
