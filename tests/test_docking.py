@@ -565,6 +565,16 @@ def test_a_residue_keeps_one_conformer_the_most_occupied(tmp_path):
     assert protein.positions[:, 0].tolist() == [2.0, 3.0, 9.0]
 
 
+def test_of_what_the_best_conformer_lacks_one_is_kept(tmp_path):
+    atoms = [
+        ("ATOM", " CB ", "A", "SER", "A", 3, 0.0, 0.60, "C"),
+        ("ATOM", " CB ", "B", "SER", "A", 3, 1.0, 0.40, "C"),
+        ("ATOM", " OG ", "B", "SER", "A", 3, 2.0, 0.30, "O"),
+        ("ATOM", " OG ", "C", "SER", "A", 3, 3.0, 0.35, "O"),
+    ]
+    assert read_text(tmp_path, *atoms).positions[:, 0].tolist() == [0.0, 3.0]
+
+
 @pytest.mark.parametrize("water", ["HOH", "SOL", "TIP3", "WAT", "SPC"])
 def test_water_has_many_names(tmp_path, water):
     atoms = [

@@ -8,7 +8,7 @@ from ase import Atoms
 from ase.build import bulk, fcc111
 from ase.calculators.lj import LennardJones
 from ase.io import write
-from pymatgen.core import Lattice, Structure
+from pymatgen.core import DummySpecies, Lattice, Structure
 
 from objstress import InputError, PointGroup, crystal_properties, read_structure
 from objstress.labels.deformation import nearest_distance
@@ -80,6 +80,20 @@ def test_a_cif_at_odds_with_itself_is_refused(tmp_path, group, sites, more, mess
 def test_a_formula_that_agrees_is_no_obstacle(tmp_path):
     more = "_chemical_formula_sum 'Si8'\n_cell_formula_units_Z 1\n_exptl_crystal_density_diffrn ?"
     assert len(read_structure(cif(tmp_path, "F d -3 m :2", SILICON, more=more))) == 8
+
+
+def test_a_cif_of_two_crystals_gives_the_first_and_its_own_words(tmp_path):
+    path = cif(tmp_path, "F m -3 m", "Na1 Na 0 0 0 1\nCl1 Cl 0.5 0.5 0.5 1", more="")
+    first = path.read_text().replace("data_x", "data_x\n_chemical_formula_sum 'Na Cl'")
+    second = CIF.format(a=3.4, group="P m -3 m", sites="Po1 Po 0 0 0 1", more="")
+    path.write_text(first + second.replace("data_x", "data_y\n_chemical_formula_sum Po"))
+    assert read_structure(path).composition.reduced_formula == "NaCl"
+
+
+def test_what_is_no_element_is_refused():
+    ghost = Structure(Lattice.cubic(4), [DummySpecies("X")], [[0, 0, 0]])
+    with pytest.raises(InputError, match="not a chemical element"):
+        read_structure(ghost)
 
 
 def test_a_poscar_without_elements_is_refused(tmp_path):

@@ -1,6 +1,7 @@
 """Strains that a simulation meets outside a law are kept, labelled, and fitted."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -102,6 +103,24 @@ def test_refuses_what_cannot_be_refined(folder, far, change, message, monkeypatc
     with pytest.raises(InputError, match=message):
         refine_law(law, states, calculator, progress=False, **arguments)
     assert not (folder / "x.law").exists()
+
+
+def test_crushed_strains_are_not_labelled(folder, far):
+    x = np.concatenate([far, [[-0.45, 0, 0, 0, 0, 0]]])
+    result = refine_law(
+        folder / "0.law", x, "emt", out=folder / "c1.law", samples=6, progress=False
+    )
+    assert (result["labelled"], result["failed"]) == (6, [])
+    for atoms in read(folder / "c1.extxyz", ":"):
+        assert np.linalg.det(atoms.info["deformation_gradient"]) > 0.3
+
+
+def test_laws_without_atoms_have_no_calculator(folder, far, tmp_path):
+    data = Path(__file__).parents[1] / "data" / "spruce" / "pairs.csv"
+    law = fit_law(data, point_group="mmm", use_network=False, progress=False)
+    law.save(tmp_path / "spruce.law")
+    with pytest.raises(InputError, match="without listed atoms has no calculator"):
+        refine_law(tmp_path / "spruce.law", far, "emt", out=tmp_path / "x.law")
 
 
 @pytest.mark.parametrize("textured", [False, True])

@@ -86,7 +86,11 @@ def ligands_in(source: str | Path) -> Iterator[tuple[str, Chem.Mol | str]]:
         for k in range(len(supplier)):
             mol = supplier[k]
             if mol is None:
-                block = supplier.GetItemText(k)
+                try:
+                    block = supplier.GetItemText(k)
+                except UnicodeDecodeError:
+                    yield named(k, ""), UNREADABLE
+                    continue
                 title = block.partition("\n")[0].strip()
                 yield named(k, title), _why(Chem.MolFromMolBlock, block)
                 continue

@@ -26,6 +26,11 @@ WATER = {
     *("TIP", "TIP2", "TIP3", "TIP4", "TP3", "TP4", "T3P", "T4P"),
 }
 """Names of the PDB, GROMACS, CHARMM, AMBER and others."""
+STANDARD = {
+    *("ALA", "ARG", "ASN", "ASP", "CYS", "GLN", "GLU", "GLY", "HIS", "ILE", "LEU", "LYS"),
+    *("MET", "PHE", "PRO", "SER", "THR", "TRP", "TYR", "VAL", "MSE"),
+}
+"""Residues whose atoms' names begin with the element, selenium's with SE."""
 
 
 @dataclass(frozen=True)
@@ -121,10 +126,9 @@ def protein_of(structure: gemmi.Structure, name: str) -> Protein:
                 if residue.name in WATER:
                     waters += 1
                     continue
-                amino_acid = gemmi.find_tabulated_residue(residue.name).is_amino_acid()
-                others += not amino_acid
+                others += not gemmi.find_tabulated_residue(residue.name).is_amino_acid()
                 for atom in atoms:
-                    symbol = _element(atom, amino_acid)
+                    symbol = _element(atom, residue.name in STANDARD)
                     if symbol.upper() in METALS:
                         metals.add(symbol)
                         symbol = "metal"
@@ -179,13 +183,14 @@ def _conformer(
     best = max(occupancy, key=lambda letter: float(np.mean(occupancy[letter])), default="")
     found, left_out = [], 0
     for residue in residues:
-        names = {atom.name for atom in residue if atom.altloc == best}
-        # An atom that the best conformer does not list may be listed under other letters alone.
-        atoms = [
-            atom
-            for atom in residue
-            if not atom.has_altloc() or atom.altloc == best or (names and atom.name not in names)
-        ]
+        atoms = [atom for atom in residue if not atom.has_altloc() or atom.altloc == best]
+        names = {atom.name for atom in atoms}
+        if any(atom.altloc == best for atom in atoms):
+            # What the best conformer does not list, another may.
+            for atom in sorted(residue, key=lambda atom: -atom.occ):
+                if atom.name not in names:
+                    atoms.append(atom)
+                    names.add(atom.name)
         left_out += sum(not atom.element.is_hydrogen for atom in residue)
         left_out -= sum(not atom.element.is_hydrogen for atom in atoms)
         if atoms:
@@ -193,10 +198,10 @@ def _conformer(
     return found, left_out
 
 
-def _element(atom: gemmi.Atom, amino_acid: bool) -> str:
-    """The element's symbol; in an amino acid by the atom's name, whose columns may be shifted."""
+def _element(atom: gemmi.Atom, standard: bool) -> str:
+    """The element's symbol; in a standard residue by the name, whose columns may be shifted."""
     letters = atom.name.lstrip("0123456789")
-    if amino_acid and letters[:1] in tuple("CNOSH"):
+    if standard and letters[:1] in tuple("CNOSH"):
         return "Se" if letters.upper() == "SE" else letters[0]
     return atom.element.name
 

@@ -30,9 +30,9 @@ class GuardedLaw(LawAround, StrainEnergyLaw):
     the law only its difference from U at the edge is left, and U alone carries the growth.
 
     Where rho levels off, the curvature along a ray changes by rho'' d(W - U)/dr - K rho''. K is the
-    largest d(W - U)/dr at the edge (or zero), so that this is never negative: no ray loses
-    stiffness as it leaves the domain, and the transverse stiffness goes over from the law's to
-    U's.
+    largest d(W - U)/dr found from the edge to there (or zero), so that this is not negative: no ray
+    loses stiffness as it leaves the domain, and the transverse stiffness goes over from the law's
+    to U's.
 
     M and C are invariant under G, so the symmetry is the law's own.
 
@@ -122,23 +122,23 @@ class GuardedLaw(LawAround, StrainEnergyLaw):
         y = torch.cat([y, isotropic[None], -isotropic[None]])
         y = y / y.norm(dim=1, keepdim=True)
 
-        def slopes(y: Tensor, order: int) -> tuple[Tensor, Tensor]:
+        def slopes(y: Tensor) -> Tensor:
+            # The larger of those at the edge and where the law is left.
             x = y @ back.T
-            parts = self._rest(x, order)
-            slope = (parts[1] * x).sum(-1)
-            if order == 1:
-                return slope, y
-            return slope, (parts[1] + (parts[2] @ x[:, :, None])[:, :, 0]) @ back
+            both = [(self._rest(r * x, 1)[1] * x).sum(-1) for r in (1.0, 1 + MARGIN)]
+            return torch.maximum(*both)
 
-        found, _ = slopes(y, 1)
+        found = slopes(y)
         best = float(found.max())
         y = y[found.topk(16).indices]
         for step in 0.3 * 0.8 ** torch.arange(20):
-            _, uphill = slopes(y, 2)
+            x = y @ back.T
+            _, gradient, hessian = self._rest(x, 2)
+            uphill = (gradient + (hessian @ x[:, :, None])[:, :, 0]) @ back
             uphill = uphill - (uphill * y).sum(1, keepdim=True) * y
             y = y + step * uphill / uphill.norm(dim=1, keepdim=True).clamp(min=1e-300)
             y = y / y.norm(dim=1, keepdim=True)
-            best = max(best, float(slopes(y, 1)[0].max()))
+            best = max(best, float(slopes(y).max()))
         return max(best, 0.0)
 
     def to_dict(self) -> tuple[dict[str, Any], dict[str, Tensor]]:

@@ -97,11 +97,13 @@ def checked_structure(structure: Structure) -> Structure:
     if not np.isfinite(structure.frac_coords).all():
         raise InputError("a position is not a finite number")
     _check_periods(structure.lattice.pbc)
-    strange = [s.species_string for s in structure if not hasattr(s.specie, "Z")]
-    if strange or any(site.specie.Z < 1 for site in structure):
-        raise InputError(f"not a chemical element: {', '.join(strange) or 'X'}")
     from ase.data import covalent_radii
+    from pymatgen.core import Element
 
+    kinds = {site.species_string: site.specie for site in structure}
+    for name, kind in kinds.items():
+        if not isinstance(getattr(kind, "element", kind), Element):
+            raise InputError(f"{name} is not a chemical element")
     radii = np.array([covalent_radii[site.specie.Z] for site in structure])
     i, j, _, distances = structure.get_neighbor_list(2 * TOO_NEAR * radii.max())
     near = distances < TOO_NEAR * (radii[i] + radii[j])
@@ -128,6 +130,7 @@ def check_cif(text: str, structure: Structure) -> None:
     """
     from pymatgen.core import Composition
 
+    text = _block(text)
     says = _statements(text)
     found = structure.composition.element_composition
     formula = says.get("_chemical_formula_sum", "").strip("'\" ")
@@ -225,7 +228,7 @@ def _with_operations(path: Path) -> str:
 
     pymatgen would take those of the first origin.
     """
-    text = path.read_text(errors="replace")
+    text = _block(path.read_text(errors="replace"))
     says = _statements(text)
     symbol = next((says[name] for name in SYMBOLS if name in says), "").strip("'\" ")
     name, _, choice = symbol.partition(":")
@@ -252,6 +255,12 @@ def _with_operations(path: Path) -> str:
         for w, t in zip(found["rotations"], found["translations"], strict=True)
     ]
     return text.rstrip() + f"\nloop_\n{OPERATIONS[0]}\n" + "".join(f"'{row}'\n" for row in rows)
+
+
+def _block(text: str) -> str:
+    """The first block of a CIF with sites, which is the one that is read; all without any."""
+    blocks = re.split(r"^(?=data_)", text, flags=re.MULTILINE | re.IGNORECASE)
+    return next((block for block in blocks if "_atom_site_fract_x" in block), text)
 
 
 def _statements(text: str) -> dict[str, str]:

@@ -122,13 +122,18 @@ class GrainsLaw(MaterialLaw):
             for k, law in enumerate(distinct.values())
         ]
 
+    @property
+    def several(self) -> bool:
+        """Whether the grains have several laws."""
+        return len(self._parts) > 1
+
     def only_law(self) -> MaterialLaw:
         """The law of all grains.
 
         Raises:
             InputError: grains of several laws.
         """
-        if len(self._parts) > 1:
+        if self.several:
             raise InputError(
                 "the grains have several laws, assembly 'ufl' takes one: leave it at 'quadrature'"
             )

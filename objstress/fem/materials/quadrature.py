@@ -192,8 +192,11 @@ class Material:
         """Strains outside those of the fit at the last `update`, in the frame of the crystal.
 
         Returns:
-            Mandel's E of all ranks, (n, 6), no more than `KEPT` a rank, at random.
+            Mandel's E of all ranks, (n, 6), no more than `KEPT` a rank, at random; none of a body
+            of several laws, as they do not tell whose they are.
         """
+        if isinstance(self.law, GrainsLaw) and self.law.several:
+            return np.zeros((0, 6))
         f = self.F[: self.owned]
         outside = self.law.outside(f).numpy()
         x = mandel_strain(self.law.in_crystal(f)[outside]).numpy()

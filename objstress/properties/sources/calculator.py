@@ -95,7 +95,7 @@ class CalculatorSource(Source):
 
     def energy_of_volume(self, structure: Crystal | None) -> tuple[float, Callable[[float], float]]:
         """Energy of the primitive cell, ions and the cell's shape relaxed at each volume."""
-        cell = relaxed_crystal(self.read(structure), self.calculator)
+        cell = relaxed_crystal(self.read(structure), self.calculator, symprec=self.symprec)
         relaxed = AseAtomsAdaptor.get_atoms(cell, msonable=False)
 
         def energy(ratio: float) -> float:

@@ -11,6 +11,8 @@ from objstress.symmetry.voigt import mandel_rotations, to_mandel
 
 CORE = 0.95
 """Fraction of the labels, those in the densest places, that set the bound."""
+MIDDLE = 0.05
+"""Weight of zero strain, and of the labels' strains halved, in the mean."""
 BEYOND = 1.25
 """How much sparser than the last of them a strain inside may lie."""
 
@@ -21,7 +23,8 @@ def trained_domain(labels: Labels, group: PointGroup) -> tuple[np.ndarray, np.nd
     .. math::
         q(x) = v(x)^T \Big\langle v v^T \Big\rangle^{-1} v(x) \le c, \qquad v = (1, x_a, x_a x_b)
 
-    The mean runs over the labels' Mandel strains x and their images under G; q is the inverse of
+    The mean runs over the labels' Mandel strains x and their images under G, with a
+    twentieth of the weight at x / 2 and a twentieth at zero; q is the inverse of
     the empirical Christoffel function, large where no labels are (Lasserre and Pauwels, Adv.
     Comput. Math. 45 (2019) 1439), and the same in every linear change of x, that by the stiffness
     among them. c is the largest q of the labels, but no more than `BEYOND` times that which `CORE`
@@ -42,10 +45,14 @@ def trained_domain(labels: Labels, group: PointGroup) -> tuple[np.ndarray, np.nd
     scale = np.linalg.norm(x, axis=1).max()
     used = 28 if len(x) >= 2 * 28 else 7
     size = np.array([1.0] + 6 * [1 / scale] + 21 * [1 / scale**2])[:used]
+    # Labels may leave out the middle, where no law extrapolates: it has a share of its own, so that
+    # q(0) <= 1 / MIDDLE, well below every bound.
+    places = np.concatenate([x, 0.5 * x, np.zeros((1, 6))])
+    shares = np.repeat([(1 - 2 * MIDDLE) / len(x), MIDDLE / len(x), MIDDLE], [len(x), len(x), 1])
     moments = np.zeros((used, used))
     for rotation in rotations:
-        v = density_functions(x @ rotation.T)[:, :used] * size
-        moments += v.T @ v / len(x) / len(rotations)
+        v = density_functions(places @ rotation.T)[:, :used] * size
+        moments += (shares[:, None] * v).T @ v / len(rotations)
     inverse = size[:, None] * _inverse(moments, 1e-10) * size
     v = density_functions(x)[:, :used]
     q = np.einsum("na,ab,nb->n", v, inverse, v)

@@ -69,7 +69,7 @@ def fit_law_ensemble(
     size = max(2, round(SHARE * len(seen)))
     # One degree for all members, that of all labels: fewer labels choose worse.
     chosen = fit.polynomial.degree
-    while chosen > 2 and count_coefficients(group, chosen) > MOST * size:
+    while degree is None and chosen > 2 and count_coefficients(group, chosen) > MOST * size:
         chosen -= 1
     laws, used = [], []
     for k in range(members):
@@ -106,6 +106,7 @@ def fit_law_ensemble(
             "members": members,
             "use_network": use_network,
             "seed": seed,
+            "atoms": not labels.lone,
             "symprec": symprec,
         },
         "calibration": law.calibration,

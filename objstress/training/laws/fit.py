@@ -118,7 +118,9 @@ def fit_law(
             "degree": degree,
             "polynomial": polynomial,
             "use_network": use_network,
-            "seed": training.seed,
+            "stress_free": stress_free,
+            "training": asdict(training),
+            "atoms": not labels.lone,
             "symprec": symprec,
         },
     }

@@ -12,8 +12,10 @@ from objstress.symmetry.point_group import PointGroup
 from objstress.symmetry.voigt import to_mandel
 from objstress.training.laws.polynomial import StressEquations, stress_floor
 
+SMALL = 0.05
+"""|E| up to which labels are compared: a cubic energy is enough there."""
 FEWEST = 10
-"""Labels with energies below which nothing is judged."""
+"""Such labels with energies below which nothing is judged."""
 ALLOWED = 1.3
 """Largest ratio of work and energy; stresses of a finite basis differ by a few per cent."""
 FACTORS = {
@@ -35,20 +37,21 @@ def check_work(labels: Labels, group: PointGroup) -> None:
     W is a polynomial of third degree fitted to the stresses alone; a must be about one.
 
     Args:
-        labels: of one crystal; those without an energy are left out.
+        labels: of one crystal; those without an energy, and those of large strain, are left out.
         group: its point group.
 
     Raises:
         InputError: energies and work belong together, but differ by a factor; the unit or sign
             that would explain it is named.
     """
-    known = np.isfinite(labels.energy)
-    if known.sum() < FEWEST:
+    small = np.linalg.norm(labels.strain, axis=(1, 2)) <= SMALL
+    labels = labels.subset(small & np.isfinite(labels.energy))
+    if len(labels) < FEWEST or np.linalg.norm(labels.strain, axis=(1, 2)).max() < 1e-6:
         return
     polynomial = StressEquations(labels, group, stress_floor(labels, group), 1).solve(3, 1e-8)
-    x = torch.tensor(to_mandel(labels.strain[known]))
+    x = torch.tensor(to_mandel(labels.strain))
     work = polynomial(x, 0)[0].numpy() * labels.structure.volume * GPa
-    energy = labels.energy[known] - labels.energy[known].mean()
+    energy = labels.energy - labels.energy.mean()
     work = work - work.mean()
     if not energy.any() or not work.any():
         return

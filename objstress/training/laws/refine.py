@@ -35,6 +35,10 @@ SHARE = 1 / 6
 """New labels, relative to those of the law: fewer would count as a few far from the others."""
 FEWEST = 24
 """New labels, at least."""
+CRUSHED = 0.1
+"""Least squared stretch of a strain that is labelled."""
+MANY = 20_000
+"""Strains that the new labels are picked from, at most."""
 
 
 def refine_law(
@@ -55,8 +59,8 @@ def refine_law(
 
     Of the strains that the states keep, `samples` are labelled, each the farthest from the law's
     labels, from those before it, and from their images under the point group. The law is fitted as
-    it was, to the labels of before and these. Labels are appended to a partial file as they come;
-    the same call resumes an interrupted run.
+    it was (a network of the default size), to the labels of before and these. Labels are appended
+    to a partial file as they come; the same call resumes an interrupted run.
 
     Args:
         law: file of a law that `fit_law` or `fit_law_ensemble` made from a label file, guarded or
@@ -91,6 +95,8 @@ def refine_law(
             f"{path}: not a law that was fitted to labels by this version; refine the law that it "
             "was compiled from, or fit it again"
         )
+    if not fit["atoms"]:
+        raise InputError(f"{path}: a law of a material without listed atoms has no calculator")
     source = _label_file(path, labels, fit["data"])
     together = out.with_suffix(".extxyz")
     check_writable(out)
@@ -99,7 +105,10 @@ def refine_law(
     x = _strains(states)
     met = x[guarded.outside(right_stretch(from_mandel(x))).numpy()] if len(x) else x
     if not len(met):
-        raise InputError(f"the states of {states} hold no strain outside those of {path}")
+        raise InputError(
+            f"the states of {states} hold no strain outside those of {path} (a body of several "
+            "laws keeps none)"
+        )
     frames = list(iread(source, index=":", format="extxyz"))
     stretch = np.array(inner.metadata.get("reference_stretch", np.eye(3)))
     reference = _stretched(inner.structure, np.linalg.inv(stretch))
@@ -124,6 +133,9 @@ def refine_law(
     known = _known_strains(frames, stretch)
     # Also beyond the strains met: the new law's stress moves them a little.
     pool = np.concatenate([met, 1.1 * met, 1.2 * met])
+    pool = pool[np.linalg.eigvalsh(np.eye(3) + 2 * from_mandel(pool)).min(axis=1) > CRUSHED]
+    if len(pool) > MANY:
+        pool = pool[np.random.default_rng(0).choice(len(pool), MANY, replace=False)]
     chosen = pool[farthest_strains(pool, number, inner.point_group, known)]
     say(f"{len(met)} strains met outside, {len(chosen)} of them to be labelled")
     strains = _referred(chosen, stretch)
@@ -132,7 +144,9 @@ def refine_law(
     ) as bar:
         run.label(strains, bar)
     labelled = run.finish(len(strains), before=frames)
-    new = _fit(fit, together, reference, progress, say)
+    network = getattr(inner, "network", None)
+    filters = None if network is None else network.group
+    new = _fit(fit, together, reference, filters, progress, say)
     still = new.outside(right_stretch(from_mandel(met)))
     if isinstance(guarded, GuardedLaw):
         new = GuardedLaw(new)
@@ -153,6 +167,7 @@ def _fit(
     settings: dict[str, Any],
     data: Path,
     structure: Structure,
+    filters: Any,
     progress: bool,
     say: Callable[[str], None],
 ) -> Any:
@@ -163,9 +178,9 @@ def _fit(
     if "members" in settings:
         members, seed = settings["members"], settings["seed"]
         return fit_law_ensemble(data, structure, members=members, seed=seed, **common)
-    training = NetworkTraining(seed=settings["seed"])
-    polynomial = settings["polynomial"]
-    return fit_law(data, structure, polynomial=polynomial, training=training, **common)
+    common |= {name: settings[name] for name in ("polynomial", "stress_free")}
+    training = NetworkTraining(**settings["training"])
+    return fit_law(data, structure, training=training, filters=filters, **common)
 
 
 def _label_file(law: Path, given: str | Path | None, known: str) -> Path:
