@@ -34,10 +34,11 @@ class TestRelaxedCrystal:
 
     def test_internal_positions_relax(self):
         # Wurtzite ZnS of Lennard-Jones atoms: u is free.
-        start = bulk("ZnS", "wurtzite", a=1.6, c=2.7, u=0.39)
-        found = relaxed_crystal(start, LennardJones(rc=4.0, smooth=True), fmax=1e-5)
+        start = bulk("ZnS", "wurtzite", a=1.92, c=3.24, u=0.39)
+        pairs = {"sigma": 1.2, "rc": 4.8, "smooth": True}
+        found = relaxed_crystal(start, LennardJones(**pairs), fmax=1e-5)
         atoms = found.to_ase_atoms()
-        atoms.calc = LennardJones(rc=4.0, smooth=True)
+        atoms.calc = LennardJones(**pairs)
         assert np.abs(atoms.get_forces()).max() < 1e-4
 
 

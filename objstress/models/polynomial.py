@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy.sparse import csr_array, diags_array
 from torch import Tensor, nn
 
 from objstress.symmetry.point_group import PointGroup, SymmetryGroup, invariant_basis
 from objstress.symmetry.voigt import MANDEL, mandel_rotations
 
+SPARSE = 7
+"""Degree from which matrices of few entries are multiplied as such."""
 _PAIRS = [(a, b) for a in range(6) for b in range(a, 6)]
 _WHOLE = torch.tensor([_PAIRS.index((min(a, b), max(a, b))) for a in range(6) for b in range(6)])
 """The 6 x 6 entries of a symmetric matrix among its 21 independent ones."""
@@ -113,7 +114,13 @@ def _invariants(operations: bytes, degree: int) -> np.ndarray:
     rotations[np.abs(rotations) < 1e-14] = 0.0
     average = np.eye(len(mono.words[degree]))
     for representatives in _cosets(rotations):
-        powers = [_symmetric_power(rotations[t].tobytes(), degree) for t in representatives]
+        powers: list[Any] = [
+            _symmetric_power(rotations[t].tobytes(), degree) for t in representatives
+        ]
+        if degree >= SPARSE:
+            from scipy.sparse import csr_array  # slow to import
+
+            powers = [csr_array(p) if np.mean(p != 0) < 0.1 else p for p in powers]
         average = sum(power @ average for power in powers) / len(powers)
     projector = average.T
     # Substitution acts on coefficients by the transpose; the norm of x^a is sqrt(a! / d!).
@@ -121,22 +128,20 @@ def _invariants(operations: bytes, degree: int) -> np.ndarray:
     return invariant_basis(projector / norm[:, None] * norm[None, :]) * norm
 
 
-@lru_cache(maxsize=64)
-def _symmetric_power(rotation: bytes, degree: int) -> Any:
+@lru_cache(maxsize=16)
+def _symmetric_power(rotation: bytes, degree: int) -> np.ndarray:
     # Rows: the monomials of R x in those of x. Few entries, unless all of R's are other than zero.
     if degree == 0:
-        return csr_array(np.ones((1, 1)))
+        return np.ones((1, 1))
     mono, R = monomials(degree), np.frombuffer(rotation).reshape(6, 6)
-    tails = csr_array(_symmetric_power(rotation, degree - 1))[mono.rest[degree]]
-    shape = (len(mono.words[degree]),) * 2
-    power: Any = csr_array(shape)
+    tails = _symmetric_power(rotation, degree - 1)
+    power = np.zeros((len(mono.words[degree]),) * 2)
     for j in range(6):
-        part = diags_array(R[mono.first[degree], j]) @ tails
-        columns = mono.raised[degree][j][part.indices]
-        part = csr_array((part.data, columns, part.indptr), shape)
-        part.eliminate_zeros()
-        power = power + part
-    return power if power.nnz < 0.1 * shape[0] ** 2 else power.toarray()
+        factor = R[mono.first[degree], j]
+        rows = np.flatnonzero(factor)
+        part = factor[rows, None] * tails[mono.rest[degree][rows]]
+        power[np.ix_(rows, mono.raised[degree][j])] += part
+    return power
 
 
 def _cosets(rotations: np.ndarray) -> list[list[int]]:

@@ -97,14 +97,15 @@ def checked_structure(structure: Structure) -> Structure:
     if not np.isfinite(structure.frac_coords).all():
         raise InputError("a position is not a finite number")
     _check_periods(structure.lattice.pbc)
-    from ase.data import covalent_radii
+    from pymatgen.analysis.molecule_structure_comparator import CovalentRadius
     from pymatgen.core import Element
 
     kinds = {site.species_string: site.specie for site in structure}
     for name, kind in kinds.items():
         if not isinstance(getattr(kind, "element", kind), Element):
             raise InputError(f"{name} is not a chemical element")
-    radii = np.array([covalent_radii[site.specie.Z] for site in structure])
+    known = CovalentRadius.radius
+    radii = np.array([known.get(Element.from_Z(s.specie.Z).symbol, 1.5) for s in structure])
     i, j, _, distances = structure.get_neighbor_list(2 * TOO_NEAR * radii.max())
     near = distances < TOO_NEAR * (radii[i] + radii[j])
     if near.any():
