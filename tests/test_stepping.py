@@ -88,6 +88,9 @@ class Creeping:
     def report(self, record):
         pass
 
+    def strains_outside(self):
+        return np.zeros((0, 6))
+
     def worst_cells(self):
         return "none"
 
