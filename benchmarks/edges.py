@@ -263,7 +263,7 @@ def main() -> None:
         "parts": parts,
         "environment": environment(),
     }
-    text = f"# Laws outside their training\n\n{claims_table(claims)}\n"
+    text = f"# Claims\n\n{claims_table(claims)}\n"
     if arguments.before:
         result["before"] = before = json.loads(arguments.before.read_text())
         then = {claim["name"]: claim["value"] for claim in before["claims"]}
