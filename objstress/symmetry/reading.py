@@ -278,6 +278,6 @@ def _number(value: str | None) -> float | None:
 
 
 def _thirds(text: str) -> str:
-    if re.search(r"(?<!\d)0?\.(3{3}|6{2}7|16{1}7|8{1}33)(?!\d)", text):
+    if re.search(r"(?<!\d)0?\.(333|667|167|833)(?!\d)", text):
         return " (positions of three digits: give 0.3333333 for 1/3)"
     return ""

@@ -26,7 +26,8 @@ from objstress.laws.guarded import GuardedLaw
 from objstress.laws.learned import LearnedLaw
 from objstress.laws.loading import load_law
 from objstress.laws.outside import OUTSIDE
-from objstress.symmetry.voigt import from_mandel, to_mandel
+from objstress.laws.strain_energy import mandel_strain
+from objstress.symmetry.voigt import from_mandel
 from objstress.training.laws.ensemble import fit_law_ensemble
 from objstress.training.laws.fit import fit_law
 from objstress.training.laws.settings import NetworkTraining
@@ -219,13 +220,9 @@ def _stretched(structure: Structure, stretch: np.ndarray) -> Structure:
 
 def _known_strains(frames: list[Atoms], stretch: np.ndarray) -> np.ndarray:
     """Of the labels that carry F, against the law's reference: F U^-1."""
-    f = [atoms.info["deformation_gradient"] for atoms in frames if _carries(atoms)]
+    f = [a.info["deformation_gradient"] for a in frames if "deformation_gradient" in a.info]
     deformation = np.array(f).reshape(-1, 3, 3) @ np.linalg.inv(stretch)
-    return to_mandel(0.5 * (deformation.transpose(0, 2, 1) @ deformation - np.eye(3)))
-
-
-def _carries(atoms: Atoms) -> bool:
-    return "deformation_gradient" in atoms.info
+    return mandel_strain(torch.tensor(deformation)).numpy()
 
 
 def _referred(x: np.ndarray, stretch: np.ndarray) -> np.ndarray:
