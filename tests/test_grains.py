@@ -183,6 +183,47 @@ def test_files_of_angles_are_read_or_named(tmp_path):
         read_orientations(tmp_path / "none")
 
 
+ANGLES = np.array([[289.8, 154.49, 141.27], [20.86, 3.29, 177.49], [185.52, 72.26, 243.61]])
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("blanks.txt", b"289.8 154.49 141.27\n20.86 3.29 177.49\n185.52 72.26 243.61"),
+        ("commas.txt", b"289,80 154,49 141,27\n20,86\t3,29\t177,49\n185,52; 72,26; 243,61"),
+        ("latin.txt", b"# K\xf6rner\n289.8 154.49 141.27\n20.86 3.29 177.49\n185.52 72.26 243.61"),
+        ("bom.txt", b"\xef\xbb\xbf289.8,154.49,141.27\n20.86,3.29,177.49\n185.52,72.26,243.61"),
+        (
+            "wide.txt",
+            "289.8 154.49 141.27\n20.86 3.29 177.49\n185.52 72.26 243.61".encode("utf-16"),
+        ),
+    ],
+)
+def test_orientations_survive_other_programs_ways_of_writing(tmp_path, name, content):
+    (tmp_path / name).write_bytes(content)
+    assert read_orientations(tmp_path / name) == pytest.approx(from_bunge(ANGLES))
+
+
+def test_radians_and_quaternions_are_not_taken_for_degrees(tmp_path):
+    radians = "\n".join(" ".join(f"{a:.12f}" for a in row) for row in np.radians(ANGLES))
+    scan, text = tmp_path / "scan.ang", tmp_path / "odf.txt"
+    scan.write_text(f"# GRID: SqrGrid\n{radians}\n")
+    assert read_orientations(scan) == pytest.approx(from_bunge(ANGLES), abs=1e-9)
+    text.write_text(radians)
+    with pytest.raises(InputError, match="are they in radians"):
+        read_orientations(text)
+    text.write_text("# radians\n" + radians)
+    assert read_orientations(text) == pytest.approx(from_bunge(ANGLES), abs=1e-9)
+    text.write_text("# near cube, degrees\n0.5 1.2 3.1\n")
+    assert read_orientations(text) == pytest.approx(from_bunge([[0.5, 1.2, 3.1]]))
+    scan.write_text("12.56637 12.56637 12.56637 0 0 0 -1\n")
+    with pytest.raises(InputError, match=r"line 1: .*not indexed"):
+        read_orientations(scan)
+    text.write_text("0.5 0.5 0.5 0.5\n0.1 0.7 -0.1 0.7\n")
+    with pytest.raises(InputError, match="are quaternions"):
+        read_orientations(text)
+
+
 @pytest.mark.parametrize(
     ("grains", "message"),
     [

@@ -156,6 +156,75 @@ def test_bad_pairs_get_one_clear_line(tmp_path, header, row, message):
     assert "\n" not in str(caught.value)
 
 
+@pytest.fixture(scope="module")
+def few_pairs():
+    return pd.read_csv(SPRUCE, comment="#", skipinitialspace=True).head(20)
+
+
+def _stresses(table, factor, unit=""):
+    out = table.copy()
+    out[[c for c in out if c[0] == "S"]] *= factor
+    return out.rename(columns=lambda c: c + unit if c[0] == "S" else c)
+
+
+def test_units_behind_the_names_of_columns_are_honoured(tmp_path, few_pairs):
+    path = tmp_path / "pairs.csv"
+    few_pairs["W"] = np.linspace(0, 1e-4, 20)
+    few_pairs.to_csv(path, index=False)
+    plain = read_pairs(path, PointGroup("mmm"))
+    assert "no units" in plain.notes[0]
+    others = _stresses(few_pairs, 1e3, " [MPa]")
+    others["W (MJ/m^3)"] = 1e3 * others.pop("W")
+    others[[f"E{c}" for c in SYMMETRIC]] *= 100
+    others.rename(columns=lambda c: c + " [%]" if c[0] == "E" else c).to_csv(path, index=False)
+    labels = read_pairs(path, PointGroup("mmm"))
+    assert labels.notes == ()
+    assert np.allclose(labels.F, plain.F, rtol=0, atol=1e-12)
+    assert labels.cauchy == pytest.approx(plain.cauchy, rel=1e-9)
+    assert labels.energy == pytest.approx(plain.energy, rel=1e-9)
+    _stresses(few_pairs, 1, " [psi]").to_csv(path, index=False)
+    with pytest.raises(InputError, match=r"'S11 \[psi\]' has an unknown unit; known are gpa, mpa"):
+        read_pairs(path, PointGroup("mmm"))
+
+
+def test_decimal_commas_and_other_delimiters(tmp_path, few_pairs):
+    path = tmp_path / "pairs.csv"
+    few_pairs.to_csv(path, index=False)
+    plain = read_pairs(path, PointGroup("mmm"))
+    for separator, decimal in ((";", ","), ("\t", ","), (";", "."), ("\t", "."), (" ", ".")):
+        few_pairs.to_csv(path, index=False, sep=separator, decimal=decimal, encoding="utf-16")
+        assert read_pairs(path, PointGroup("mmm")).cauchy == pytest.approx(plain.cauchy, rel=1e-9)
+
+
+def test_implausible_pairs_without_units_are_not_fitted_in_silence(tmp_path, few_pairs):
+    path = tmp_path / "pairs.csv"
+    for factor, message in ((1e3, "are the stresses in MPa"), (-1, "positive in compression")):
+        _stresses(few_pairs, factor).to_csv(path, index=False)
+        with pytest.raises(InputError, match=message):
+            read_pairs(path, PointGroup("mmm"))
+    percent = few_pairs.copy()
+    percent[[f"E{c}" for c in SYMMETRIC]] *= 100
+    percent.to_csv(path, index=False)
+    with pytest.warns(UserWarning, match="in per cent"):
+        read_pairs(path, PointGroup("mmm"))
+
+
+@pytest.mark.parametrize(
+    ("column", "factor", "message"),
+    [("S", 100.0, "per cent"), ("W", 1e3, "MJ/m"), ("W", -1.0, "positive in compression")],
+)
+def test_energies_of_pairs_are_held_against_the_work(tmp_path, few_pairs, column, factor, message):
+    e, s = (
+        few_pairs[[k + c for c in SYMMETRIC]].to_numpy() @ np.diag(w)
+        for k, w in (("E", [1, 1, 1, 2, 2, 2]), ("S", [1.0] * 6))
+    )
+    few_pairs["W"] = 0.5 * (e * s).sum(axis=1)
+    few_pairs[[c for c in few_pairs if c[0] == column]] *= factor
+    few_pairs.to_csv(tmp_path / "pairs.csv", index=False)
+    with pytest.raises(InputError, match=message):
+        fit_law(tmp_path / "pairs.csv", point_group="mmm", use_network=False, progress=False)
+
+
 def test_nominal_stress_in_place_of_piola_is_noticed(tmp_path):
     text = (TRUSS / "pairs.csv").read_text()
     swapped = text.replace("P12,P13,P21,", "P21,P31,P12,").replace("P23,P31,P32,", "P32,P13,P23,")

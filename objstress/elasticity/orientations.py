@@ -5,6 +5,7 @@ An orientation is the rotation Q that takes the crystal's frame to the sample's 
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from objstress.errors import InputError
+from objstress.io.text import read_text
 
 
 def check_rotations(orientations: Any) -> np.ndarray:
@@ -77,10 +79,11 @@ def to_bunge(orientations: Any, degrees: bool = True) -> np.ndarray:
 
 
 def read_orientations(path: str | Path) -> np.ndarray:
-    """Read orientations from a file with phi1, Phi, phi2 in degrees on each line (an ODF's sample).
+    """Read orientations from a file with phi1, Phi, phi2 on each line (an ODF's sample, a scan).
 
-    Columns beyond the third are left out; lines that begin with # are comments; commas or blanks
-    separate the numbers.
+    Angles are in degrees; in an `.ang` file, or below a comment that says `radians`, in radians.
+    Columns beyond the third are left out; lines that begin with # are comments; blanks, commas or
+    semicolons separate the numbers, and beside blanks and semicolons decimal commas are read.
 
     Args:
         path: of the file.
@@ -89,25 +92,58 @@ def read_orientations(path: str | Path) -> np.ndarray:
         Q, crystal frame to sample frame, (g, 3, 3).
 
     Raises:
-        InputError: no such file, or a line that does not begin with three numbers.
+        InputError: no such file, a line that does not begin with three numbers, angles that are out
+            of range, that look like radians where no comment says `degrees`, or quaternions.
     """
     path = Path(path)
     if not path.is_file():
         raise InputError(f"{path}: no such file of orientations")
-    rows = []
-    for number, line in enumerate(path.read_text().splitlines(), start=1):
-        words = line.replace(",", " ").split()
-        if not words or words[0].startswith("#"):
-            continue
-        try:
-            rows.append([float(w) for w in words[:3]])
-        except ValueError:
-            rows.append([])
-        if len(rows[-1]) != 3:
-            raise InputError(f"{path}, line {number}: give phi1, Phi, phi2 in degrees")
+    lines = [(k, x.strip()) for k, x in enumerate(read_text(path).splitlines(), start=1)]
+    comments = " ".join(x for _, x in lines if x.startswith("#")).lower()
+    lines = [(k, x) for k, x in lines if x and not x.startswith("#")]
+    rows = [_numbers(x) for _, x in lines]
     if not rows:
         raise InputError(f"{path}: holds no orientations")
-    return from_bunge(rows)
+    if all(len(r) == 4 and abs(np.linalg.norm(r) - 1) < 1e-3 for r in rows):
+        raise InputError(
+            f"{path}: four numbers of square sum 1 on each line are quaternions; convert them to "
+            "Bunge's angles, `to_bunge` of their rotation matrices Q (crystal to sample)"
+        )
+    for (number, _), row in zip(lines, rows, strict=True):
+        if len(row) < 3:
+            raise InputError(f"{path}, line {number}: give phi1, Phi, phi2 in degrees")
+    angles = np.array([r[:3] for r in rows])
+    radians = "radian" in comments or (path.suffix.lower() == ".ang" and "degree" not in comments)
+    turn = 2 * np.pi if radians else 360.0
+    off = (np.abs(angles) > turn * (1 + 1e-6)).any(axis=1)
+    if off.any():
+        raise InputError(
+            f"{path}, line {lines[np.flatnonzero(off)[0]][0]}: an angle beyond a full turn, read "
+            + ("in radians (a point that was not indexed?)" if radians else "in degrees")
+        )
+    alike = np.abs(angles).max() <= 2 * np.pi and np.abs(angles[:, 1]).max() <= np.pi
+    if not radians and "degree" not in comments and alike and np.abs(angles).max() > 1.0:
+        raise InputError(
+            f"{path}: no angle is above 2 pi: are they in radians? Say so in a comment, "
+            "'# radians' or '# degrees'"
+        )
+    return from_bunge(angles, degrees=not radians)
+
+
+def _numbers(line: str) -> list[float]:
+    """The numbers that a line begins with; at a word that is none it ends."""
+    words = line.replace(";", " ").split()
+    if len(words) >= 3 and all(re.fullmatch(r"[-+]?\d+,\d+", w) for w in words[:3]):
+        words = [w.replace(",", ".") for w in words]  # decimal commas
+    else:
+        words = line.replace(";", " ").replace(",", " ").split()
+    numbers = []
+    for word in words:
+        try:
+            numbers.append(float(word))
+        except ValueError:
+            break
+    return numbers
 
 
 def random_orientations(grains: int, seed: int = 0) -> np.ndarray:

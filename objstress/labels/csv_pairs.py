@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import re
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -11,13 +14,28 @@ from ase.units import GPa
 from objstress.elasticity.strain import right_stretch
 from objstress.errors import InputError
 from objstress.graphs.lone_nodes import host_of
+from objstress.io.text import read_text
 from objstress.labels.strain_labels import Labels
 from objstress.symmetry.point_group import PointGroup
-from objstress.symmetry.voigt import VOIGT_PAIRS
+from objstress.symmetry.voigt import VOIGT_PAIRS, to_mandel
 
 FULL = [f"{i}{j}" for i in range(1, 4) for j in range(1, 4)]
 SYMMETRIC = [f"{i + 1}{j + 1}" for i, j in VOIGT_PAIRS]
 """11 22 33 23 13 12: tensor components, not engineering shears."""
+UNITS = {
+    "strain": {"": 1.0, "-": 1.0, "1": 1.0, "mm/mm": 1.0, "m/m": 1.0, "%": 1e-2, "percent": 1e-2},
+    "stress": {"gpa": 1.0, "mpa": 1e-3, "n/mm^2": 1e-3, "kpa": 1e-6, "pa": 1e-9, "kbar": 0.1},
+    "energy": {
+        **{"gpa": 1.0, "mpa": 1e-3, "kpa": 1e-6, "pa": 1e-9},
+        **{"gj/m^3": 1.0, "mj/m^3": 1e-3, "kj/m^3": 1e-6, "j/m^3": 1e-9, "j/cm^3": 1e-3},
+    },
+}
+"""{kind: {unit in lower case: its size in the default one}}."""
+KINDS = {"F": "strain", "E": "strain", "P": "stress", "S": "stress", "sigma": "stress"}
+STIFFEST = 2500.0
+"""GPa; no material has a larger eigenvalue of its elastic tensor (diamond: 1,330)."""
+LARGE = 0.1
+"""Green-Lagrange strain from which a file without units is asked whether it means per cent."""
 
 
 def read_pairs(path: str | Path, group: PointGroup) -> Labels:
@@ -28,27 +46,29 @@ def read_pairs(path: str | Path, group: PointGroup) -> Labels:
     - strain: F11 ... F33 (deformation gradient, nine) or E11 E22 E33 E23 E13 E12
       (Green-Lagrange, tensor components, not engineering shears);
     - stress, GPa: P11 ... P33 (first Piola-Kirchhoff, nine), S11 ... (second, six) or
-      sigma11 ... (Cauchy, six);
+      sigma11 ... (Cauchy, six), positive in tension;
     - W, GPa (energy per reference volume), optional.
+
+    A unit may stand behind a name, as in `S11 [MPa]` or `E11 (%)`. Columns are separated by commas,
+    semicolons, tabs or blanks; beside the last three, decimal commas are read.
 
     Args:
         path: the CSV file.
         group: the material's point group; its axes are the file's.
 
     Returns:
-        Labels on a lone node of a lattice that is more symmetric than the group.
+        Labels on a lone node of a lattice that is more symmetric than the group. Where the file
+        names no units, a note says the size of the strains and of the elastic constants.
 
     Raises:
-        InputError: no such file, missing or unknown columns, an entry that is not a finite number,
-            det F <= 0, or a nominal stress in place of P.
+        InputError: no such file, missing or unknown columns or units, an entry that is not a
+            finite number, det F <= 0, a nominal stress in place of P, a stress that opposes the
+            strain, or one too large for GPa.
     """
     path = Path(path)
     if not path.is_file():
         raise InputError(f"{path}: no such file of strain-stress pairs")
-    try:
-        table = pd.read_csv(path, comment="#", skipinitialspace=True)
-    except Exception as error:
-        raise InputError(f"{path}: not a readable CSV file ({error})") from None
+    table, scales, named = _read_table(path)
     if table.empty:
         raise InputError(f"{path}: holds no pairs")
     strains = {"F": FULL, "E": SYMMETRIC}
@@ -64,6 +84,7 @@ def read_pairs(path: str | Path, group: PointGroup) -> Labels:
     broken = np.flatnonzero(~np.isfinite(numbers.to_numpy(float)).all(axis=1))
     if len(broken):
         raise InputError(f"{path}: pair {broken[0] + 1} has an entry that is not a finite number")
+    numbers = numbers * scales
     f = _tensors(numbers, strain, strains[strain])
     if strain == "E":
         if np.linalg.eigvalsh(np.eye(3) + 2 * f).min() <= 0:
@@ -79,6 +100,9 @@ def read_pairs(path: str | Path, group: PointGroup) -> Labels:
         cauchy = cauchy / j[:, None, None]
     if stress == "P":
         _check_order(path, f, t)
+    strained = 0.5 * (f_transposed @ f - np.eye(3))
+    second = j[:, None, None] * np.linalg.inv(f) @ cauchy @ np.linalg.inv(f_transposed)
+    notes = _plausible(path, strained, second, named)
     structure = host_of(group)
     energy = numbers["W"].to_numpy() * GPa * structure.volume if "W" in numbers else np.nan
     return Labels(
@@ -88,7 +112,72 @@ def read_pairs(path: str | Path, group: PointGroup) -> Labels:
         energy=np.broadcast_to(energy, len(f)).astype(float),
         ions="unlisted",
         source=path.name,
+        notes=notes,
         lone=True,
+    )
+
+
+def _read_table(path: Path) -> tuple[pd.DataFrame, list[float], bool]:
+    """The columns by their names, the size of each one's unit, and whether any unit is named."""
+    lines = [x for x in read_text(path).splitlines() if x.strip() and not x.startswith("#")]
+    if not lines:
+        raise InputError(f"{path}: holds no pairs")
+    separator = next((c for c in (";", "\t", ",") if c in lines[0]), r"\s+")
+    decimal = "," if separator != "," and any("," in x for x in lines[1:]) else "."
+    try:
+        table = pd.read_csv(
+            io.StringIO("\n".join(lines)), sep=separator, decimal=decimal, skipinitialspace=True
+        )
+    except Exception as error:
+        raise InputError(f"{path}: not a readable CSV file ({error})") from None
+    names, scales, named = [], [], False
+    for column in map(str, table.columns):
+        name, unit = re.fullmatch(r"\s*([^\s\[(/]*)\s*(.*)", column).groups()  # type: ignore[union-attr]
+        unit = unit.strip("[()]/ ").lower().replace("³", "^3").replace("²", "^2")
+        kind = "energy" if name == "W" else KINDS.get(name.rstrip("123"))
+        known = UNITS.get(kind or "", {})
+        if unit and kind and unit not in known:
+            raise InputError(
+                f"{path}: column {column!r} has an unknown unit; known are "
+                + ", ".join(u for u in known if u)
+            )
+        names.append(name)
+        scales.append(known.get(unit, 1.0))
+        named |= bool(unit)
+    table.columns = pd.Index(names)
+    return table, scales, named
+
+
+def _plausible(path: Path, e: np.ndarray, s: np.ndarray, named: bool) -> tuple[str, ...]:
+    """Refuse stresses of the wrong sign or unit; a note on the sizes where no unit is named."""
+    x, y = to_mandel(e), to_mandel(s)
+    x, y = x - x.mean(axis=0), y - y.mean(axis=0)
+    if not (x.any() and y.any()):
+        return ()
+    if (x * y).sum() < 0:
+        raise InputError(
+            f"{path}: the stress opposes the strain: is it positive in compression? Give it "
+            "positive in tension"
+        )
+    c = np.linalg.lstsq(x, y, rcond=1e-3)[0]
+    stiffest = float(np.linalg.eigvalsh(c + c.T).max() / 2)
+    if stiffest > STIFFEST:
+        raise InputError(
+            f"{path}: an elastic constant of {stiffest:,.0f} GPa, more than any material has: are "
+            "the stresses in MPa? Name the unit in the header, as in 'S11 [MPa]'"
+        )
+    if named:
+        return ()
+    largest = float(np.abs(e).max())
+    if largest > LARGE:
+        warnings.warn(
+            f"{path}: strains up to {largest:.2g} without a unit: if they are in per cent, name it "
+            "in the header, as in 'E11 [%]'",
+            stacklevel=4,
+        )
+    return (
+        f"{path.name} names no units: strains of up to {largest:.2g} (tensor components, 0.01 for "
+        f"1 %), stresses in GPa that make the largest elastic constant {stiffest:.3g} GPa",
     )
 
 

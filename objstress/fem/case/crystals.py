@@ -78,8 +78,8 @@ class Texture(Strict):
     )
     file: str | None = Field(
         default=None,
-        description="path of a file with Bunge's angles, degrees, one line for each grain, "
-        "relative to the case; instead of component, spread and seed",
+        description="path of a file with Bunge's angles, degrees (.ang: radians), one line for "
+        "each grain, relative to the case; instead of component, spread and seed",
     )
 
     def rotations(self, number: int, folder: Path) -> np.ndarray:

@@ -27,6 +27,13 @@ FACTORS = {
     -1 / GPa: "stresses in GPa, positive in compression",
 }
 """{work over energy: the usual reason}."""
+FACTORS_OF_PAIRS = {
+    1e3: "stresses in MPa instead of GPa",
+    1e-3: "energies in MPa (MJ/m^3) instead of GPa",
+    1e2: "strains in per cent",
+    -1.0: "stresses positive in compression",
+}
+"""The same for a CSV file; engineering shears in place of components leave no single factor."""
 
 
 def check_work(labels: Labels, group: PointGroup) -> None:
@@ -61,7 +68,8 @@ def check_work(labels: Labels, group: PointGroup) -> None:
     ratio = float((work @ work) / (work @ energy))
     if 1 / ALLOWED < ratio < ALLOWED:
         return
-    reasons = {f: why for f, why in FACTORS.items() if 1 / ALLOWED < ratio / f < ALLOWED}
+    factors = FACTORS_OF_PAIRS if labels.ions == "unlisted" else FACTORS
+    reasons = {f: why for f, why in factors.items() if 1 / ALLOWED < ratio / f < ALLOWED}
     if abs(ratio) < 1 / ALLOWED or not reasons:
         atoms = len(labels.structure)
         reasons = (
@@ -69,8 +77,12 @@ def check_work(labels: Labels, group: PointGroup) -> None:
             if atoms > 1 and 1 / ALLOWED < ratio / atoms < ALLOWED
             else {1.0: "another unit of one of them"}
         )
+    way_out = (
+        "Name the units in the header, as in 'S11 [MPa]' or 'W [MJ/m^3]'"
+        if labels.ions == "unlisted"
+        else "Give energies in eV and stresses as ASE does, in eV/Angstrom^3, positive in tension"
+    )
     raise InputError(
         f"the work of the stresses is {ratio:.4g} times the labels' energies: "
-        + " or ".join(reasons.values())
-        + "? Give energies in eV and stresses as ASE does, in eV/Angstrom^3, positive in tension"
+        f"{' or '.join(reasons.values())}? {way_out}"
     )
