@@ -46,7 +46,7 @@ def smallest_acoustic(tangent: Tensor) -> tuple[Tensor, Tensor]:
     """
     values, directions = [], []
     for part in tangent.split(2048):  # 200 acoustic tensors a point
-        grid = torch.tensor(half_sphere(DIRECTIONS)).to(part.dtype)
+        grid = part.new_tensor(half_sphere(DIRECTIONS))
         least = _least_eigenvalue(torch.einsum("nijkl,dj,dl->ndik", part, grid, grid))
         best, index = least.min(dim=1)
         n = grid[index]
@@ -57,7 +57,7 @@ def smallest_acoustic(tangent: Tensor) -> tuple[Tensor, Tensor]:
             least, index = _least_eigenvalue(q).min(dim=1)
             better = least < best
             best = torch.where(better, least, best)
-            n = torch.where(better[:, None], cap[torch.arange(len(n)), index], n)
+            n = torch.where(better[:, None], cap[torch.arange(len(n), device=n.device), index], n)
             width /= 3
         values.append(best)
         directions.append(n)
@@ -71,7 +71,7 @@ def _cap(n: Tensor, width: float) -> Tensor:
     a = torch.linalg.cross(n, helper)
     a = a / a.norm(dim=1, keepdim=True)
     b = torch.linalg.cross(n, a)
-    angle = torch.arange(8, dtype=n.dtype) * (np.pi / 4)
+    angle = torch.arange(8, dtype=n.dtype, device=n.device) * (np.pi / 4)
     ring = a[:, None] * angle.cos()[:, None] + b[:, None] * angle.sin()[:, None]
     rings = [n[:, None] * np.cos(w) + ring * np.sin(w) for w in (0.5 * width, width)]
     return torch.cat(rings, dim=1)
@@ -81,7 +81,7 @@ def _least_eigenvalue(q: Tensor) -> Tensor:
     # Closed form for symmetric 3 x 3 matrices (Smith, Comm. ACM 4, 168 (1961)): LAPACK would
     # take a call for each.
     mean = torch.einsum("...ii->...", q) / 3
-    rest = q - mean[..., None, None] * torch.eye(3, dtype=q.dtype)
+    rest = q - mean[..., None, None] * torch.eye(3, dtype=q.dtype, device=q.device)
     p = (rest.pow(2).sum((-1, -2)) / 6).sqrt()
     safe = p.clamp(min=torch.finfo(q.dtype).tiny)
     half = torch.linalg.det(rest / safe[..., None, None]) / 2

@@ -92,18 +92,17 @@ class BazantLaw(_QuadraticLaw):
 
     def strain_energy(self, x: Tensor, order: int) -> tuple[Tensor, ...]:
         strain = tensor_from_mandel(x)
-        c = torch.eye(3, dtype=x.dtype) + 2 * strain
+        c = torch.eye(3, dtype=x.dtype, device=x.device) + 2 * strain
         inverse = torch.linalg.inv(c)
-        basis = torch.tensor(MANDEL, dtype=x.dtype)
+        basis = x.new_tensor(MANDEL)
         e = torch.einsum("aij,nij->na", basis, 0.25 * (c - inverse))
         t = e @ self.c
         out = [0.5 * (e * t).sum(-1)]
         if order >= 1:
             # de = (dE + C^-1 dE C^-1) / 2
             moved = inverse[:, None] @ basis @ inverse[:, None]
-            slope = 0.5 * (
-                torch.eye(6, dtype=x.dtype) + torch.einsum("aij,nbij->nab", basis, moved)
-            )
+            eye = torch.eye(6, dtype=x.dtype, device=x.device)
+            slope = 0.5 * (eye + torch.einsum("aij,nbij->nab", basis, moved))
             out.append((t[:, None] @ slope)[:, 0])
         if order >= 2:
             # T : d2e = -2 sym tr(Y dE C^-1 dE), Y = C^-1 T C^-1
@@ -149,7 +148,7 @@ class NeoHooke(MaterialLaw):
             log_ = log[:, None, None]
             out.append(self.mu * (F - transposed) + self.lam * log_ * transposed)
         if order >= 2:
-            eye = torch.eye(3, dtype=F.dtype)
+            eye = torch.eye(3, dtype=F.dtype, device=F.device)
             a = self.mu * torch.einsum("ik,jl->ijkl", eye, eye)
             a = a + self.lam * torch.einsum("nji,nlk->nijkl", inverse, inverse)
             factor = (self.mu - self.lam * log)[:, None, None, None, None]
@@ -207,7 +206,7 @@ class DecoupledNeoHooke(MaterialLaw):
             def each(values: Tensor) -> Tensor:
                 return values[:, None, None, None, None]
 
-            eye = torch.eye(3, dtype=F.dtype)
+            eye = torch.eye(3, dtype=F.dtype, device=F.device)
             mixed = torch.einsum("nij,nkl->nijkl", F, transposed)
             both = torch.einsum("nij,nkl->nijkl", transposed, transposed)
             a = each(scale) * (

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from copy import copy, deepcopy
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from objstress.elasticity.acoustic import acoustic_tensor, smallest_acoustic
 from objstress.errors import InputError
@@ -27,8 +28,9 @@ class MaterialLaw:
         A_{iJkL} = \partial P_{iJ} / \partial F_{kL}
 
     F has shape (n, 3, 3), or (3, 3) for one point, in the crystal's frame. Results are float64
-    tensors in GPa. Points are evaluated in chunks of `chunk`, so that memory does not grow with n
-    beyond the result itself. Evaluating a law never changes it.
+    tensors in GPa on the device of F. Points are evaluated in chunks of `chunk`, so that memory
+    does not grow with n beyond the result itself. Evaluating a law never changes it: its own
+    tensors stay on the CPU, and for another device a copy of it is made once and kept.
 
     A law of your own gives `evaluate` and `point_group`; with a `kind`, `to_dict` and `from_dict`
     it can also be saved and loaded.
@@ -130,10 +132,10 @@ class MaterialLaw:
         """
         f = as_deformation(F)
         points = f.reshape(-1, 3, 3)
-        n = len(points)
+        n, law = len(points), self._on(f.device)
         shapes = ((), (3, 3), (3, 3, 3, 3))[: order + 1]
         # Filled chunk by chunk: concatenating at the end would hold everything twice.
-        parts = tuple(torch.empty(n, *shape, dtype=torch.float64) for shape in shapes)
+        parts = tuple(f.new_empty(n, *shape) for shape in shapes)
         bad = 0
         for start in range(0, n, self.chunk):
             part = points[start : start + self.chunk]
@@ -143,7 +145,7 @@ class MaterialLaw:
             bad += int((jacobian <= 0).sum())
             if bad == 0:
                 k = len(part)
-                for target, value in zip(parts, self.evaluate(part, order), strict=True):
+                for target, value in zip(parts, law.evaluate(part, order), strict=True):
                     # As matrices: their transposed copy, if it is one, is a fast one.
                     target[start : start + k].view(k, -1).copy_(value.reshape(k, -1))
         if bad:
@@ -159,7 +161,8 @@ class MaterialLaw:
         Returns:
             Boolean tensor, shape (n,).
         """
-        return torch.zeros(as_deformation(F).reshape(-1, 3, 3).shape[0], dtype=torch.bool)
+        f = as_deformation(F).reshape(-1, 3, 3)
+        return f.new_zeros(len(f), dtype=torch.bool)
 
     def in_crystal(self, F: Any) -> Tensor:
         """F as the crystal has it, in the frame of its labels.
@@ -222,10 +225,11 @@ class MaterialLaw:
         Raises:
             InputError: a direction of length zero.
         """
-        direction = torch.as_tensor(n, dtype=torch.float64)
+        f = as_deformation(F)
+        direction = torch.as_tensor(n, dtype=torch.float64, device=f.device)
         if not (direction.norm(dim=-1) > 0).all():
             raise InputError("a direction of length zero has no acoustic tensor")
-        return acoustic_tensor(self.response(F, 2)[2], direction)
+        return acoustic_tensor(self.response(f, 2)[2], direction)
 
     def ellipticity(self, F: Any) -> tuple[Tensor, Tensor]:
         """Least eigenvalue of the acoustic tensor over all directions: <= 0 if not elliptic.
@@ -284,10 +288,35 @@ class MaterialLaw:
         """
         raise NotImplementedError
 
+    def _on(self, device: torch.device) -> MaterialLaw:
+        """The law itself on the CPU, else the copy of it that lies on the device."""
+        if device.type == "cpu":
+            return self
+        copies = self.__dict__.setdefault("_copies", {})
+        if device not in copies:
+            copies[device] = _moved(self, device)
+        return copies[device]
+
     def _public(self, F: Any, order: int) -> tuple[Tensor, ...]:
         f = as_deformation(F)
         OutsideWatch(self)(f.reshape(-1, 3, 3), stacklevel=3)
         return self.response(f, order)
+
+
+def _moved(value: Any, device: torch.device) -> Any:
+    """A law's attribute, or a law, with all its tensors on a device; what has none is shared."""
+    if isinstance(value, Tensor):
+        return value.to(device)
+    if isinstance(value, nn.Module):
+        return deepcopy(value).to(device)
+    if isinstance(value, list | tuple):
+        return type(value)(_moved(v, device) for v in value)
+    if not isinstance(value, MaterialLaw):
+        return value
+    law = copy(value)
+    vars(law).pop("_copies", None)
+    vars(law).update({name: _moved(v, device) for name, v in vars(law).items()})
+    return law
 
 
 class LawAround(MaterialLaw):

@@ -44,12 +44,12 @@ class FittedLaw(StrainEnergyLaw):
 
     def outside(self, F: Any) -> Tensor:
         x = mandel_strain(as_deformation(F).reshape(-1, 3, 3))
-        found = torch.zeros(len(x), dtype=torch.bool)
+        found = x.new_zeros(len(x), dtype=torch.bool)
         if self.domain is not None:
-            found |= ((x @ self.domain) * x).sum(-1) > 1 + 1e-9
+            found |= ((x @ self.domain.to(x.device)) * x).sum(-1) > 1 + 1e-9
         if self.density is not None:
-            v = torch.tensor(density_functions(x.numpy()))
-            found |= ((v @ self.density) * v).sum(-1) > 1 + 1e-9
+            v = density_functions(x)
+            found |= ((v @ self.density.to(x.device)) * v).sum(-1) > 1 + 1e-9
         return found
 
     def domain_tensors(self) -> dict[str, Tensor]:
@@ -58,7 +58,7 @@ class FittedLaw(StrainEnergyLaw):
         return {name: value for name, value in both.items() if value is not None}
 
 
-def density_functions(x: np.ndarray) -> np.ndarray:
+def density_functions(x: Tensor) -> Tensor:
     """The functions v of strain: 1, the six components and their 21 products.
 
     Args:
@@ -67,5 +67,5 @@ def density_functions(x: np.ndarray) -> np.ndarray:
     Returns:
         Shape (n, 28).
     """
-    rows, columns = np.triu_indices(6)
-    return np.concatenate([np.ones((len(x), 1)), x, x[:, rows] * x[:, columns]], axis=1)
+    rows, columns = torch.triu_indices(6, 6)
+    return torch.cat([x.new_ones(len(x), 1), x, x[:, rows] * x[:, columns]], dim=1)

@@ -24,7 +24,8 @@ class FusedLaw(LawAround):
     then runs a quarter faster, so this pays in long runs only. Points that do not fill a chunk,
     such as a single one, are always evaluated as they are.
 
-    Its file holds the law, which is compiled again where it is used. CPU only, as all laws are.
+    Its file holds the law, which is compiled again where it is used. On other devices than the CPU
+    the law is evaluated as it is.
 
     Args:
         law: any law but a guarded one.
@@ -51,7 +52,7 @@ class FusedLaw(LawAround):
         return cls(law_from_dict(description["law"], tensors))
 
     def evaluate(self, F: Tensor, order: int) -> tuple[Tensor, ...]:
-        if len(F) < self.chunk or not compiler_found():
+        if len(F) < self.chunk or F.device.type != "cpu" or not compiler_found():
             return self.law.evaluate(F, order)
         key = (self.chunk, order)
         if key not in self._programs:

@@ -86,7 +86,7 @@ class GuardedLaw(LawAround, StrainEnergyLaw):
             # d(s x)/dx = s I + x (ds/dr n)
             s1 = (rho1 - s) / r
             moved = s1[:, None, None] * x[:, :, None] * n[:, None]
-            jacobian = s[:, None, None] * torch.eye(6, dtype=x.dtype) + moved
+            jacobian = s[:, None, None] * torch.eye(6, dtype=x.dtype, device=x.device) + moved
             slope = self.slope * (1 - rho1)
             out.append((rest[1][:, None] @ jacobian)[:, 0] + slope[:, None] * n)
         if order >= 2:

@@ -66,9 +66,7 @@ class LearnedLaw(OfCrystal, FittedLaw):
             self._origin = _network_derivatives(network, torch.zeros(1, 6, dtype=torch.float64), 1)
 
     def strain_energy(self, x: Tensor, order: int) -> tuple[Tensor, ...]:
-        parts: list[Tensor] = [
-            torch.zeros(len(x), *[6] * k, dtype=torch.float64) for k in range(order + 1)
-        ]
+        parts: list[Tensor] = [x.new_zeros(len(x), *[6] * k) for k in range(order + 1)]
         if self.polynomial is not None:
             parts = [a + b for a, b in zip(parts, self.polynomial(x, order), strict=True)]
         if self.network is not None:
@@ -85,7 +83,7 @@ class LearnedLaw(OfCrystal, FittedLaw):
         if self.displacements is None:
             return super().internal_displacements(F)
         x = mandel_strain(as_deformation(F).reshape(-1, 3, 3))
-        return self.displacements(x.numpy())
+        return self.displacements(x.cpu().numpy())
 
     def parts(self) -> dict[str, StrainEnergyLaw]:
         """The polynomial and the network as laws of their own, for reports."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
-import numpy as np
+import torch
 
 from objstress.elasticity.strain import strain_size
 from objstress.errors import InputError, OutsideDomainWarning
@@ -61,14 +61,14 @@ def find_outside(law: Any, F: Any) -> tuple[int, int, float]:
     Returns:
         Their number, the number of the worst point and its |E|; (0, 0, 0.0) without any.
     """
-    points = np.asarray(F)
+    points = torch.as_tensor(F)
     count, worst, largest = 0, 0, 0.0
     for start in range(0, len(points), CHUNK):
         part = points[start : start + CHUNK]
-        outside = np.flatnonzero(law.outside(part).numpy())
+        outside = law.outside(part).nonzero()[:, 0].to(part.device)
         if not len(outside):
             continue
-        size = strain_size(part[outside])
+        size = strain_size(part[outside].cpu().numpy())
         count += len(outside)
         if size.max() > largest:
             worst, largest = start + int(outside[size.argmax()]), float(size.max())

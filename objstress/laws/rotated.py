@@ -40,10 +40,10 @@ class RotatedLaw(MaterialLaw):
         self.point_group = group.rotated(q) if isinstance(group, PointGroup) else group
 
     def in_crystal(self, F: Any) -> Tensor:
-        return self.law.in_crystal(as_deformation(F) @ self.Q)
+        return self.law.in_crystal(self._turned(F))
 
     def outside(self, F: Any) -> Tensor:
-        return self.law.outside(as_deformation(F) @ self.Q)
+        return self.law.outside(self._turned(F))
 
     @property
     def domain(self) -> Tensor | None:
@@ -56,10 +56,14 @@ class RotatedLaw(MaterialLaw):
         """Displacements in the sample's frame: an ion at Q X lies at F Q (X + u_crystal) = F (Q X +
         u).
         """
-        return self.law.internal_displacements(as_deformation(F) @ self.Q) @ self.Q.numpy().T
+        return self.law.internal_displacements(self._turned(F)) @ self.Q.numpy().T
 
     def stress_error(self, F: Any) -> Tensor | None:
-        return self.law.stress_error(as_deformation(F) @ self.Q)
+        return self.law.stress_error(self._turned(F))
+
+    def _turned(self, F: Any) -> Tensor:
+        f = as_deformation(F)
+        return f @ self.Q.to(f.device)
 
     def to_dict(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
         raise InputError("save the law in the crystal's frame; the orientation belongs to the body")

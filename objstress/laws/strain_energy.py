@@ -27,15 +27,15 @@ class StrainEnergyLaw(MaterialLaw):
         # Components first, points last: every product runs along contiguous rows, which for
         # matrices as small as these is several times faster than batched matrix products.
         n = len(F)
-        f = F.permute(1, 2, 0).contiguous()
+        f, shear = F.permute(1, 2, 0).contiguous(), _SHEAR.to(F.device)
         parts = self.strain_energy(_mandel_rows(f).T, order)
         out = [parts[0]]
         if order >= 1:
-            second = (parts[1].T * _SHEAR)[VOIGT_INDEX.ravel()].view(3, 3, n)
+            second = (parts[1].T * shear)[VOIGT_INDEX.ravel()].view(3, 3, n)
             out.append(_sum_products(f[:, :, None].unbind(1), second.unbind(), torch.empty_like(f)))
         if order >= 2:
             # C_MJNL, rows and columns numbered as Voigt does; half[MJ, k, L] = C_MJNL F_kN.
-            c = parts[2].permute(1, 2, 0) * (_SHEAR[:, None] * _SHEAR)
+            c = parts[2].permute(1, 2, 0) * (shear[:, None] * shear)
             half = f.new_empty(6, 3, 3, n)
             for L in range(3):
                 columns = [c[:, v, None] for v in VOIGT_INDEX[:, L]]
@@ -66,7 +66,7 @@ def _mandel_rows(f: Tensor) -> Tensor:
     """E of F (3, 3, n) in Mandel form, (6, n)."""
     c = torch.stack([(f[:, i] * f[:, j]).sum(0) for i, j in VOIGT_PAIRS])
     c[:3] -= 1.0
-    return c / (2 * _SHEAR)
+    return c / (2 * _SHEAR.to(f.device))
 
 
 def _sum_products(left: Sequence[Tensor], right: Sequence[Tensor], out: Tensor) -> Tensor:
@@ -124,10 +124,10 @@ def mandel_strain(F: Tensor) -> Tensor:
     Returns:
         Dimensionless, (n, 6).
     """
-    strain = 0.5 * (F.transpose(-1, -2) @ F - torch.eye(3, dtype=F.dtype))
-    return torch.einsum("aij,nij->na", torch.tensor(MANDEL, dtype=F.dtype), strain)
+    strain = 0.5 * (F.transpose(-1, -2) @ F - torch.eye(3, dtype=F.dtype, device=F.device))
+    return torch.einsum("aij,nij->na", F.new_tensor(MANDEL), strain)
 
 
 def tensor_from_mandel(x: Tensor) -> Tensor:
     """Mandel vectors (n, 6) to symmetric tensors (n, 3, 3), differentiable."""
-    return torch.einsum("na,aij->nij", x, torch.tensor(MANDEL, dtype=x.dtype))
+    return torch.einsum("na,aij->nij", x, x.new_tensor(MANDEL))

@@ -296,7 +296,7 @@ class InvariantPolynomial(nn.Module):
             W (n,), dW/dx (n, 6), d2W/dx2 (n, 6, 6) up to `order`, GPa; views of tensors whose
             last axis is the points.
         """
-        table, linear = self._evaluation_tables(x.dtype)
+        table, linear = self._evaluation_tables(x)
         x = x.T.contiguous()
         values = self._mono.values(x, max(self.degree - 2, 2))
         # Rows of 21 entries for W, then S, then H; those not asked for are left out.
@@ -325,12 +325,13 @@ class InvariantPolynomial(nn.Module):
                     out[word] = float(value)
         return out
 
-    def _evaluation_tables(self, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    def _evaluation_tables(self, x: Tensor) -> tuple[Tensor, Tensor]:
         # Euler: the part of degree d has S_d = H_d x / (d - 1) and W_d = x . S_d / d, so that the
         # 21 entries of H_d, over d (d - 1), over d - 1 and as they are, give W, S and H from
         # monomials of two degrees less. What is linear in x has no H and stands beside.
-        if self._tables is None or self._tables[0].dtype != dtype:
-            energy = self._basis @ self.coefficients.numpy()
+        made = None if self._tables is None else (self._tables[0].dtype, self._tables[0].device)
+        if self._tables is None or made != (x.dtype, x.device):
+            energy = self._basis @ self.coefficients.cpu().numpy()
             gradient = self._mono.gradient(energy, self.degree)
             hessian = self._mono.gradient(gradient, self.degree - 1)
             rows, columns = np.array(_PAIRS).T
@@ -339,7 +340,7 @@ class InvariantPolynomial(nn.Module):
             twice = np.where(rows == columns, 1, 2)[:, None]  # x_a x_b stands for x_b x_a, too
             table = [twice * entries / (degree * (degree - 1)), entries / (degree - 1), entries]
             self._tables = (
-                torch.tensor(np.concatenate(table), dtype=dtype),
-                torch.tensor(gradient[0], dtype=dtype),
+                x.new_tensor(np.concatenate(table)),
+                x.new_tensor(gradient[0]),
             )
         return self._tables

@@ -142,9 +142,9 @@ class GrainsLaw(MaterialLaw):
     def response(self, F: Any, order: int) -> tuple[Tensor, ...]:
         f = as_deformation(F)
         shapes = ((), (3, 3), (3, 3, 3, 3))[: order + 1]
-        response = tuple(torch.empty(len(f), *shape, dtype=torch.float64) for shape in shapes)
+        response = tuple(f.new_empty(len(f), *shape) for shape in shapes)
         for law, rows in self._pieces(len(f)):
-            q = self.Q[self._of_point[rows]]
+            q = self.Q[self._of_point[rows]].to(f.device)
             parts = law.response(f[rows] @ q, order)
             response[0][rows] = parts[0]
             if order >= 1:
@@ -159,7 +159,7 @@ class GrainsLaw(MaterialLaw):
 
     def in_crystal(self, F: Any) -> Tensor:
         f = as_deformation(F)
-        return f @ self.Q[self._of_point[: len(f)]]
+        return f @ self.Q[self._of_point[: len(f)]].to(f.device)
 
     def outside(self, F: Any) -> Tensor:
         return self._gather(F, lambda law, f: law.outside(f), torch.bool)
@@ -171,9 +171,9 @@ class GrainsLaw(MaterialLaw):
 
     def _gather(self, F: Any, what: Callable[[MaterialLaw, Tensor], Any], dtype: Any) -> Tensor:
         f = as_deformation(F)
-        values = torch.empty(len(f), dtype=dtype)
+        values = f.new_empty(len(f), dtype=dtype)
         for law, rows in self._pieces(len(f)):
-            values[rows] = what(law, f[rows] @ self.Q[self._of_point[rows]])
+            values[rows] = what(law, f[rows] @ self.Q[self._of_point[rows]].to(f.device))
         return values
 
     def _pieces(self, n: int) -> Iterator[tuple[MaterialLaw, Tensor]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 
 from objstress.labels.strain_labels import Labels
 from objstress.laws.domain import density_functions
@@ -51,10 +52,10 @@ def trained_domain(labels: Labels, group: PointGroup) -> tuple[np.ndarray, np.nd
     shares = np.repeat([(1 - 2 * MIDDLE) / len(x), MIDDLE / len(x), MIDDLE], [len(x), len(x), 1])
     moments = np.zeros((used, used))
     for rotation in rotations:
-        v = density_functions(places @ rotation.T)[:, :used] * size
+        v = density_functions(torch.tensor(places @ rotation.T)).numpy()[:, :used] * size
         moments += (shares[:, None] * v).T @ v / len(rotations)
     inverse = size[:, None] * _inverse(moments, 1e-10) * size
-    v = density_functions(x)[:, :used]
+    v = density_functions(torch.tensor(x)).numpy()[:, :used]
     q = np.einsum("na,ab,nb->n", v, inverse, v)
     bound = min(q.max(), BEYOND * np.quantile(q, CORE))
     density = np.zeros((28, 28))

@@ -120,21 +120,23 @@ def fit_network(
             loaders=(train.loader(), valid.loader()),
             monitor="valid_error",
             patience=settings.patience,
+            accelerator=settings.accelerator,
             min_delta=1e-5,
             log=True,
             title="network" if progress else None,
         )
-        state = torch.load(folder / BEST, weights_only=True)["state_dict"]
+        state = torch.load(folder / BEST, weights_only=True, map_location="cpu")["state_dict"]
         network.load_state_dict({k.removeprefix("network."): v for k, v in state.items()})
         return before, metrics["best_valid_error"]
 
 
 def _fingerprint(network, train: Targets, valid: Targets, settings) -> str:
-    # A checkpoint counts only for the same labels, network and settings.
+    # A checkpoint counts only for the same labels, network and settings, wherever they are fitted.
     arrays = [
         np.round(tensor.numpy(), 12)
         for part in (train, valid)
         for tensor in (part.F, part.stress, part.energy, part.weight)
     ]
-    text = json.dumps([asdict(settings), network.describe(), network.group.symbol])
+    kept = {k: v for k, v in asdict(settings).items() if k != "accelerator"}
+    text = json.dumps([kept, network.describe(), network.group.symbol])
     return fingerprint([*arrays, text])

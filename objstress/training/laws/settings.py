@@ -18,6 +18,7 @@ class NetworkTraining:
         energy_weight: weight of the energy loss against the stress loss; energies disagree with
             stresses by the basis-set error, so 0 (stress alone) is the default.
         seed: of the weights and the split.
+        accelerator: "auto", "cpu" or "gpu".
     """
 
     epochs: int = 40
@@ -27,3 +28,4 @@ class NetworkTraining:
     validation: float = 0.15
     energy_weight: float = 0.0
     seed: int = 0
+    accelerator: str = "auto"

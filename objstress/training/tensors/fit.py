@@ -35,6 +35,7 @@ class TensorTraining:
         decay: weight decay of AdamW.
         clip: largest norm of the gradient.
         seed: of the first member's weights and the order of crystals.
+        accelerator: "auto", "cpu" or "gpu".
     """
 
     members: int = 4
@@ -44,6 +45,7 @@ class TensorTraining:
     decay: float = 0.1
     clip: float = 1.0
     seed: int = 0
+    accelerator: str = "auto"
 
 
 class TensorFit(FitModule):
@@ -148,6 +150,7 @@ def fit_tensors(
                     loaders=(loader,),
                     every=20,
                     clip=training.clip,
+                    accelerator=training.accelerator,
                     title=f"network {k + 1} of {training.members}" if progress else None,
                 )
                 network.metadata["loss"] = metrics.get("loss")
@@ -165,6 +168,7 @@ def fit_tensors(
 
 
 def _fingerprint(settings, training, graphs, dtype) -> str:
-    asked = json.dumps([asdict(settings), asdict(training), str(dtype)])
+    fitted = {k: v for k, v in asdict(training).items() if k != "accelerator"}
+    asked = json.dumps([asdict(settings), fitted, str(dtype)])
     keys = ("pos", "cell", "species", "target")
     return fingerprint([asked, *(graph[key].numpy() for graph in graphs for key in keys)])
