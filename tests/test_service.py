@@ -1,13 +1,16 @@
 """The service: answers, refusals, limits, and workers that are killed."""
 
 import asyncio
+import gzip
 import json
 import pickle
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -245,6 +248,57 @@ class TestRefusals:
         pickled = pickle.dumps({"structure": COPPER, "model": "emt"})
         assert_problem(post(pickled), 400, "malformed")
         assert_problem(post(pickled, "application/octet-stream"), 415, "wrong-type")
+
+    @pytest.mark.parametrize("kind", ["application/json", "text/plain"])
+    def test_bodies_as_http_has_them(self, client, kind):
+        content = json.dumps({"structure": COPPER, "model": "emt"})
+        query = {} if kind == "application/json" else {"model": "emt"}
+        text = content if kind == "application/json" else "# Körner, µ\n" + COPPER
+
+        def post(body, **headers):
+            return client.post(
+                "/v1/properties",
+                params=query,
+                content=body,
+                headers={"Content-Type": kind} | headers,
+            )
+
+        plain = post(text.encode())
+        assert plain.status_code == 200, plain.text
+        half = len(text) // 2
+        members = gzip.compress(text[:half].encode()) + gzip.compress(text[half:].encode())
+        for body, headers in (
+            (gzip.compress(text.encode()), {"Content-Encoding": "gzip"}),
+            (members, {"Content-Encoding": "gzip"}),
+            (zlib.compress(text.encode()), {"Content-Encoding": "deflate"}),
+            (b"\xef\xbb\xbf" + text.encode(), {}),
+            (text.encode("latin-1"), {"Content-Type": f"{kind}; charset=ISO-8859-1"}),
+            (text.encode("utf-16"), {"Content-Type": f'{kind}; charset="utf-16"'}),
+        ):
+            answer = post(body, **headers)
+            assert answer.status_code == 200, (headers, answer.text)
+            assert answer.json() == plain.json()
+        bomb = gzip.compress(b"x" * 3_000_000)
+        assert_problem(post(bomb, **{"Content-Encoding": "gzip"}), 413, "too-large")
+        assert_problem(
+            post(b"no gzip", **{"Content-Encoding": "gzip"}), 400, "malformed", "not gzip"
+        )
+        broken = gzip.compress(text.encode())[:-20]
+        assert_problem(post(broken, **{"Content-Encoding": "gzip"}), 400, "malformed", "breaks off")
+        brotli = post(b"x", **{"Content-Encoding": "br"})
+        assert_problem(brotli, 415, "wrong-type", "'br'")
+        assert brotli.headers["accept-encoding"] == "gzip, deflate"
+        for charset in ("klingon", "base64", "idna"):
+            answer = post(b"x", **{"Content-Type": f"{kind}; charset={charset}"})
+            assert_problem(answer, 415, "wrong-type", charset)
+
+    @pytest.mark.parametrize("path", ["/", "/docs", "/health", "/v1/models", "/openapi.json"])
+    def test_head_is_get_without_the_body(self, client, path):
+        head, get = client.head(path), client.get(path)
+        assert head.status_code == 200
+        assert head.content == b""
+        assert head.headers["content-length"] == str(len(get.content))
+        assert head.headers["content-type"] == get.headers["content-type"]
 
     def test_addresses_and_methods(self, client):
         assert_problem(client.get("/nosuch"), 404, "not-found", "/nosuch")
@@ -520,7 +574,7 @@ import sys
 from objstress.service.app import serve
 from objstress.service.jobs import ServiceSettings
 if __name__ == "__main__":
-    settings = ServiceSettings(models=("emt",), workers=1)
+    settings = ServiceSettings(models=("emt",), workers=1, body_seconds=1.0)
     serve(settings, "127.0.0.1", 0, lambda x: print(x, flush=True))
 """
     (tmp_path / "run.py").write_text(code)
@@ -534,6 +588,17 @@ if __name__ == "__main__":
 
         address = line.split()[-1]
         assert httpx.get(f"{address}/health").json()["status"] == "ok"
+        assert httpx.head(f"{address}/health").text == ""
+        # Heads of requests that never end take no place for long.
+        port = int(address.rpartition(":")[2])
+        waiting = [socket.create_connection(("127.0.0.1", port)) for _ in range(150)]
+        for connection in waiting:
+            connection.sendall(b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\n")
+        assert httpx.get(f"{address}/health", timeout=60).json()["status"] == "ok"
+        for connection in waiting:
+            connection.settimeout(60)
+            assert connection.recv(1000).startswith(b"HTTP/1.1 408 ")
+            connection.close()
         children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
         there = children.read_text().split() if children.exists() else []
         process.send_signal(signal.SIGTERM)

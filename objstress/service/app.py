@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import codecs
 import contextlib
 import difflib
 import json
+import zlib
 from collections.abc import AsyncIterator, Callable
+from email.message import Message
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -20,6 +23,7 @@ from starlette.staticfiles import StaticFiles
 
 from objstress.service.guard import Guard
 from objstress.service.jobs import Job, Jobs, ServiceSettings
+from objstress.service.patience import patient_protocol
 from objstress.service.problems import Problem
 from objstress.service.schema import (
     Health,
@@ -32,7 +36,10 @@ from objstress.service.schema import (
 )
 
 PAGE = Path(__file__).parent / "page"
-
+CHARSETS = ("utf-8", "ascii", "iso8859-1", "iso8859-15", "cp1252", "utf-16")
+"""Python's names of the encodings that a body may have."""
+WINDOWS = {"gzip": 16 + zlib.MAX_WBITS, "x-gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
+"""{content encoding: what zlib calls it}."""
 
 _QUERY = [
     {
@@ -97,11 +104,11 @@ def create_app(settings: ServiceSettings | None = None) -> FastAPI:
     async def internal(request: Request, error: Exception) -> Response:
         return Problem("internal", "the service has failed; see its log").response(request.url.path)
 
-    @app.api_route("/", methods=["GET", "HEAD"], include_in_schema=False)
+    @app.get("/", include_in_schema=False)
     async def page() -> FileResponse:
         return FileResponse(PAGE / "index.html", headers={"Cache-Control": "no-cache"})
 
-    @app.api_route("/docs", methods=["GET", "HEAD"], include_in_schema=False)
+    @app.get("/docs", include_in_schema=False)
     async def docs() -> FileResponse:
         return FileResponse(PAGE / "docs.html", headers={"Cache-Control": "no-cache"})
 
@@ -184,7 +191,8 @@ async def _read(request: Request, settings: ServiceSettings) -> Job:
     Raises:
         Problem: too large, too slow, of an unknown type, malformed, or no `PropertiesRequest`.
     """
-    kind = request.headers.get("content-type", "text/plain").partition(";")[0].strip().lower()
+    header = request.headers.get("content-type", "text/plain")
+    kind = header.partition(";")[0].strip().lower()
     if kind not in ("application/json", "text/plain", "application/x-www-form-urlencoded"):
         raise Problem("wrong-type", f"{kind[:100]!r}: send application/json or text/plain")
     body = await _body(request, settings)
@@ -193,11 +201,9 @@ async def _read(request: Request, settings: ServiceSettings) -> Job:
         if kind == "application/json":
             if query:
                 raise Problem("invalid", f"{next(iter(query))[:100]}: belongs in the JSON body")
-            asked = PropertiesRequest.model_validate_json(body)
+            asked = PropertiesRequest.model_validate_json(_text(body, header))
         else:  # curl --data-binary @x.cif calls the body a form by default
-            asked = PropertiesRequest.model_validate({**query, "structure": body.decode()})
-    except UnicodeDecodeError:
-        raise Problem("malformed", "the body is not UTF-8 text") from None
+            asked = PropertiesRequest.model_validate({**query, "structure": _text(body, header)})
     except ValidationError as error:
         raise _invalid(error) from None
     text = asked.structure
@@ -227,7 +233,50 @@ async def _body(request: Request, settings: ServiceSettings) -> bytes:
         raise Problem(
             "slow-body", f"the body did not arrive within {settings.body_seconds:g} s"
         ) from None
-    return bytes(body)
+    return _unpacked(bytes(body), request.headers.get("content-encoding", ""), too_large, largest)
+
+
+def _unpacked(body: bytes, encoding: str, too_large: Problem, largest: int) -> bytes:
+    """The body without its content encoding, read no further than the largest size."""
+    encoding = encoding.strip().lower()
+    if encoding in ("", "identity"):
+        return body
+    if encoding not in WINDOWS:
+        raise Problem(
+            "wrong-type",
+            f"content encoding {encoding[:100]!r}: send gzip, deflate or none",
+            {"Accept-Encoding": "gzip, deflate"},
+        )
+    content = b""
+    while body:  # gzip may have several members
+        unpack = zlib.decompressobj(WINDOWS[encoding])
+        try:
+            content += unpack.decompress(body, largest + 1 - len(content))
+        except zlib.error:
+            raise Problem("malformed", f"the body is not {encoding}") from None
+        if len(content) > largest:
+            raise too_large
+        if not unpack.eof:
+            raise Problem("malformed", f"the body is {encoding} that breaks off")
+        body = unpack.unused_data
+    return content
+
+
+def _text(body: bytes, header: str) -> str:
+    """The body as text, of the declared encoding or else UTF-8, without a byte-order mark."""
+    parsed = Message()
+    parsed["content-type"] = header
+    charset = str(parsed.get_param("charset", "utf-8")).strip()
+    try:
+        name = codecs.lookup(charset).name
+    except LookupError:
+        name = ""
+    if name not in CHARSETS:
+        raise Problem("wrong-type", f"charset {charset[:100]!r}: send UTF-8")
+    try:
+        return body.decode(name).removeprefix("\ufeff")
+    except UnicodeDecodeError:
+        raise Problem("malformed", f"the body is not {charset.upper()} text") from None
 
 
 def _invalid(error: ValidationError) -> Problem:
@@ -288,6 +337,7 @@ def serve(settings: ServiceSettings, host: str, port: int, say: Callable[[str], 
         timeout_keep_alive=10,
         timeout_graceful_shutdown=10,
         ws="none",
+        http=patient_protocol(settings.body_seconds),
         proxy_headers=False,
     )
     try:

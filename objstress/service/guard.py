@@ -1,4 +1,4 @@
-"""Refusal of requests that name other hosts or come from other sites' pages."""
+"""What holds for every request: hosts and sites that are refused, headers, HEAD."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ class Guard:
     """Adds headers to every answer; refuses other hosts' names and other sites' pages.
 
     A page elsewhere could have its own name point to 127.0.0.1 (DNS rebinding), or post a form.
+    HEAD is answered as GET is, without the body.
     """
 
     def __init__(self, app: ASGIApp, hosts: tuple[str, ...]) -> None:
@@ -43,6 +44,9 @@ class Guard:
                     for key, value in HEADERS.items()
                     if key.lower().encode() not in present
                 ]
+            if message["type"] == "http.response.body" and scope["method"] == "HEAD":
+                message = {**message, "body": b""}
             await send(message)
 
-        await self.app(scope, receive, send_with_headers)
+        asked = {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope
+        await self.app(asked, receive, send_with_headers)

@@ -36,7 +36,7 @@ class ServiceSettings:
         timeout: seconds that one structure may take.
         max_atoms: largest number of atoms in a cell.
         max_body: largest size of a request, bytes.
-        body_seconds: seconds within which a request's body has to arrive.
+        body_seconds: seconds within which a request's head, and then its body, has to arrive.
         memory: bytes that a worker may use in addition to those at its start.
         tasks: number of requests after which a worker is replaced.
         answers: number of answers that the cache keeps.
