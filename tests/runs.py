@@ -46,6 +46,7 @@ def one_cell() -> fe.StaticProblem:
     return fe.StaticProblem(meshes.box((1, 1, 1), (1, 1, 1)), COPPER, [*ends, lid])
 
 
+STEPS = 4
 UNIT = (1.0, 1.0, 1.0)
 
 
@@ -82,7 +83,9 @@ def answer(cell: fe.PeriodicCell) -> dict[str, list]:
 def solved(name: str, checkpoint: str | None, pause: float) -> dict:
     """History of a run, and the threads that it had."""
     problem = RUNS[name]()
-    problem.solve(6, progress=False, checkpoint=checkpoint, after_step=lambda *_: time.sleep(pause))
+    problem.solve(
+        STEPS, progress=False, checkpoint=checkpoint, after_step=lambda *_: time.sleep(pause)
+    )
     return {
         "history": [asdict(record) for record in problem.history],
         "ranks": problem.comm.size,

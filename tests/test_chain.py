@@ -5,7 +5,7 @@ import pytest
 from ase.build import bulk
 from ase.calculators.emt import EMT
 from ase.calculators.lj import LennardJones
-from ase.io import write
+from ase.io import read, write
 
 from objstress.errors import InputError
 from objstress.labels.differences import elastic_differences, elastic_strains
@@ -95,12 +95,29 @@ class TestChain:
         write(tmp_path / "copper.cif", bulk("Cu", a=3.59, cubic=True))
         return tmp_path / "train.extxyz", tmp_path / "copper.cif", tmp_path / "out"
 
-    def test_from_labelled_structures_to_a_pulled_plate_and_it_resumes(self, inputs):
+    @pytest.fixture
+    def few_epochs(self, monkeypatch):
+        """A number of epochs of a small network, however busy the machine is."""
+        from objstress.workflows import chain
+
+        train = chain.fit_potential
+
+        def counted(settings, **keywords):
+            few = len(read(settings.data, ":")) < 100
+            given = {"max_minutes": None, "epochs": 12 if few else 5}
+            training = settings.training.model_copy(update=given)
+            model = settings.model.model_copy(update={"channels": 8})
+            changed = settings.model_copy(update={"training": training, "model": model})
+            return train(changed, **keywords)
+
+        monkeypatch.setattr(chain, "fit_potential", counted)
+
+    def test_from_labelled_structures_to_a_pulled_plate_and_it_resumes(self, inputs, few_epochs):
         pytest.importorskip("objstress.fem")
         from objstress.workflows.chain import run_chain
 
         data, structure, out = inputs
-        common = dict(minutes=0.15, samples=40, max_strain=0.03, say=lambda text: None)
+        common = dict(samples=40, max_strain=0.03, say=lambda text: None)
         report = run_chain(data, structure, out, test=data, **common)
         for name in ("model.potential", "crystal.cif", "labels.extxyz", "crystal.law", "plate.bp"):
             assert (out / name).exists()
@@ -116,18 +133,11 @@ class TestChain:
             run_chain(data, structure, out, **(common | {"samples": 41}))
 
     @pytest.mark.skipif(not SILICON.exists(), reason="the DFT set is not there")
-    def test_from_a_dft_set_of_silicon(self, tmp_path, monkeypatch):
+    def test_from_a_dft_set_of_silicon(self, tmp_path, few_epochs):
         pytest.importorskip("objstress.fem")
-        from objstress.workflows import chain
+        from objstress.workflows.chain import run_chain
 
-        train, given = chain.fit_potential, {"max_minutes": None, "epochs": 5}
-
-        def counted(settings, **keywords):  # a number of epochs, however busy the machine is
-            training = settings.training.model_copy(update=given)
-            return train(settings.model_copy(update={"training": training}), **keywords)
-
-        monkeypatch.setattr(chain, "fit_potential", counted)
-        report = chain.run_chain(
+        report = run_chain(
             SILICON / "Si-train.extxyz",
             DATA / "silicon.cif",
             tmp_path / "out",

@@ -24,7 +24,7 @@ from objstress.errors import InputError
 from objstress.fem import Displacement, DynamicProblem, StaticProblem, Traction, meshes
 from objstress.fem.solve.checkpoint import Checkpoint
 from objstress.laws.analytic import NeoHooke
-from tests.runs import one_cell, polycrystal, sphere
+from tests.runs import STEPS, one_cell, polycrystal, sphere
 
 ROOT = Path(__file__).parents[1]
 MPIEXEC = Path(sys.executable).with_name("mpiexec")
@@ -155,9 +155,9 @@ def test_a_killed_run_resumes_to_the_same_end(tmp_path):
 @pytest.mark.skipif(not MPIEXEC.exists(), reason="no mpiexec beside this Python")
 def test_a_run_may_resume_on_other_ranks(tmp_path):
     problem = polycrystal()
-    states = Checkpoint(problem, tmp_path / "states", 6)
+    states = Checkpoint(problem, tmp_path / "states", STEPS)
     problem.solve(
-        6,
+        STEPS,
         progress=False,
         checkpoint=tmp_path / "states",
     )
@@ -258,7 +258,7 @@ def test_a_cracked_mesh_keeps_no_states(tmp_path):
 @pytest.mark.skipif(not MPIEXEC.exists(), reason="no mpiexec beside this Python")
 def test_ranks_fail_together(tmp_path):
     """Rank 0 alone finds the file damaged."""
-    one_cell().solve(6, progress=False, checkpoint=tmp_path)
+    one_cell().solve(STEPS, progress=False, checkpoint=tmp_path)
     (tmp_path / "00003.safetensors").write_bytes(b"half of it")
     done = subprocess.run(
         command("one-cell", tmp_path, ranks=2),

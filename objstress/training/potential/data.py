@@ -21,6 +21,7 @@ from objstress.training.potential.frames import (
     given_references,
     read_frames,
     root_mean_square,
+    without_isolated_atoms,
 )
 from objstress.training.potential.plausibility import unit_warnings
 from objstress.training.potential.settings import FitSettings
@@ -34,6 +35,7 @@ class FitData:
         train, valid: frames to fit to, and to choose the best weights by.
         potential: settings of the potential.
         references: (elements,) eV.
+        fitted: (elements,) whether the reference is fitted, not that of an isolated atom.
         buffers: values of the potential's other buffers, from the training frames.
         scales: {target: what its errors are divided by, in its unit (per atom if extensive)}.
     """
@@ -42,6 +44,7 @@ class FitData:
     valid: list[Frame]
     potential: PotentialSettings
     references: np.ndarray
+    fitted: np.ndarray
     buffers: dict[str, list[float] | float]
     scales: dict[str, float]
 
@@ -57,8 +60,11 @@ def prepare(settings: FitSettings, say: Callable[[str], None] = lambda text: Non
         InputError: see `read_frames`; too few frames.
     """
     frames = read_frames(settings.data, settings.keys)
+    cutoff = settings.potential_settings(elements_of(frames), 1.0).cutoff
+    frames, isolated = without_isolated_atoms(frames, cutoff)
     if isinstance(settings.validation, str):
-        train, valid = frames, read_frames(settings.validation, settings.keys, optional=True)
+        read = read_frames(settings.validation, settings.keys, optional=True)
+        train, (valid, _) = frames, without_isolated_atoms(read, cutoff)
     else:
         number = max(1, round(settings.validation * len(frames)))
         order = np.random.default_rng(settings.training.seed).permutation(len(frames))
@@ -88,13 +94,20 @@ def prepare(settings: FitSettings, say: Callable[[str], None] = lambda text: Non
         raise InputError(
             f"model.elements lacks {chemical_symbols[min(unknown)]}, which the training frames have"
         )
-    given = None
+    given: dict[int, float] = {}
     if "energy" in settings.keys and settings.references != "fitted":
-        given = given_references(settings.references, elements, settings.keys["energy"])
-    references = fitted_references(train, elements) if given is None else given
-    compared = given
-    if compared is not None:
-        compared = np.array([dict(zip(elements, compared, strict=True))[z] for z in present])
+        values = given_references(settings.references, elements, settings.keys["energy"])
+        given = dict(zip(elements, values.tolist(), strict=True))
+    names = ", ".join(f"{chemical_symbols[z]} {e:.6g} eV" for z, e in sorted(isolated.items()))
+    if isolated and given:
+        say(f"isolated atoms ({names}) are left out: references are given")
+    elif isolated:
+        say(f"references: those of the isolated atoms in the data ({names})")
+        given = {z: e for z, e in isolated.items() if z in elements}
+    references = fitted_references(train, elements, given=given)
+    compared = None
+    if set(present) <= set(given):
+        compared = np.array([given[z] for z in present])
     for line in unit_warnings(train, compared, stress="stress" in settings.keys):
         say(f"warning: {line}")
     potential = settings.potential_settings(
@@ -103,7 +116,8 @@ def prepare(settings: FitSettings, say: Callable[[str], None] = lambda text: Non
     scales, buffers = _scales(train, settings.tasks, elements)
     labels = ", ".join(f"{sum(t in f.labels for f in train)} with {t}" for t in settings.tasks)
     say(f"{len(train)} training frames ({labels}), {len(valid)} to validate")
-    return FitData(train, valid, potential, references, buffers, scales)
+    fitted = np.array([z not in given for z in elements])
+    return FitData(train, valid, potential, references, fitted, buffers, scales)
 
 
 def _mean_neighbours(frames: Sequence[Frame], elements: Sequence[int], cutoff: float) -> float:

@@ -79,7 +79,7 @@ def fit_potential(
     potential.metadata = {
         "keys": dict(settings.keys),
         "frames": {"train": len(data.train), "valid": len(data.valid)},
-        "references": "fitted" if settings.references == "fitted" else "given",
+        "references": _origin(data, settings),
         "scales": data.scales,
         "validation": errors["targets"],
         "best_epoch": int(checkpoint["epoch"]),
@@ -90,6 +90,12 @@ def fit_potential(
         "settings": settings.model_dump(mode="json"),
     }
     return potential
+
+
+def _origin(data: FitData, settings: FitSettings) -> str:
+    if settings.references != "fitted":
+        return "given"
+    return "fitted" if data.fitted.all() else "isolated atoms"
 
 
 def fit_weights(

@@ -206,9 +206,11 @@ class PotentialFit(FitModule):
 
     def _refit_references(self) -> None:
         normal = self._total(self._normal)
-        shift = torch.linalg.pinv(normal[:, :-1], rtol=1e-10, hermitian=True) @ normal[:, -1]
+        free = torch.as_tensor(self.frames.fitted, device=normal.device)
+        square, right = normal[free][:, :-1][:, free], normal[free, -1]
+        shift = torch.linalg.pinv(square, rtol=1e-10, hermitian=True) @ right
         for potential in (self.potential, self.average):
-            potential.references -= shift.to(potential.references)
+            potential.references[free] -= shift.to(potential.references)
 
     def _norms(self, losses: Tensor, present: Tensor) -> Tensor:
         """|grad L_t| at the last shared layer, of the losses over all processes, (tasks,)."""
@@ -235,7 +237,7 @@ class PotentialFit(FitModule):
     # Validation
 
     def on_validation_epoch_start(self) -> None:
-        if "energy" in self.tasks and self.fit_settings.references == "fitted":
+        if "energy" in self.tasks and self.frames.fitted.any():
             self._refit_references()
         self._valid = torch.zeros(3, len(self.tasks), dtype=torch.float64, device=self.device)
 

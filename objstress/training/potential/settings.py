@@ -256,7 +256,8 @@ class FitSettings(StrictSettings):
     references: dict[str, FiniteFloat] | str = Field(
         default="fitted",
         description="energies of the isolated atoms in eV, such as {H: -13.6}, or a file of "
-        "isolated atoms, or fitted (by least squares).",
+        "isolated atoms, or fitted (by least squares, but for elements of which the data hold "
+        "the isolated atom).",
     )
     model: ModelSettings = Field(
         default=ModelSettings(), description="size and symmetry of the potential."
