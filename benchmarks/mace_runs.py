@@ -1,5 +1,6 @@
 """mace-torch in an environment of its own: trained in a process beside, read back from its log."""
 
+import json
 import os
 import subprocess
 from datetime import datetime
@@ -93,6 +94,13 @@ def number_of_weights(python: str, model: Path) -> int:
     count = "import sys, torch; print(sum(p.numel() for p in torch.load(sys.argv[1], "
     count += "map_location='cpu', weights_only=False).parameters()))"
     return int(run([python, "-W", "ignore", "-c", count, str(model)]).split()[-1])
+
+
+def versions(python: str) -> dict[str, str]:
+    """Of mace-torch and what it runs on."""
+    code = "import json; from importlib.metadata import version as v; "
+    code += "print(json.dumps({k: v(k) for k in ('mace-torch', 'e3nn', 'torch', 'numpy')}))"
+    return json.loads(run([python, "-c", code]))
 
 
 def _environment() -> dict[str, str]:

@@ -526,6 +526,23 @@ def test_proteins_with_alternates_metals_and_waters(tmp_path):
         protein.within(Box(np.array([100.0, 0, 0]), np.full(3, 10.0)))
 
 
+def test_a_box_beside_the_protein_is_said(pocket, model):
+    path, _ = pocket
+    low, high = (f(read_protein(path).positions, axis=0) for f in (np.min, np.max))
+    size = np.full(3, 6.0)
+
+    def beside(gap):
+        return Box(np.array([high[0] + 3.0 + gap, *(low + high)[1:] / 2]), size)
+
+    with pytest.raises(InputError, match="nothing is in reach of the box: the protein's nearest"):
+        dock(path, "CCO", model, box=beside(9.5), starts=1, hops=0)
+    weak = PoseEnergy(SMALL)
+    for parameter in weak.parameters():
+        parameter.data.zero_()
+    found = dock(path, "CCO", weak, box=beside(6.0), starts=1, hops=0)
+    assert any("no pose binds: the least energy is" in note for note in found.notes)
+
+
 def pdb_text(*atoms):
     """Lines from (record, name field, altloc, residue, chain, number, x, occupancy, element)."""
     lines = [

@@ -16,13 +16,17 @@ from objstress import InputError
 from objstress.training.potential.frames import (
     Frame,
     elements_of,
-    fitted_references,
-    given_references,
     labelled_graphs,
     read_frames,
     root_mean_square,
 )
 from objstress.training.potential.plausibility import free_atom_energy, unit_warnings, work_slope
+from objstress.training.potential.references import (
+    fitted_references,
+    given_references,
+    without_isolated_atoms,
+)
+from objstress.training.shear_order import contradictions, order_in_file
 from tests.conftest import SHARED
 
 RNG = np.random.default_rng
@@ -160,6 +164,33 @@ def test_references_can_be_given(tmp_path):
         given_references(file_of(tmp_path, [water(e=1.0)], "w.extxyz"), (1, 8), "e")
     with pytest.raises(InputError, match="is not a chemical element"):
         given_references({"Hy": -1.0}, (1,), "e")
+
+
+def test_isolated_atoms_are_taken_out_of_the_frames():
+    energy = {"energy": np.array(-3.0), "forces": np.zeros((1, 3))}
+    box = {"cell": 20 * np.eye(3), "pbc": True}
+    frames = [
+        Frame(Atoms("Cu"), energy, "", "free"),
+        Frame(Atoms("Cu", **box), energy | {"energy": np.array(-3.2)}, "", "in a box"),
+        Frame(Atoms("O", **box), energy | {"polarizability": np.eye(3)}, "", "with more labels"),
+        Frame(bulk("Cu"), energy, "", "crystal of one atom"),
+        Frame(Atoms("Cu"), {"dipole": np.zeros(3)}, "", "without energy"),
+        Frame(Atoms("Cu2", [[0, 0, 0], [2.2, 0, 0]]), energy, "", "pair"),
+    ]
+    rest, energies = without_isolated_atoms(frames, 5.0)
+    assert energies == {29: -3.2, 8: -3.0}
+    assert [f.place for f in rest] == [
+        "with more labels", "crystal of one atom", "without energy", "pair"
+    ]  # fmt: skip
+    assert list(rest[0].labels) == ["polarizability"]
+
+
+def test_given_references_leave_the_others_to_the_fit():
+    frames = [
+        Frame(Atoms(s), {"energy": np.array(e)}, "", s) for s, e in (("H2O", -11.5), ("H2", -6.0))
+    ]
+    assert fitted_references(frames, (1, 8), given={1: -3.0}) == pytest.approx([-3.0, -5.5])
+    assert fitted_references(frames, (1, 8), given={1: -3.0, 8: -5.0}).tolist() == [-3.0, -5.0]
 
 
 def test_scale_is_the_rms_of_all_components():
@@ -365,3 +396,39 @@ def test_published_data_are_plausible_and_noticed_in_kcal(name):
     frames = read_frames(SHARED / name, keys)
     assert unit_warnings(frames) == []
     assert any("kcal/mol" in w for w in unit_warnings(times(frames, energy=mol / kcal)))
+
+
+def strained_copper(count=24):
+    rng, frames = RNG(1), []
+    for _ in range(count):
+        atoms = bulk("Cu", a=3.6)
+        strain = 0.02 * rng.normal(size=(3, 3))
+        atoms.set_cell(atoms.cell.array @ (np.eye(3) + strain), scale_atoms=True)
+        atoms.calc = EMT()
+        frames.append(stored(atoms, energy=atoms.get_potential_energy(), stress=atoms.get_stress()))
+    rest = bulk("Cu", a=3.59)
+    rest.calc = EMT()
+    frames.append(stored(rest, energy=rest.get_potential_energy(), stress=rest.get_stress()))
+    return frames
+
+
+@pytest.mark.parametrize("exchanged", [(), (3, 4, 11), range(20)])
+def test_shear_stresses_in_another_order_are_found_frame_by_frame(tmp_path, exchanged):
+    frames = strained_copper()
+    for k in exchanged:
+        frames[k].calc.results["stress"] = frames[k].get_stress()[[0, 1, 2, 4, 3, 5]]
+    # Snapshots of dynamics and molecules are not looked at.
+    hot = bulk("Cu", cubic=True)
+    hot.rattle(0.2)
+    frames.append(stored(hot, energy=5.0, stress=RNG(0).normal(size=6)))
+    index, orders = contradictions(frames)
+    assert index.tolist() == list(range(25))
+    assert np.flatnonzero(orders).tolist() == list(exchanged)
+    assert {order_in_file(o) for o in orders[orders > 0]} == ({"xz yz xy"} if exchanged else set())
+    path = file_of(tmp_path, frames)
+    lines = unit_warnings(read_frames(path, {"energy": "energy", "stress": "stress"}))
+    said = [line for line in lines if "contradict their strains" in line]
+    assert len(said) == bool(exchanged)
+    for line in said:
+        assert f"{len(exchanged)} of 25 strained crystals" in line
+        assert "read in the order xz yz xy" in line

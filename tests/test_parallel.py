@@ -212,8 +212,14 @@ def test_states_of_other_laws_or_loads_are_refused(tmp_path, changed):
 
 def test_a_body_at_rest_resumes(tmp_path):
     """All its forces and energies are round-off."""
+    kept = []
     for _ in range(2):
-        block(pull=0.0, force=0.0).solve(2, progress=False, checkpoint=tmp_path)
+        body = block(pull=0.0, force=0.0)
+        body.solve(2, progress=False, checkpoint=tmp_path)
+        kept.append({p.name: p.stat().st_mtime_ns for p in tmp_path.iterdir()})
+        assert [record.load for record in body.history] == [0.5, 1.0]
+        assert np.abs(body.u.x.array).max() < 1e-12
+    assert kept[0] == kept[1]
 
 
 @pytest.mark.parametrize(
@@ -237,9 +243,15 @@ def test_states_of_another_motion_are_refused(tmp_path, changed, message):
 
 def test_a_body_in_free_flight_resumes(tmp_path):
     mesh = meshes.box((1, 1, 1), (2, 2, 2))
+    kept = []
     for _ in range(2):
         free = DynamicProblem(mesh, NeoHooke(60.0, 40.0), [], density=1e3, velocity=(3.0, 2.0, 1.0))
         free.solve(4, duration=10.0, progress=False, checkpoint=tmp_path)
+        kept.append({p.name: p.stat().st_mtime_ns for p in tmp_path.iterdir()})
+        assert len(free.history) == 4
+        moved = free.u.x.array.reshape(-1, 3)
+        assert np.allclose(moved, [30.0, 20.0, 10.0], rtol=1e-9)
+    assert kept[0] == kept[1]
 
 
 def test_a_cracked_mesh_keeps_no_states(tmp_path):

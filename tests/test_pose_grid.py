@@ -65,10 +65,13 @@ def test_gradient_is_that_of_the_interpolation(fields):
     for k in range(slopes.shape[1]):
         step = torch.zeros_like(slopes)
         step[:, k] = 1e-6
-        ahead, back = grid(tree.moved(x, step))[0], grid(tree.moved(x, -step))[0]
-        error = ((ahead - back) / 2e-6 - slopes[:, k]).abs()
+        ahead, back = tree.moved(x, step), tree.moved(x, -step)
+        error = ((grid(ahead)[0] - grid(back)[0]) / 2e-6 - slopes[:, k]).abs()
         # But where a step crosses from one cell into the next.
-        assert error.median() < 1e-5 * slopes.abs().max()
+        cells = [((y - grid.low) / SPACING).floor() for y in (ahead, back)]
+        same = (cells[0] == cells[1]).flatten(1).all(1)
+        assert same.sum() > 0.8 * len(x)
+        assert error[same].max() < 1e-5 * slopes.abs().max()
 
 
 @torch.no_grad()

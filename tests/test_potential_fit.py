@@ -202,6 +202,32 @@ def test_energies_keep_their_references(water):
     assert fitted @ [2.0, 1.0] == pytest.approx(-12, abs=0.5)
 
 
+def test_isolated_atoms_in_the_data_set_their_references(water, tmp_path):
+    alone = [molecule(s) for s in ("H", "O")]
+    for atoms, energy in zip(alone, (-1.0, -10.0), strict=True):
+        atoms.calc = SinglePointCalculator(atoms, energy=energy)
+    given = settings(water, "energy", training={"epochs": 2})
+    frames = read(given.data, ":")
+    write(tmp_path / "both.extxyz", [alone[0], *frames, alone[1]])
+    both = given.model_copy(update={"data": str(tmp_path / "both.extxyz")})
+    lines = []
+    potential = fit_potential(both, progress=False, say=lines.append)
+    assert any("those of the isolated atoms in the data (H -1 eV, O -10 eV)" in x for x in lines)
+    assert potential.references.tolist() == [-1.0, -10.0]
+    assert potential.metadata["references"] == "isolated atoms"
+    # The same frames are left, and so is the rest of the fit.
+    explicit = given.model_copy(update={"references": {"O": -10.0, "H": -1.0}})
+    other = fit_potential(explicit, progress=False)
+    for a, b in zip(potential.parameters(), other.parameters(), strict=True):
+        assert torch.equal(a, b)
+    # Of one element alone: the other is fitted.
+    write(tmp_path / "one.extxyz", [alone[0], *frames])
+    one = given.model_copy(update={"data": str(tmp_path / "one.extxyz")})
+    references = fit_potential(one, progress=False).references
+    assert float(references[0]) == -1.0
+    assert abs(float(references[1]) + 10) < 1.5
+
+
 def test_fitted_references_follow_what_the_network_leaves(water, tmp_path, monkeypatch):
     """After a refit the energies that are left have no part along the compositions."""
     module = module_of(settings(water, training={"dtype": "float64"}), tmp_path)

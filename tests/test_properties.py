@@ -1,5 +1,6 @@
 """Elastic properties: closed forms, frames, and calculators."""
 
+import hashlib
 import json
 
 import numpy as np
@@ -35,6 +36,7 @@ from objstress.labels.labelling import label_strains
 from objstress.labels.reading import read_labels
 from objstress.labels.relaxation import relaxed_crystal
 from objstress.properties.crystal import crystal_properties
+from objstress.properties.report import describe
 from objstress.properties.response import harmonic_response
 from objstress.symmetry.crystal import primitive_cell
 from objstress.symmetry.point_group import PointGroup
@@ -196,6 +198,17 @@ class TestStability:
         )
 
 
+REACH = 12.0
+
+
+def _tensor_of_atoms(structure):
+    i, j, shift, r = structure.get_neighbor_list(REACH)
+    x, z = structure.cart_coords, np.array([s.specie.Z for s in structure])
+    n = (x[j] + shift @ structure.lattice.matrix - x[i]) / r[:, None]
+    weight = (z[i] + 2 * z[j]) / r**6 * (1 - (r / REACH) ** 2) ** 3 / len(structure)
+    return tensor_to_voigt(np.einsum("p,pi,pj,pk,pl->ijkl", weight, n, n, n, n, optimize=True))
+
+
 def turned(atoms, q):
     atoms = atoms.copy()
     atoms.set_cell(atoms.cell.array @ q.T, scale_atoms=True)
@@ -294,6 +307,92 @@ class TestCrystalProperties:
         there = ieee_rotation(primitive_cell(rotated_structure(crystal, turn)))
         # Axes without a sense of their own (orthorhombic ones) may point the other way.
         np.testing.assert_allclose(np.abs(there @ turn), np.abs(q), atol=1e-9)
+
+    @pytest.mark.parametrize("noise", [1e-5, 1e-4])
+    def test_a_noisy_calculator_answers_with_error_bars(self, noise):
+        """As a network in single precision: errors that depend on the last digits."""
+
+        class Noisy(EMT):
+            def calculate(self, *args):
+                super().calculate(*args)
+                place = np.concatenate([self.atoms.positions, self.atoms.cell.array])
+                key = np.round(1e7 * place).astype(np.int64).tobytes()
+                rng = np.random.default_rng(int.from_bytes(hashlib.sha256(key).digest()[:8]))
+                forces = self.results["forces"]
+                scatter = noise * rng.uniform(-1, 1, forces.shape)
+                self.results["forces"] = forces + scatter - scatter.mean(0)
+                scatter = 0.1 * noise * rng.uniform(-1, 1, 6)
+                self.results["stress"] = self.results["stress"] + scatter
+
+        sites = [[0, 1, 1], [1, 0, 1], [1, 1, 0], [0, 0, 0]]
+        alloy = Atoms("Cu3Au", 1.87 * np.array(sites), cell=3.74 * np.eye(3), pbc=True)
+        found, clean = (crystal_properties(alloy, model) for model in (Noisy(), EMT()))
+        assert clean.deviation is None
+        gap = np.abs(found.stiffness - clean.stiffness)
+        assert (gap < 3 * found.deviation + 0.01).all()
+        assert 1e-3 < found.deviation.max() / noise / 1e5 * 10 < 100
+        assert "standard deviation of each" in describe(found)
+        assert found.to_dict()["deviation_GPa"] == found.deviation.tolist()
+
+    def test_noise_that_leaves_nothing_is_refused(self):
+        rng = np.random.default_rng(0)
+
+        class Random(EMT):
+            def calculate(self, *args):
+                super().calculate(*args)
+                self.results["stress"] = self.results["stress"] + rng.uniform(-1, 1, 6)
+
+        with pytest.raises(InputError, match="scatters by"):
+            crystal_properties(bulk("Cu"), Random())
+
+    @pytest.mark.parametrize(
+        ("group", "cell"),
+        [
+            ("P-1", (4.1, 5.2, 6.3, 81, 95, 102)),
+            ("P2_1/c", (5.1, 6.2, 7.3, 90, 107, 90)),
+            ("C2/m", (9.1, 4.2, 5.3, 90, 104, 90)),
+            ("P4/m", (5.0, 5.0, 6.1, 90, 90, 90)),
+            ("I-4", (5.0, 5.0, 7.1, 90, 90, 90)),
+            ("P-3", (5.2, 5.2, 6.1, 90, 90, 120)),
+            ("R-3", (5.2, 5.2, 14.1, 90, 90, 120)),
+            ("P3_121", (5.2, 5.2, 6.1, 90, 90, 120)),
+            ("P312", (5.2, 5.2, 6.1, 90, 90, 120)),
+            ("P-31m", (5.2, 5.2, 6.1, 90, 90, 120)),
+            ("P31m", (5.2, 5.2, 6.1, 90, 90, 120)),
+            ("P-3m1", (5.2, 5.2, 6.1, 90, 90, 120)),
+            ("R-3m", (5.2, 5.2, 14.1, 90, 90, 120)),
+            ("R3c", (5.2, 5.2, 14.1, 90, 90, 120)),
+        ],
+    )
+    def test_any_cell_of_a_crystal_has_the_same_standard_frame(self, group, cell):
+        """A tensor of rank four made of the atoms, in the frames of turned and sheared cells."""
+        rng = np.random.default_rng(len(group))
+        lengths, angles = 3 * np.array(cell[:3]), cell[3:]  # so that no atoms overlap
+        lattice = Lattice.from_parameters(*lengths, *angles)
+        while True:
+            sites = rng.uniform(0.05, 0.45, (2, 3))
+            crystal = Structure.from_spacegroup(group, lattice, ["H", "Li"], sites)
+            if crystal.is_valid(tol=1.5):
+                break
+        tensors = []
+        for k in range(8):
+            other = crystal.copy()
+            if k:
+                change = np.eye(3, dtype=int)
+                for a, b in ((0, 1), (1, 2), (2, 0)):
+                    change[a] += int(rng.integers(-2, 3)) * change[b]
+                other.make_supercell(change[rng.permutation(3)])
+                if np.linalg.det(other.lattice.matrix) < 0:
+                    other.make_supercell(-np.eye(3, dtype=int))
+                other.translate_sites(range(len(other)), rng.uniform(size=3))
+                other = rotated_structure(other, Rotation.random(rng=rng).as_matrix())
+            standard = primitive_cell(other)
+            turned_to = rotated_structure(standard, ieee_rotation(standard))
+            tensors.append(_tensor_of_atoms(turned_to))
+        first, size = tensors[0], np.abs(tensors[0]).max()
+        assert max(np.abs(t - first).max() for t in tensors) < 1e-6 * size
+        if PointGroup.from_structure(crystal).laue == "-3m":
+            assert abs(first[0, 4]) < 1e-6 * size < 1e3 * abs(first[0, 3])
 
     def test_a_law_of_other_ions_is_refused(self, dft_law):
         with pytest.raises(InputError, match="of relaxed ions"):

@@ -5,8 +5,11 @@ from ase.io import read, write
 from pymatgen.core import Lattice, Structure
 
 from objstress import InputError, fit_law
+from objstress.training.potential.frames import read_frames
+from objstress.training.potential.plausibility import unit_warnings
 from tests.conftest import SHARED
 
+KEYS = {"energy": "energy", "forces": "forces", "stress": "stress"}
 pytestmark = pytest.mark.skipif(
     not (SHARED / "dft-solids").is_dir(), reason="reference data not here"
 )
@@ -50,6 +53,14 @@ def test_shear_stresses_in_another_order_are_found_out(tmp_path):
     crystal = Structure.from_spacegroup(229, Lattice.cubic(3.168), ["Mo"], [[0, 0, 0]])
     with pytest.raises(InputError, match="read in the order xz yz xy"):
         fit_law(elastic_frames("Mo", tmp_path / "mo.extxyz"), crystal, use_network=False)
+
+
+def test_training_frames_with_exchanged_shear_stresses_are_counted():
+    frames = read_frames(SHARED / "dft-solids" / "Mo-train.extxyz", KEYS)
+    (line,) = (x for x in unit_warnings(frames) if "contradict their strains" in x)
+    assert "read in the order xz yz xy" in line
+    frames = read_frames(SHARED / "dft-solids" / "Si-train.extxyz", KEYS)
+    assert not any("contradict" in x for x in unit_warnings(frames))
 
 
 def test_vacancies_are_no_strained_crystals(tmp_path):

@@ -17,7 +17,7 @@ BELOW: dict[str, set[str]] = {
     "parallel": {"errors"},
     "io": {"errors", "parallel"},
     "symmetry": {"errors"},
-    "elasticity": {"errors", "symmetry"},
+    "elasticity": {"errors", "io", "symmetry"},
     "graphs": {"errors", "symmetry"},
     "nn": {"symmetry", "graphs"},
     "models": GROUND | {"graphs", "nn"},

@@ -29,12 +29,13 @@ from objstress.spectra.correlations import (
     raman_from_polarizabilities,
 )
 from objstress.spectra.curves import broaden
-from objstress.spectra.harmonic import harmonic_analysis, harmonic_spectrum
+from objstress.spectra.harmonic import HarmonicSpectrum, harmonic_analysis, harmonic_spectrum
 from objstress.spectra.minimum import evaluate, relaxed_atoms
-from objstress.spectra.modes import rigid_displacements
+from objstress.spectra.modes import normal_modes
 from objstress.spectra.plots import plot_spectra
 from objstress.spectra.raman import cross_section
 from objstress.spectra.report import write_spectra
+from objstress.spectra.rigid import fragments, rigid_displacements, rigid_motions
 
 AJ = 1e-18 / si.e  # 1 aJ in eV
 O16, H1, D2 = 15.9949146, 1.00782503, 2.01410178
@@ -478,6 +479,60 @@ def test_network_spectrum_agrees_with_displacements_along_its_modes(network_spec
         assert spectrum.polarizability_gradient[k] == pytest.approx(
             change["polarizability"][0], abs=1e-6
         )
+
+
+def test_a_molecule_in_a_box_is_a_molecule(network_spectrum):
+    """Wrapped across the cell's faces, too: six rigid motions, no line near zero."""
+    potential, free = network_spectrum
+    atoms = free.atoms.copy()
+    atoms.set_cell(25 * np.eye(3))
+    atoms.pbc = True
+    atoms.wrap()
+    boxed = harmonic_spectrum(atoms, potential)
+    assert boxed.imaginary == 0
+    assert boxed.wavenumbers == pytest.approx(free.wavenumbers, rel=1e-6)
+    assert boxed.infrared_intensities == pytest.approx(free.infrared_intensities, rel=1e-4)
+    grid = np.arange(0.0, 5000.0)
+    one, two = (s.raman(wavenumbers=grid, laser=532.0).values for s in (free, boxed))
+    assert two == pytest.approx(one, rel=1e-4, abs=1e-4 * one.max())
+    assert one[0] < 0.01 * one.max()
+
+
+def test_fragments_move_by_themselves(network_spectrum):
+    potential, free = network_spectrum
+    elements, cutoff = potential.settings.elements, potential.settings.cutoff
+    two = free.atoms.copy()
+    other = free.atoms.copy()
+    other.positions += [9.0, 0, 0]
+    two += other
+    assert [f.index.tolist() for f in fragments(two, elements, cutoff)] == [[0, 1, 2], [3, 4, 5]]
+    spectrum = harmonic_spectrum(two, potential)
+    assert spectrum.wavenumbers == pytest.approx(np.repeat(free.wavenumbers, 2), rel=1e-6)
+    # A chain repeats along one axis and turns about it; a layer does not turn.
+    for pbc, cell, repeats, motions in (
+        ((1, 0, 0), (3, 0, 0), 1, 4),
+        ((1, 1, 0), (3, 3, 0), 2, 3),
+        ((1, 1, 1), (3, 3, 3), 3, 3),
+    ):
+        crystal = Atoms("OH", [[0, 0, 0], [0.7, 0.8, 0]], cell=cell, pbc=pbc)
+        (fragment,) = fragments(crystal, elements, cutoff)
+        assert len(fragment.repeats) == repeats
+        rigid = rigid_motions(crystal, potential)
+        assert rigid @ rigid.T == pytest.approx(np.eye(motions), abs=1e-12)
+    with pytest.raises(InputError, match="unknown to the model"):
+        fragments(Atoms("C"), elements, cutoff)
+
+
+def test_what_is_round_off_is_no_imaginary_mode():
+    """A rigid body that is not removed, as where a potential is noisy."""
+    hessian = np.zeros((9, 9))
+    hessian[0, 0], hessian[3, 3] = 50.0, -1e-14
+    modes = normal_modes(hessian, np.ones(3), np.zeros((0, 9)))
+    spectrum = HarmonicSpectrum(water(), modes, polarizability_gradient=np.ones((9, 3, 3)))
+    assert (modes.wavenumbers < 0).any()
+    assert spectrum.imaginary == 0
+    assert "i" not in spectrum.table().split("\n", 1)[1]
+    assert len(spectrum.raman(laser=532.0).sticks) == 1
 
 
 def test_bad_hessians_and_gradients_are_refused():

@@ -24,6 +24,8 @@ from objstress.errors import InputError, check_seed
 
 SHIPPED = Path(__file__).with_name("packed.pose")
 """File of the pose energy that is shipped, fitted to complexes of `make_complexes`."""
+TOUCH = 0.01
+"""kcal/mol; a pose that gains less has nothing in reach."""
 
 
 def dock(
@@ -67,7 +69,8 @@ def dock(
 
     Raises:
         InputError: what `read_protein`, `read_ligand`, `load_pose_energy`, `side_chains` or `Box`
-            refuse; both a box and a reference; a number that is not positive.
+            refuse; both a box and a reference; a box beyond the protein's reach; a number that is
+            not positive.
     """
     begun = time.perf_counter()
     check_search(starts, hops, seed)
@@ -85,8 +88,10 @@ def dock(
     complex_ = make_complex(ligand, site, flexible)
     labels = ["/".join(label) for label in site.labels[complex_.carried]]
     n = len(ligand.positions)
+    field = model.field(complex_)
+    _check_reach(site, box, field.reach)
     with torch.no_grad():
-        search = Search(model.field(complex_), box, seed)
+        search = Search(field, box, seed)
         x, energy = search.run(starts, hops, begun + seconds)
         groups = clusters(x[:, :n].numpy(), energy.numpy(), ligand.automorphisms, apart)
     best = np.array([energy[k].item() for k, _ in groups])
@@ -105,7 +110,22 @@ def dock(
     notes = tuple(f"protein: {n}" for n in protein.notes) + tuple(
         f"ligand: {n}" for n in ligand.notes
     )
+    if best[0] > -TOUCH:
+        notes += (
+            f"no pose binds: the least energy is {best[0]:.3f} kcal/mol; is the box "
+            "where the site is?",
+        )
     return Docking(ligand, kept, search.evaluations, time.perf_counter() - begun, notes)
+
+
+def _check_reach(site: Protein, box: Box, reach: float) -> None:
+    outside = np.maximum(np.abs(site.positions - box.centre) - box.size / 2, 0.0)
+    nearest = float(np.linalg.norm(outside, axis=1).min())
+    if nearest >= reach:
+        raise InputError(
+            f"nothing is in reach of the box: the protein's nearest atom is {nearest:.1f} Angstrom "
+            f"from it, and energies end at {reach:.1f}"
+        )
 
 
 def check_search(starts: int, hops: int, seed: int) -> None:

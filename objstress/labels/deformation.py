@@ -46,29 +46,16 @@ def find_deformation(
         InputError: another composition, or no such map.
     """
     formula = reference.composition.reduced_formula
-    copies, rest = divmod(len(atoms), len(reference))
-    numbers = np.array([s.specie.Z for s in reference])
-    same = rest == 0 and np.array_equal(
-        np.sort(atoms.numbers), np.sort(np.tile(numbers, max(copies, 1)))
-    )
-    if not same:
+    copies = _copies(atoms, reference)
+    if not copies:
         raise InputError(
             f"{atoms.get_chemical_formula()} is not a whole number of {formula} cells "
             f"({len(reference)} atoms each)"
         )
-    lattice, cell = reference.lattice.matrix, atoms.cell.array
-    if np.linalg.det(cell) * np.linalg.det(lattice) < 0:
-        # A left-handed choice of vectors: the other hand of the same lattice.
-        lattice = -lattice
+    if (known := unrotated_deformation(atoms, reference, scatter)) is not None:
+        return known  # without a search
+    lattice, cell = _one_hand(reference.lattice.matrix, atoms.cell.array), atoms.cell.array
     tolerance = scatter * nearest_distance(reference)
-    # A cell that was not rotated needs no search.
-    guess = np.round(cell @ np.linalg.inv(lattice))
-    if round(np.linalg.det(guess)) == copies:
-        f = np.linalg.solve(guess @ lattice, cell).T
-        if strain_size(f) < 0.15:
-            off = _scatter(atoms, f, reference)
-            if off < tolerance:
-                return f, off
     # The search is short for a primitive cell: its translations are seen in the atoms.
     small = _primitive_cell(atoms, copies) if copies > 1 else None
     searches = [(cell, copies)] if small is None else [(small, 1), (cell, copies)]
@@ -81,6 +68,44 @@ def find_deformation(
         f"a cell of {len(atoms)} atoms is not a homogeneously strained {formula} crystal "
         f"(lengths within {STRETCH:.0%}, atoms within {tolerance:.2f} Angstrom of their sites)"
     )
+
+
+def unrotated_deformation(
+    atoms: Atoms, reference: Structure, scatter: float = SCATTER
+) -> tuple[np.ndarray, float] | None:
+    """The deformation gradient of a cell that was strained by little and not rotated, at once.
+
+    Args:
+        atoms, reference, scatter: as in `find_deformation`.
+
+    Returns:
+        As `find_deformation`; None for other cells.
+    """
+    copies, cell = _copies(atoms, reference), atoms.cell.array
+    if not copies:
+        return None
+    lattice = _one_hand(reference.lattice.matrix, cell)
+    guess = np.round(cell @ np.linalg.inv(lattice))
+    if round(np.linalg.det(guess)) != copies:
+        return None
+    f = np.linalg.solve(guess @ lattice, cell).T
+    if strain_size(f) >= 0.15:
+        return None
+    off = _scatter(atoms, f, reference)
+    return (f, off) if off < scatter * nearest_distance(reference) else None
+
+
+def _copies(atoms: Atoms, reference: Structure) -> int:
+    """How many reference cells the atoms are; 0 if no whole number."""
+    copies, rest = divmod(len(atoms), len(reference))
+    numbers = np.tile([s.specie.Z for s in reference], copies)
+    same = rest == 0 and np.array_equal(np.sort(atoms.numbers), np.sort(numbers))
+    return copies if same else 0
+
+
+def _one_hand(lattice: np.ndarray, cell: np.ndarray) -> np.ndarray:
+    # A left-handed choice of vectors: the other hand of the same lattice.
+    return -lattice if np.linalg.det(cell) * np.linalg.det(lattice) < 0 else lattice
 
 
 def nearest_distance(reference: Structure) -> float:

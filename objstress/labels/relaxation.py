@@ -15,16 +15,19 @@ from pymatgen.io.ase import AseAtomsAdaptor
 
 from objstress.calculators.registry import make_calculator
 from objstress.errors import InputError
+from objstress.labels.noise import Noise, calculator_noise
 from objstress.symmetry.crystal import SYMPREC, primitive_cell, symmetrized
 from objstress.symmetry.point_group import PointGroup
 from objstress.symmetry.reading import read_primitive_cell, read_structure
 
 PATIENCE = 100
-"""Steps after which a calculator's noise is assumed to be the limit, and `NOISE` is enough."""
+"""Steps after which a calculator's noise is assumed to be the limit."""
 FAR = 0.05
 """Stretch beyond which a crystal that relaxes has become another."""
-NOISE = (1e-5, 1e-6)
-"""Largest force (eV/Angstrom) and stress (eV/Angstrom^3, 0.16 MPa)."""
+NOISE = Noise(1e-5, 1e-6)
+"""Force (eV/Angstrom) and stress (eV/Angstrom^3, 0.16 MPa) that are then small enough, or three
+times what the calculator scatters by."""
+TOO_NOISY = Noise(1e-2, 1e-3)
 
 
 def relaxed_crystal(
@@ -45,12 +48,14 @@ def relaxed_crystal(
         calculator: a name for `make_calculator`, or an ASE calculator.
         arguments: keyword arguments of a calculator given by name.
         fmax: eV/Angstrom, of forces and of the cell's generalised forces (volume an atom times
-            stress). Where a calculator's noise allows no more, `NOISE` is enough in the end.
+            stress). Where a calculator's noise allows no more, forces and stresses as large as
+            that are left.
         steps: largest number of BFGS steps.
         symprec: distance in Angstrom under which sites are equivalent.
 
     Raises:
-        InputError: not relaxed within the steps, or to a crystal of less or other symmetry.
+        InputError: not relaxed within the steps, or to a crystal of less or other symmetry; a
+            calculator that is too noisy.
     """
     cell = read_primitive_cell(structure, symprec)
     before = PointGroup.of_primitive_cell(cell)
@@ -58,9 +63,12 @@ def relaxed_crystal(
     named = isinstance(calculator, str)
     atoms.calc = make_calculator(calculator, arguments) if named else calculator
     movable: Any = FrechetCellFilter(atoms)  # ASE annotates Atoms alone
+    enough = NOISE
     for step, relaxed in enumerate(BFGS(movable, logfile=None).irun(fmax=fmax, steps=steps)):
         force, stress = np.abs(atoms.get_forces()).max(), np.abs(atoms.get_stress()).max()
-        if relaxed or (step >= PATIENCE and force < NOISE[0] and stress < NOISE[1]):
+        if step == PATIENCE:
+            enough = _enough(calculator_noise(Atoms(atoms), atoms.calc))
+        if relaxed or (step >= PATIENCE and force < enough.forces and stress < enough.stress):
             break
     else:
         raise InputError(
@@ -83,3 +91,12 @@ def relaxed_crystal(
         raise InputError(f"{change}: it is not stable under this calculator")
     warnings.warn(f"{change}, which it had within {10 * symprec:g} Angstrom", stacklevel=2)
     return primitive_cell(crystal, symprec)
+
+
+def _enough(noise: Noise) -> Noise:
+    if noise.forces > TOO_NOISY.forces or noise.stress > TOO_NOISY.stress:
+        raise InputError(
+            f"the calculator scatters by {noise.forces:.2g} eV/Angstrom and {noise.stress:.2g} "
+            "eV/Angstrom^3 from one evaluation to the next: nothing can be differenced"
+        )
+    return Noise(max(NOISE.forces, 3 * noise.forces), max(NOISE.stress, 3 * noise.stress))

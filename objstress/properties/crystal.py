@@ -50,8 +50,8 @@ class CrystalProperties:
         least_ion_stiffness: smallest eigenvalue of the force constants at fixed cell,
             eV/Angstrom^2; negative where the ions leave their sites; None for one atom or a law.
         third_order: Brugger's constants (6, 6, 6), GPa, in the structure's frame, of a law.
-        deviation: standard deviation of each constant (6, 6), GPa, in the structure's frame, of an
-            ensemble.
+        deviation: standard deviation of each constant (6, 6), GPa, in the structure's frame: of the
+            members of an ensemble, or by the noise of a calculator (None where it is small).
         distance: from the crystals that an ensemble was fitted to, see `TensorPrediction`.
     """
 

@@ -31,6 +31,8 @@ def describe(properties: CrystalProperties) -> str:
             "from there to the IEEE frame, rows are its axes",
             "\n".join("  " + " ".join(f"{x:9.5f}" for x in row) for row in properties.to_ieee),
         ]
+    if properties.deviation is not None:
+        lines += ["standard deviation of each", _matrix(properties.deviation)]
     lines += ["form", *("  " + "  ".join(f"{s:>13}" for s in row) for row in properties.form()), ""]
     stability = properties.stability
     if not stability.stable:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from scipy.linalg import null_space
 
 from objstress.elasticity.strain import right_stretch
 from objstress.errors import InputError
+from objstress.labels.noise import Noise, calculator_noise
 from objstress.symmetry.voigt import from_mandel, mandel_to_voigt, to_mandel
 
 STRAIN = 1e-3
@@ -41,12 +42,16 @@ class HarmonicResponse:
         internal_strain: L (3 n, 6), Mandel, eV/Angstrom.
         force_constants: K (3 n, 3 n), eV/Angstrom^2.
         volume: V0, Angstrom^3.
+        noise: of the calculator, and with it of the differences.
+        steps: strain and displacement (Angstrom) of the differences.
     """
 
     clamped: np.ndarray
     internal_strain: np.ndarray
     force_constants: np.ndarray
     volume: float
+    noise: Noise
+    steps: tuple[float, float]
 
     @property
     def stiffness_of_ions(self) -> np.ndarray:
@@ -64,6 +69,34 @@ class HarmonicResponse:
         k, l = b.T @ self.force_constants @ b, b.T @ self.internal_strain
         soft = l.T @ np.linalg.solve(k, l) / self.volume / GPa
         return self.clamped - mandel_to_voigt((soft + soft.T) / 2)
+
+    def scattered(self, number: int, seed: int = 0) -> list[HarmonicResponse]:
+        """The response as it might have come out with the calculator's noise.
+
+        Args:
+            number: of the samples.
+            seed: of the random numbers.
+        """
+        rng = np.random.default_rng(seed)
+
+        def with_noise(values: np.ndarray, size: float | np.ndarray) -> np.ndarray:
+            return values + size * rng.normal(size=values.shape)
+
+        # A central difference has the noise of two evaluations over two steps.
+        strain, displacement = (2**0.5 * s for s in self.steps)
+        samples = []
+        for _ in range(number):
+            constants = with_noise(self.force_constants, self.noise.forces / displacement)
+            clamped = with_noise(self.clamped, self.noise.stress / strain / GPa)
+            samples.append(
+                replace(
+                    self,
+                    clamped=(clamped + clamped.T) / 2,
+                    internal_strain=with_noise(self.internal_strain, self.noise.forces / strain),
+                    force_constants=(constants + constants.T) / 2,
+                )
+            )
+        return samples
 
     @property
     def _relative(self) -> np.ndarray:
@@ -118,6 +151,8 @@ def harmonic_response(
         internal_strain=pull,
         force_constants=(constants + constants.T) / 2,
         volume=float(cell.get_volume()),
+        noise=calculator_noise(cell, calculator),
+        steps=(strain, displacement),
     )
 
 

@@ -15,8 +15,10 @@ from .minimum import evaluate as evaluate
 from .minimum import relaxed_atoms as relaxed_atoms
 from .modes import NormalModes as NormalModes
 from .modes import normal_modes as normal_modes
-from .modes import rigid_displacements as rigid_displacements
 from .plots import plot_spectra as plot_spectra
 from .raman import PARTS as PARTS
 from .raman import cross_section as cross_section
 from .report import write_spectra as write_spectra
+from .rigid import fragments as fragments
+from .rigid import rigid_displacements as rigid_displacements
+from .rigid import rigid_motions as rigid_motions

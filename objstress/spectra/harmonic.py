@@ -15,6 +15,7 @@ from objstress.io.files import write_json, write_whole
 from objstress.spectra.curves import Curve, Shape, broaden, grid_for
 from objstress.spectra.modes import NormalModes, normal_modes
 from objstress.spectra.raman import cross_section, part_weights, raman_facts, raman_units
+from objstress.spectra.rigid import rigid_displacements, rigid_motions
 from objstress.spectra.units import DECADIC, INFRARED, QUANTUM
 
 
@@ -55,13 +56,20 @@ class HarmonicSpectrum:
 
     @property
     def imaginary(self) -> int:
-        """Number of modes with an imaginary wavenumber: 0 at a minimum, 1 at a saddle."""
-        return int((self.wavenumbers < 0).sum())
+        """Number of modes with an imaginary wavenumber: 0 at a minimum, 1 at a saddle.
+
+        Those within round-off are none.
+        """
+        return int((self.wavenumbers < -self.modes.roundoff).sum())
 
     @property
     def zero_point_energy(self) -> float:
         """Zero-point energy, eV: the sum of h c nu/2 over the real modes."""
-        return float(QUANTUM / 2 * self.wavenumbers[self.wavenumbers > 0].sum())
+        return float(QUANTUM / 2 * self.wavenumbers[self._real].sum())
+
+    @property
+    def _real(self) -> np.ndarray:
+        return self.wavenumbers > self.modes.roundoff
 
     @property
     def infrared_intensities(self) -> np.ndarray | None:
@@ -182,7 +190,7 @@ class HarmonicSpectrum:
                 "no Raman spectrum without a polarizability: the model has no such head"
             )
         if laser is not None:
-            real = np.where(self.wavenumbers > 0, self.wavenumbers, 1.0)
+            real = np.where(self._real, self.wavenumbers, 1.0)
             strengths = cross_section(strengths, real, laser, temperature)
         lines, grid, values = self._broadened(strengths, fwhm, shape, wavenumbers)
         return Curve(
@@ -199,8 +207,7 @@ class HarmonicSpectrum:
     def _broadened(
         self, strengths: np.ndarray, fwhm: float, shape: Shape, points: np.ndarray | None
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        real = self.wavenumbers > 0
-        lines = np.stack([self.wavenumbers[real], strengths[real]], axis=1)
+        lines = np.stack([self.wavenumbers, strengths], axis=1)[self._real]
         grid = grid_for(lines[:, 0], fwhm, points)
         return lines, grid, broaden(lines[:, 0], lines[:, 1], grid, fwhm, shape)
 
@@ -210,7 +217,10 @@ class HarmonicSpectrum:
             ["mode", "cm^-1", "reduced mass, u"],
             [
                 [str(k + 1) for k in range(len(self.wavenumbers))],
-                [f"{w:.1f}" if w >= 0 else f"{-w:.1f}i" for w in self.wavenumbers],
+                [
+                    f"{w:.1f}" if w >= -self.modes.roundoff else f"{-w:.1f}i"
+                    for w in self.wavenumbers
+                ],
                 [f"{x:.3f}" for x in self.modes.reduced_masses],
             ],
         )
@@ -293,7 +303,7 @@ def harmonic_analysis(
     born_charges: np.ndarray | None = None,
     polarizability_gradient: np.ndarray | None = None,
     *,
-    rotations: bool | None = None,
+    rigid: np.ndarray | None = None,
     largest_force: float | None = None,
 ) -> HarmonicSpectrum:
     r"""The harmonic spectrum from given derivatives, of any source.
@@ -309,14 +319,16 @@ def harmonic_analysis(
         hessian: (3 n, 3 n) eV/Angstrom^2.
         born_charges: Z[k, i, j] = dmu_i/dR_kj, (n, 3, 3) e.
         polarizability_gradient: dalpha_ij/dR_kl at [k, l, i, j], (n, 3, 3, 3) Angstrom^2.
-        rotations: see `normal_modes`; by default True for structures that are not periodic.
+        rigid: see `normal_modes`; by default those of a molecule, or of a crystal if periodic.
         largest_force: on any atom, eV/Angstrom, as a remark.
 
     Raises:
         InputError: see `normal_modes`; gradients of another shape or not finite.
     """
-    free = not atoms.pbc.any() if rotations is None else rotations
-    modes = normal_modes(hessian, atoms.get_masses(), atoms.positions, free)
+    masses = atoms.get_masses()
+    if rigid is None:
+        rigid = rigid_displacements(atoms.positions, masses, not atoms.pbc.any())
+    modes = normal_modes(hessian, masses, rigid)
     n = len(atoms)
     dipole = _along(modes, "born_charges", born_charges, (n, 3, 3), "nij,knj->ki")
     polarizability = _along(
@@ -349,9 +361,9 @@ def harmonic_spectrum(
     """The harmonic spectrum of a potential at its minimum near the given atoms.
 
     A potential without a dipole gives no IR, one without a polarizability no Raman spectrum; a
-    charged periodic cell has no dipole either. Rotations are removed for molecules whose potential
-    has the symmetry O(3) or SO(3); under a point group a rotation costs energy, and the librations
-    stay among the modes.
+    charged periodic cell has no dipole either. Rotations are removed for molecules, also in a box,
+    whose potential has the symmetry O(3) or SO(3), see `rigid_motions`; under a point group a
+    rotation costs energy, and the librations stay among the modes.
 
     Args:
         atoms: molecule or crystal; a crystal's cell stays as it is.
@@ -368,7 +380,7 @@ def harmonic_spectrum(
         ConvergenceError: no minimum, see `relaxed_atoms`.
     """
     from objstress.graphs.atoms import total_charge
-    from objstress.spectra.minimum import evaluate, keeps_rotations, relaxed_atoms
+    from objstress.spectra.minimum import evaluate, relaxed_atoms
 
     heads = tuple(potential.settings.heads)
     if "energy" not in heads:
@@ -392,6 +404,6 @@ def harmonic_spectrum(
         derivatives["hessian"],
         derivatives.get("born_charges"),
         derivatives.get("polarizability_gradient"),
-        rotations=keeps_rotations(atoms, potential),
+        rigid=rigid_motions(atoms, potential),
         largest_force=force,
     )

@@ -11,7 +11,7 @@ from ase import Atoms
 
 from objstress.errors import ConvergenceError, InputError
 from objstress.graphs.atoms import atom_graph
-from objstress.spectra.modes import rigid_displacements
+from objstress.spectra.rigid import rigid_motions
 
 LONGEST = 0.3
 """Angstrom that an atom moves at most in one step."""
@@ -41,11 +41,6 @@ def evaluate(atoms: Atoms, potential: Any, outputs: Collection[str]) -> dict[str
         if not np.isfinite(array).all():
             raise InputError(f"the potential's {name} is not finite for this structure")
     return arrays
-
-
-def keeps_rotations(atoms: Atoms, potential: Any) -> bool:
-    """Whether rotations leave the energy as it is: a molecule under O(3) or SO(3)."""
-    return not atoms.pbc.any() and str(potential.settings.group) in ("O(3)", "SO(3)")
 
 
 def relaxed_atoms(
@@ -80,12 +75,15 @@ def relaxed_atoms(
     if not force_tolerance > 0:
         raise InputError(f"force_tolerance = {force_tolerance}: give eV/Angstrom, positive")
     atoms = atoms.copy()
-    rotations, radius, largest = keeps_rotations(atoms, potential), 0.1, np.inf
+    unweighted = atoms.copy()
+    unweighted.set_masses(np.ones(len(atoms)))
+    radius, largest = 0.1, np.inf
     for _ in range(max_steps):
         values = evaluate(atoms, potential, ("energy", "forces", "hessian"))
         energy = values["energy"].item()
         largest = float(np.linalg.norm(values["forces"], axis=1).max())
-        step = _newton_step(atoms, values, rotations)
+        unweighted.positions = atoms.positions
+        step = _newton_step(values, rigid_motions(unweighted, potential))
         length = np.linalg.norm(step, axis=1).max()
         if largest < force_tolerance and length < 1e-3:
             # One more full step converges quadratically.
@@ -122,11 +120,10 @@ def _finished(atoms: Atoms, potential: Any, step: np.ndarray, largest: float) ->
     return refined if np.linalg.norm(forces, axis=1).max() < largest else atoms
 
 
-def _newton_step(atoms: Atoms, values: dict[str, np.ndarray], rotations: bool) -> np.ndarray:
-    rigid = rigid_displacements(atoms.positions, np.ones(len(atoms)), rotations)
+def _newton_step(values: dict[str, np.ndarray], rigid: np.ndarray) -> np.ndarray:
     space = np.linalg.svd(rigid)[2][len(rigid) :]
     if not len(space):
-        return np.zeros_like(atoms.positions)
+        return np.zeros_like(values["forces"])
     curvatures, shapes = np.linalg.eigh(space @ values["hessian"] @ space.T)
     along = shapes.T @ space @ values["forces"].ravel()
     step = (along / np.maximum(np.abs(curvatures), 1e-3)) @ shapes.T @ space

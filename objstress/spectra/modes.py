@@ -9,8 +9,8 @@ import numpy as np
 from objstress.errors import InputError
 from objstress.spectra.units import WAVENUMBER
 
-LINEAR = 1e-3
-"""A molecule is linear where its smallest radius of gyration is below this part of the largest."""
+SMALL = 1e-6
+"""Part of the largest wavenumber below which one is round-off."""
 
 
 @dataclass(frozen=True)
@@ -22,12 +22,18 @@ class NormalModes:
         vectors: (m, n, 3) dR/dQ, u^-1/2: M^1/2 dR/dQ has length one. Signs are chosen such that
             the largest component is positive; in a degenerate set any rotated set does as well.
         rigid: (k,) cm^-1 of the rigid motions before their removal: 0 at a minimum of an energy
-            that they leave unchanged.
+            that they leave unchanged, and else the size of what is round-off among the others.
     """
 
     wavenumbers: np.ndarray
     vectors: np.ndarray
     rigid: np.ndarray
+
+    @property
+    def roundoff(self) -> float:
+        """Wavenumber, cm^-1, below which none means anything: that of a rigid motion."""
+        largest = np.abs(self.wavenumbers).max(initial=0.0)
+        return float(max(np.abs(self.rigid).max(initial=0.0), SMALL * largest))
 
     @property
     def reduced_masses(self) -> np.ndarray:
@@ -39,39 +45,7 @@ class NormalModes:
         return np.asarray(1 / (self.vectors**2).sum(axis=(1, 2)))
 
 
-def rigid_displacements(
-    positions: np.ndarray, masses: np.ndarray, rotations: bool = True
-) -> np.ndarray:
-    r"""Mass-weighted translations and rotations of a rigid body.
-
-    .. math:: \sqrt{m_i}\, e_a, \quad \sqrt{m_i}\, e_a \times (r_i - r_0)
-
-    with the centre of mass r_0.
-
-    Args:
-        positions: (n, 3) Angstrom.
-        masses: (n,) u.
-        rotations: False for crystals, which only translate.
-
-    Returns:
-        (k, 3 n) with orthonormal rows: k = 6, 5 for a linear molecule, 3 for an atom or a crystal.
-    """
-    root = np.sqrt(masses)
-    motions = root[None, :, None] * np.eye(3)[:, None, :] / np.sqrt(masses.sum())
-    motions = motions.reshape(3, -1)
-    if not rotations:
-        return motions
-    arms = root[:, None] * (positions - masses @ positions / masses.sum())
-    turns = np.cross(np.eye(3)[:, None, :], arms[None]).reshape(3, -1)
-    # Squares of the singular values are the principal moments of inertia.
-    _, sizes, axes = np.linalg.svd(turns, full_matrices=False)
-    kept = sizes > max(LINEAR * sizes[0], 1e-8)
-    return np.concatenate([motions, axes[kept]])
-
-
-def normal_modes(
-    hessian: np.ndarray, masses: np.ndarray, positions: np.ndarray, rotations: bool = True
-) -> NormalModes:
+def normal_modes(hessian: np.ndarray, masses: np.ndarray, rigid: np.ndarray) -> NormalModes:
     r"""Normal modes from second derivatives, orthogonal to all rigid motions.
 
     .. math:: M^{-1/2} H M^{-1/2} e = \omega^2 e
@@ -82,9 +56,8 @@ def normal_modes(
     Args:
         hessian: (3 n, 3 n) eV/Angstrom^2, at a stationary point.
         masses: (n,) u.
-        positions: (n, 3) Angstrom.
-        rotations: whether rotations leave the energy unchanged: True for a molecule, False for a
-            crystal at Gamma or a molecule in a field.
+        rigid: the motions that leave the energy as it is, mass-weighted, (k, 3 n) with orthonormal
+            rows: `rigid_displacements` of a molecule, or of a crystal at Gamma.
 
     Returns:
         The modes, with wavenumbers (m,) in cm^-1.
@@ -93,22 +66,21 @@ def normal_modes(
         InputError: shapes that do not fit, NaN, masses that are not positive, a matrix that is not
             symmetric to a thousandth.
     """
-    masses, positions = np.asarray(masses, dtype=float), np.asarray(positions, dtype=float)
-    hessian, n = np.asarray(hessian, dtype=float), len(masses)
-    if hessian.shape != (3 * n, 3 * n) or positions.shape != (n, 3):
+    masses, hessian = np.asarray(masses, dtype=float), np.asarray(hessian, dtype=float)
+    n = len(masses)
+    if hessian.shape != (3 * n, 3 * n) or rigid.ndim != 2 or rigid.shape[1] != 3 * n:
         raise InputError(
-            f"hessian {hessian.shape}, positions {positions.shape}: {n} masses need "
-            f"({3 * n}, {3 * n}) and ({n}, 3)"
+            f"hessian {hessian.shape}, rigid motions {rigid.shape}: {n} masses need "
+            f"({3 * n}, {3 * n}) and (k, {3 * n})"
         )
-    if not (np.isfinite(hessian).all() and np.isfinite(positions).all()):
-        raise InputError("hessian or positions are not finite (NaN or infinity)")
+    if not (np.isfinite(hessian).all() and np.isfinite(rigid).all()):
+        raise InputError("hessian or rigid motions are not finite (NaN or infinity)")
     if not (masses > 0).all():
         raise InputError("masses must be positive, in u")
     if np.abs(hessian - hessian.T).max() > 1e-3 * max(np.abs(hessian).max(), 1e-12):
         raise InputError("the hessian is not symmetric, as second derivatives of an energy are")
     root = np.sqrt(np.repeat(masses, 3))
     dynamical = 0.5 * (hessian + hessian.T) / np.outer(root, root)
-    rigid = rigid_displacements(positions, masses, rotations)
     space = np.linalg.svd(rigid)[2][len(rigid) :]
     squares, shapes = np.linalg.eigh(space @ dynamical @ space.T)
     vectors = shapes.T @ space / root

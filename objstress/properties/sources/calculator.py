@@ -7,16 +7,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 from ase.filters import FrechetCellFilter
 from ase.optimize import BFGS
 from pymatgen.core import Element
 from pymatgen.io.ase import AseAtomsAdaptor
 
 from objstress.calculators.registry import CALCULATORS, make_calculator
+from objstress.elasticity.bounds import rotated_stiffness
 from objstress.elasticity.frames import ieee_rotation, rotated_structure
 from objstress.errors import InputError
 from objstress.labels.relaxation import relaxed_crystal
-from objstress.properties.response import harmonic_response
+from objstress.properties.response import HarmonicResponse, harmonic_response
 from objstress.properties.sources.base import CellStiffness, Crystal, Ions, Source
 from objstress.symmetry.point_group import PointGroup
 
@@ -24,6 +26,9 @@ FORCES = 1e-7
 """eV/Angstrom, left in the relaxed crystal whose stress is differenced."""
 VOLUME_FORCES = 1e-4
 """eV/Angstrom, left at each volume: its square is what the energy is off by."""
+QUIET = 1e-4
+"""Deviation of the constants, relative to the largest, below which nothing is said of noise."""
+SAMPLES = 200
 SILICON = ("Si",)
 ELEMENTS = {
     "emt": ("Al", "Ni", "Cu", "Pd", "Ag", "Pt", "Au"),
@@ -85,12 +90,14 @@ class CalculatorSource(Source):
             more = ieee_rotation(cell)
             cell, q = rotated_structure(cell, more), more @ q
         response = harmonic_response(cell, self.calculator)
+        relaxed = ions == "relaxed"
         return CellStiffness(
             structure=rotated_structure(cell, q.T),
             point_group=PointGroup.of_primitive_cell(cell),
             to_ieee=q,
-            stiffness=response.relaxed if ions == "relaxed" else response.clamped,
+            stiffness=response.relaxed if relaxed else response.clamped,
             least_ion_stiffness=float(response.stiffness_of_ions[0]) if len(cell) > 1 else None,
+            deviation=_deviation(response, relaxed, q),
         )
 
     def energy_of_volume(self, structure: Crystal | None) -> tuple[float, Callable[[float], float]]:
@@ -108,3 +115,11 @@ class CalculatorSource(Source):
             return float(atoms.get_potential_energy())
 
         return float(relaxed.get_volume()), energy
+
+
+def _deviation(response: HarmonicResponse, relaxed: bool, to_ieee: np.ndarray) -> np.ndarray | None:
+    """Standard deviation of C by the calculator's noise, GPa, in the structure's frame."""
+    samples = [r.relaxed if relaxed else r.clamped for r in response.scattered(SAMPLES)]
+    turned = [rotated_stiffness(c, to_ieee.T[None])[0] for c in samples]
+    deviation = np.std(turned, axis=0)
+    return deviation if deviation.max() > QUIET * np.abs(response.clamped).max() else None

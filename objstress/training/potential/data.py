@@ -17,13 +17,15 @@ from objstress.training.potential.frames import (
     TARGETS,
     Frame,
     elements_of,
-    fitted_references,
-    given_references,
     read_frames,
     root_mean_square,
-    without_isolated_atoms,
 )
 from objstress.training.potential.plausibility import unit_warnings
+from objstress.training.potential.references import (
+    fitted_references,
+    given_references,
+    without_isolated_atoms,
+)
 from objstress.training.potential.settings import FitSettings
 
 

@@ -1,6 +1,6 @@
 r"""Checks of the labels' units, without a model: warnings, never refusals.
 
-Three tests:
+Four tests:
 
 1. Energies against forces. Between two frames a, b of the same atoms
 
@@ -16,6 +16,8 @@ Three tests:
    that agree with it in another unit are in that one.
 3. Energies of isolated atoms, if given, against the frames: nothing binds with more than 12 eV
    an atom (tungsten: 8.9), and labelled structures are bound.
+4. The shear stresses of strained crystals against their strains: in another order than ASE's they
+   contradict the crystal's symmetry, see `objstress.training.shear_order`.
 """
 
 from __future__ import annotations
@@ -23,9 +25,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.stress import full_3x3_to_voigt_6_stress
 from ase.units import Bohr, GPa, Hartree, Rydberg, kcal, kJ, mol
 
-from objstress.training.potential.frames import Frame, composition, elements_of
+from objstress.training.potential.frames import Frame, elements_of
+from objstress.training.potential.references import composition
+from objstress.training.shear_order import contradictions, order_in_file
 
 UNITS = {
     "kcal/mol": mol / kcal,
@@ -57,7 +63,7 @@ def unit_warnings(
     """
     lines = [_against_work(frames), _against_electrons(frames), _against_atoms(frames, references)]
     if stress:
-        lines.append(_against_stress(frames))
+        lines += [_against_stress(frames), _against_strain(frames)]
     return [line for line in lines if line]
 
 
@@ -167,6 +173,28 @@ def _against_stress(frames: Sequence[Frame]) -> str:
     return (
         f"energies change by {slope:.3g} times the work of the stress ({number} pairs of cells): "
         + _likely(slope, causes, "stress in another unit than eV/Angstrom^3")
+    )
+
+
+def _against_strain(frames: Sequence[Frame]) -> str:
+    known = [f for f in frames if {"energy", "stress"} <= set(f.labels) and f.atoms.pbc.all()]
+    images = []
+    for frame in known:
+        image = frame.atoms.copy()
+        stress, energy = frame.labels["stress"], float(frame.labels["energy"])
+        image.calc = SinglePointCalculator(
+            image, energy=energy, stress=full_3x3_to_voigt_6_stress(stress)
+        )
+        images.append(image)
+    index, orders = contradictions(images)
+    wrong = index[orders > 0]
+    if not len(wrong):
+        return ""
+    common = int(np.bincount(orders[orders > 0]).argmax())
+    return (
+        f"the shear stresses of {len(wrong)} of {len(index)} strained crystals contradict their "
+        f"strains (first: {known[wrong[0]].place}), but agree once read in the order "
+        f"{order_in_file(common)}: store them as ASE does, xx yy zz yz xz xy"
     )
 
 
