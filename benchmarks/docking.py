@@ -3,7 +3,9 @@
     pip install vina meeko posebusters
     python -m benchmarks.docking [--complexes out/held-out] [--number 50]
 
-Made-up complexes of seeds that the shipped energy was not trained on are made first. Both programs
+Made-up complexes of seeds that neither training nor development has seen are made first: the energy
+and the search were developed over several rounds in which the complexes of seeds 1,000,000 to
+1,000,049 and the three real ones were looked at. Both programs
 get the same ligand (without its pose and torsions, with its bonds and angles), the same box (the
 ligand's and 4 Angstrom) and two cores; ours runs once with its defaults and once for as long as
 Vina took. Vina: exhaustiveness 8, receptors with polar hydrogens, ligands by Meeko. Real
@@ -20,6 +22,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +34,7 @@ from posebusters import PoseBusters
 from rdkit import Chem
 from vina import Vina
 
+from benchmarks.stored import made
 from objstress.docking import (
     SHIPPED,
     Box,
@@ -60,14 +64,17 @@ PAIRS = (
     ("5x72_receptor", "5x72_ligand_p59"),
     ("5x72_receptor", "5x72_ligand_p69"),
 )
-FIRST_SEED = 1_000_000
-"""First seed of the held-out complexes; training takes the lowest seeds."""
+FIRST_SEED = 2_000_000
+"""First seed of the held-out complexes; training takes the lowest seeds, development took those
+from a million."""
+MOVED = (2.0, 3.0)
+"""RMSD in Angstrom from which poses start that should come back to below 1."""
 
 
 def held_out(folder: Path, number: int) -> list[tuple[str, Path, Path]]:
     """(name, protein, ligand) of complexes, made where they are missing."""
-    made = make_complexes(folder, number, FIRST_SEED, workers=2)[:number]
-    return [(n, folder / n / f"{n}_pocket.pdb", folder / n / f"{n}_ligand.sdf") for n in made]
+    names = make_complexes(folder, number, FIRST_SEED, workers=2)[:number]
+    return [(n, folder / n / f"{n}_pocket.pdb", folder / n / f"{n}_ligand.sdf") for n in names]
 
 
 def real() -> list[tuple[str, Path, Path]]:
@@ -163,6 +170,7 @@ def compare(name: str, protein: Path, sdf: Path, model: PoseEnergy, known: bool)
     start = replace(start, positions=start.mol.GetConformer().GetPositions()[ligand.heavy])
     theirs, vina_seconds = by_vina(protein, ligand, box)
     row: dict[str, Any] = {"name": name, "atoms": len(native), "torsions": len(ligand.tree)}
+    row |= made()
     row["vina"] = scores(errors_of(theirs, ligand)) | {"seconds": vina_seconds}
     valid = {"vina": theirs[0]}
     for kind, limit in (("ours", {}), ("ours, Vina's time", {"seconds": vina_seconds, "hops": 99})):
@@ -197,7 +205,7 @@ def compare(name: str, protein: Path, sdf: Path, model: PoseEnergy, known: bool)
 
 
 def recovery(model: PoseEnergy, number: int = 100) -> list[dict[str, Any]]:
-    """Parts of poses moved by 1 and 2 Angstrom that descent brings back, of the real complexes."""
+    """Parts of poses moved by 2 and 3 Angstrom that descent brings back, of the real complexes."""
     rows = []
     for name, protein, sdf in real():
         ligand = read_ligand(sdf)
@@ -208,7 +216,7 @@ def recovery(model: PoseEnergy, number: int = 100) -> list[dict[str, Any]]:
             search = Search(model.field(complex_), box, 1)
             relaxed, _ = search.descend(complex_.native[None], 200, 0.3)
             row["relaxed"] = float(rmsd(relaxed.numpy(), ligand.positions, ligand.automorphisms)[0])
-            for size in (1.0, 2.0):
+            for size in MOVED:
                 x, _ = search.descend(perturbed(search, size, number), 120, 0.5)
                 error = rmsd(x.numpy(), ligand.positions, ligand.automorphisms)
                 row[f"from_{size:g}"] = {
@@ -316,18 +324,18 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
     options = parser.parse_args()
     model = load_pose_energy(options.model)
-    made, theirs = held_out(options.complexes, options.number), real()
+    held, theirs = held_out(options.complexes, options.number), real()
     path = options.out / "docking.json"
     compared, _ = collect_rows(
-        lambda *job: compare(*job, model=model, known=job in made),
-        theirs + made,
+        lambda *job: compare(*job, model=model, known=job in held),
+        theirs + held,
         path,
         {"model": hashlib.sha256(options.model.read_bytes()).hexdigest()},
         unit="complexes",
     )
     done = {r["name"]: r for r in compared}
-    fake, rows = [done[n] for n, *_ in made], [done[n] for n, *_ in theirs]
-    back, rate = recovery(model), speed(model, theirs + made)
+    fake, rows = [done[n] for n, *_ in held], [done[n] for n, *_ in theirs]
+    back, rate = recovery(model), speed(model, theirs + held)
     every = fake + rows
     passed, whole = checks(every, "ours")
     claims = [
@@ -341,11 +349,10 @@ def main() -> None:
         Claim("the same, exact, encoders run for each single pose",
               rate["batch"] / rate["encoders"], 20.0, "x", at_least=True),
     ]  # fmt: skip
-    for size, bar in (("1", 0.9), ("2", 0.6)):
-        if back:
-            share = float(np.mean([r[f"from_{size}"]["within_1"] for r in back]))
-            claims.append(Claim(f"real complexes: back to within 1 A from {size} A", share, bar,
-                                at_least=True))  # fmt: skip
+    if back:
+        share = float(np.mean([r["from_2"]["within_1"] for r in back]))
+        claims.append(Claim("real complexes: back to within 1 A from 2 A", share, 0.6,
+                            at_least=True))  # fmt: skip
     kinds = ("ours", "ours, Vina's time", "vina", "random", "known energy")
     lines = ["# Docking", "", f"| {len(fake)} made-up | top-1 < 2 A | top-5 < 2 A | median s |",
              "| --- | --- | --- | --- |"]  # fmt: skip
@@ -354,10 +361,11 @@ def main() -> None:
             f"| {kind} | {part(fake, kind):.0%} | {part(fake, kind, 'top_5'):.0%} | "
             f"{seconds_of([r[kind] for r in fake])} |"
         )
-    lines += ["", *table(rows), "", "| back from | 1 A: < 1, 1.5, 2 A | 2 A: < 1, 1.5, 2 A |",
+    lines += ["", *table(rows), "", "| back from | "
+              + " | ".join(f"{s:g} A: < 1, 1.5, 2 A" for s in MOVED) + " |",
               "| --- | --- | --- |"]  # fmt: skip
     for r in back:
-        cells = (", ".join(f"{v:.0%}" for v in r[f"from_{s}"].values()) for s in (1, 2))
+        cells = (", ".join(f"{v:.0%}" for v in r[f"from_{s:g}"].values()) for s in MOVED)
         lines.append(f"| {r['name']} | " + " | ".join(cells) + " |")
     lines += ["", "| PoseBusters | checks passed | poses that pass all |", "| --- | --- | --- |"]
     for kind in ("ours", "vina"):
@@ -379,6 +387,7 @@ def main() -> None:
             "model": model.metadata,
             "load_at_end": os.getloadavg(),
             "environment": environment(),
+            "others": {name: version(name) for name in ("vina", "meeko", "posebusters", "rdkit")},
         },
     )
     remove_partial(path)
