@@ -172,13 +172,14 @@ def test_isolated_atoms_are_taken_out_of_the_frames():
     frames = [
         Frame(Atoms("Cu"), energy, "", "free"),
         Frame(Atoms("Cu", **box), energy | {"energy": np.array(-3.2)}, "", "in a box"),
+        Frame(Atoms("Cu", info={"charge": -1}), energy | {"energy": np.array(-4.4)}, "", "ion"),
         Frame(Atoms("O", **box), energy | {"polarizability": np.eye(3)}, "", "with more labels"),
         Frame(bulk("Cu"), energy, "", "crystal of one atom"),
         Frame(Atoms("Cu"), {"dipole": np.zeros(3)}, "", "without energy"),
         Frame(Atoms("Cu2", [[0, 0, 0], [2.2, 0, 0]]), energy, "", "pair"),
     ]
     rest, energies = without_isolated_atoms(frames, 5.0)
-    assert energies == {29: -3.2, 8: -3.0}
+    assert energies == {29: [-3.0, -3.2], 8: [-3.0]}
     assert [f.place for f in rest] == [
         "with more labels", "crystal of one atom", "without energy", "pair"
     ]  # fmt: skip
@@ -423,12 +424,35 @@ def test_shear_stresses_in_another_order_are_found_frame_by_frame(tmp_path, exch
     frames.append(stored(hot, energy=5.0, stress=RNG(0).normal(size=6)))
     index, orders = contradictions(frames)
     assert index.tolist() == list(range(25))
-    assert np.flatnonzero(orders).tolist() == list(exchanged)
+    found = np.flatnonzero(orders).tolist()
+    # All but where both stresses are nearly the same.
+    gap = np.array([abs(frames[k].get_stress()[3] - frames[k].get_stress()[4]) for k in index])
+    assert set(found) <= set(exchanged)
+    assert all(gap[k] < 0.2 * np.median(gap) for k in set(exchanged) - set(found))
     assert {order_in_file(o) for o in orders[orders > 0]} == ({"xz yz xy"} if exchanged else set())
     path = file_of(tmp_path, frames)
     lines = unit_warnings(read_frames(path, {"energy": "energy", "stress": "stress"}))
     said = [line for line in lines if "contradict their strains" in line]
     assert len(said) == bool(exchanged)
     for line in said:
-        assert f"{len(exchanged)} of 25 strained crystals" in line
+        assert f"{len(found)} of 25 strained crystals" in line
         assert "read in the order xz yz xy" in line
+
+
+def test_stresses_that_are_missing_or_noisy_speak_for_no_order():
+    frames = strained_copper()
+    for atoms in frames[:20]:
+        atoms.calc.results["stress"] = np.zeros(6)  # as where nobody computed them
+    index, orders = contradictions(frames)
+    assert len(index) == 25
+    assert not orders.any()
+    rng, noisy = RNG(4), strained_copper(60)
+    for atoms in noisy:
+        # Along the axes, with no more shear than noise.
+        strain = np.diag(0.02 * rng.normal(size=3)) + 1e-4 * rng.normal(size=(3, 3))
+        atoms.set_cell(bulk("Cu", a=3.6).cell.array @ (np.eye(3) + strain), scale_atoms=True)
+        clean = atoms.copy()
+        clean.calc = EMT()
+        stress = clean.get_stress() + 0.02 * GPa * rng.normal(size=6)
+        stored(atoms, energy=clean.get_potential_energy(), stress=stress)
+    assert not contradictions(noisy)[1].any()

@@ -214,14 +214,26 @@ def test_radians_and_quaternions_are_not_taken_for_degrees(tmp_path):
         read_orientations(text)
     text.write_text("# radians\n" + radians)
     assert read_orientations(text) == pytest.approx(from_bunge(ANGLES), abs=1e-9)
-    text.write_text("# near cube, degrees\n0.5 1.2 3.1\n")
+    text.write_text("# near cube\n# angles: degrees\n0.5 1.2 3.1\n")
     assert read_orientations(text) == pytest.approx(from_bunge([[0.5, 1.2, 3.1]]))
     scan.write_text("12.56637 12.56637 12.56637 0 0 0 -1\n")
     with pytest.raises(InputError, match=r"line 1: .*not indexed"):
         read_orientations(scan)
-    text.write_text("0.5 0.5 0.5 0.5\n0.1 0.7 -0.1 0.7\n")
-    with pytest.raises(InputError, match="are quaternions"):
-        read_orientations(text)
+    for four in ("0.5 0.5 0.5 0.5\n0.1 0.7 -0.1 0.7\n", "1 0.71 0.71 0 0\n2 0.5 0.5 0.5 0.5\n"):
+        text.write_text(four)
+        with pytest.raises(InputError, match="are quaternions"):
+            read_orientations(text)
+    # What a comment happens to mention is no unit.
+    scan.write_text(f"# Sample tilt 70 degrees\n# converted from degrees to radians\n{radians}\n")
+    assert read_orientations(scan) == pytest.approx(from_bunge(ANGLES), abs=1e-9)
+
+
+@pytest.mark.parametrize("row", ["30,5;45;10,2", "30,5 45 10,2", "30,5\t45\t10,2\t1"])
+def test_decimal_commas_beside_whole_numbers(tmp_path, row):
+    path = tmp_path / "odf.txt"
+    path.write_text(f"{row}\n0 45 90\n")
+    expected = from_bunge([[30.5, 45, 10.2], [0, 45, 90]])
+    assert read_orientations(path) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(

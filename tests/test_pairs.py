@@ -156,7 +156,7 @@ def test_bad_pairs_get_one_clear_line(tmp_path, header, row, message):
     assert "\n" not in str(caught.value)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def few_pairs():
     return pd.read_csv(SPRUCE, comment="#", skipinitialspace=True).head(20)
 
@@ -172,7 +172,7 @@ def test_units_behind_the_names_of_columns_are_honoured(tmp_path, few_pairs):
     few_pairs["W"] = np.linspace(0, 1e-4, 20)
     few_pairs.to_csv(path, index=False)
     plain = read_pairs(path, PointGroup("mmm"))
-    assert "no units" in plain.notes[0]
+    assert "no unit of its strain or stress" in plain.notes[0]
     others = _stresses(few_pairs, 1e3, " [MPa]")
     others["W (MJ/m^3)"] = 1e3 * others.pop("W")
     others[[f"E{c}" for c in SYMMETRIC]] *= 100
@@ -185,6 +185,56 @@ def test_units_behind_the_names_of_columns_are_honoured(tmp_path, few_pairs):
     _stresses(few_pairs, 1, " [psi]").to_csv(path, index=False)
     with pytest.raises(InputError, match=r"'S11 \[psi\]' has an unknown unit; known are gpa, mpa"):
         read_pairs(path, PointGroup("mmm"))
+    some = _stresses(few_pairs, 1e3, " [MPa]").rename(columns={"S22 [MPa]": "S22"})
+    some.to_csv(path, index=False)
+    with pytest.raises(InputError, match="name a unit, others none"):
+        read_pairs(path, PointGroup("mmm"))
+    few_pairs.rename(columns=lambda c: c + " [-]" if c[0] == "E" else c).to_csv(path, index=False)
+    assert "no unit of its stress:" in read_pairs(path, PointGroup("mmm")).notes[0]
+
+
+def test_comments_and_units_between_blanks(tmp_path, few_pairs):
+    path = tmp_path / "pairs.csv"
+    few_pairs.to_csv(path, index=False)
+    plain = read_pairs(path, PointGroup("mmm"))
+    spaced = few_pairs.rename(columns=lambda c: c + " [GPa]" if c[0] == "S" else c + " (-)")
+    lines = [" ".join(spaced.columns)]
+    lines += [" ".join(map(str, row)) + "  # measured" for row in few_pairs.to_numpy().tolist()]
+    path.write_text("   # of spruce\n" + "\n".join(lines))
+    assert read_pairs(path, PointGroup("mmm")).cauchy == pytest.approx(plain.cauchy, rel=1e-9)
+
+
+def _uniaxial(stretch, stress):
+    """Green-Lagrange strain and second Piola-Kirchhoff stress of pulls without a change of volume.
+
+    stress: nominal force over the first cross-section.
+    """
+    table = pd.DataFrame(
+        0.0, index=range(len(stretch)), columns=[k + c for k in "ES" for c in SYMMETRIC]
+    )
+    table["E11"] = (stretch**2 - 1) / 2
+    table["E22"] = table["E33"] = (1 / stretch - 1) / 2
+    table["S11"] = stress / stretch
+    return table
+
+
+def test_sound_materials_are_not_taken_for_mistakes(tmp_path):
+    path = tmp_path / "pairs.csv"
+    # Mooney's rubber: S falls while E grows, and both are of tension.
+    l = np.linspace(1.5, 4, 20)
+    _uniaxial(l, 2e-4 * (1 + 1 / l) * (l - 1 / l**2)).to_csv(path, index=False)
+    with pytest.warns(UserWarning, match="in per cent"):
+        read_pairs(path, PointGroup("mmm"))
+    # Steel with the noise of a test: across the pull there is little but noise.
+    rng = np.random.default_rng(0)
+    for seed in range(10):
+        l = 1 + np.linspace(2e-4, 2e-3, 8)
+        steel = _uniaxial(l, 210.0 * (l - 1))
+        steel["E22"] = steel["E33"] = -0.3 * steel["E11"]
+        steel[[f"E{c}" for c in SYMMETRIC]] += 5e-6 * rng.normal(size=(8, 6))
+        steel[[f"S{c}" for c in SYMMETRIC]] += 0.01 * rng.normal(size=(8, 6))
+        steel.to_csv(path, index=False)
+        assert read_pairs(path, PointGroup("mmm")).notes, seed
 
 
 def test_decimal_commas_and_other_delimiters(tmp_path, few_pairs):

@@ -31,7 +31,7 @@ from objstress.spectra.correlations import (
 from objstress.spectra.curves import broaden
 from objstress.spectra.harmonic import HarmonicSpectrum, harmonic_analysis, harmonic_spectrum
 from objstress.spectra.minimum import evaluate, relaxed_atoms
-from objstress.spectra.modes import normal_modes
+from objstress.spectra.modes import NormalModes, normal_modes
 from objstress.spectra.plots import plot_spectra
 from objstress.spectra.raman import cross_section
 from objstress.spectra.report import write_spectra
@@ -533,6 +533,11 @@ def test_what_is_round_off_is_no_imaginary_mode():
     assert spectrum.imaginary == 0
     assert "i" not in spectrum.table().split("\n", 1)[1]
     assert len(spectrum.raman(laser=532.0).sticks) == 1
+    # What is left of rigid motions where derivatives are inexact hides no real mode.
+    inexact = NormalModes(np.array([-45.0, 40.0, 900.0]), np.ones((3, 3, 3)), np.array([-60.0, 20]))
+    spectrum = HarmonicSpectrum(water(), inexact)
+    assert spectrum.imaginary == 1
+    assert spectrum.zero_point_energy == pytest.approx(units.QUANTUM / 2 * 940)
 
 
 def test_bad_hessians_and_gradients_are_refused():

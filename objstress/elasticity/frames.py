@@ -32,7 +32,8 @@ def ieee_rotation(structure: Structure) -> np.ndarray:
     .. math:: \sum_{i j} Z_i Z_j\, e^{-(r / \rho)^2}\, n \otimes n \otimes n \otimes n,
         \qquad n = r_{ij} / r, \quad \rho^3 = V / N
 
-    that is not zero (a rule of this package; the standard has none for them). In a rhombohedral
+    that is not zero (a rule of this package: the standard goes by the signs of piezoelectric
+    constants, which a structure does not tell). In a rhombohedral
     lattice turns about z are not among the frames: the obverse setting decides. Every cell of one
     crystal so has the same frame, and C14 and C16 one sign.
 

@@ -78,12 +78,19 @@ def to_bunge(orientations: Any, degrees: bool = True) -> np.ndarray:
     return rotations.as_euler("ZXZ", degrees=degrees, suppress_warnings=True)
 
 
+UNIT_LINE = re.compile(
+    r"#\s*(?:angles?|units?|bunge|euler)?[\s:=]*(?:in\s+)?(degrees|radians)\s*", re.IGNORECASE
+)
+DECIMAL_COMMA = re.compile(r"[-+]?\d+,\d+(?:[eE][-+]?\d+)?")
+
+
 def read_orientations(path: str | Path) -> np.ndarray:
     """Read orientations from a file with phi1, Phi, phi2 on each line (an ODF's sample, a scan).
 
-    Angles are in degrees; in an `.ang` file, or below a comment that says `radians`, in radians.
-    Columns beyond the third are left out; lines that begin with # are comments; blanks, commas or
-    semicolons separate the numbers, and beside blanks and semicolons decimal commas are read.
+    Angles are in degrees, those of an `.ang` file in radians, unless a comment `# degrees` or
+    `# radians` says otherwise. Columns beyond the third are left out; lines that begin with # are
+    comments; blanks, commas or semicolons separate the numbers, and beside blanks and semicolons
+    decimal commas are read.
 
     Args:
         path: of the file.
@@ -92,37 +99,38 @@ def read_orientations(path: str | Path) -> np.ndarray:
         Q, crystal frame to sample frame, (g, 3, 3).
 
     Raises:
-        InputError: no such file, a line that does not begin with three numbers, angles that are out
-            of range, that look like radians where no comment says `degrees`, or quaternions.
+        InputError: no such file, a line that does not begin with three numbers, angles beyond a
+            full turn, angles in a file of degrees that are all below 2 pi where no comment says
+            `# degrees`, or quaternions.
     """
     path = Path(path)
     if not path.is_file():
         raise InputError(f"{path}: no such file of orientations")
     lines = [(k, x.strip()) for k, x in enumerate(read_text(path).splitlines(), start=1)]
-    comments = " ".join(x for _, x in lines if x.startswith("#")).lower()
+    named = [m[1].lower() for _, x in lines if (m := UNIT_LINE.fullmatch(x))]
     lines = [(k, x) for k, x in lines if x and not x.startswith("#")]
-    rows = [_numbers(x) for _, x in lines]
+    rows = _numbers([x for _, x in lines])
     if not rows:
         raise InputError(f"{path}: holds no orientations")
-    if all(len(r) == 4 and abs(np.linalg.norm(r) - 1) < 1e-3 for r in rows):
-        raise InputError(
-            f"{path}: four numbers of square sum 1 on each line are quaternions; convert them to "
-            "Bunge's angles, `to_bunge` of their rotation matrices Q (crystal to sample)"
-        )
+    for start in (0, 1):  # a number of the grain may stand before them
+        four = [r[start : start + 4] for r in rows]
+        if all(len(q) == 4 and abs(np.linalg.norm(q) - 1) < 1e-2 for q in four):
+            raise InputError(
+                f"{path}: four numbers of square sum 1 on each line are quaternions; convert them "
+                "to Bunge's angles, `to_bunge` of their rotation matrices Q (crystal to sample)"
+            )
     for (number, _), row in zip(lines, rows, strict=True):
         if len(row) < 3:
             raise InputError(f"{path}, line {number}: give phi1, Phi, phi2 in degrees")
     angles = np.array([r[:3] for r in rows])
-    radians = "radian" in comments or (path.suffix.lower() == ".ang" and "degree" not in comments)
-    turn = 2 * np.pi if radians else 360.0
-    off = (np.abs(angles) > turn * (1 + 1e-6)).any(axis=1)
+    radians = named[-1] == "radians" if named else path.suffix.lower() == ".ang"
+    off = (np.abs(angles) > (2 * np.pi if radians else 360.0) * (1 + 1e-6)).any(axis=1)
     if off.any():
         raise InputError(
             f"{path}, line {lines[np.flatnonzero(off)[0]][0]}: an angle beyond a full turn, read "
             + ("in radians (a point that was not indexed?)" if radians else "in degrees")
         )
-    alike = np.abs(angles).max() <= 2 * np.pi and np.abs(angles[:, 1]).max() <= np.pi
-    if not radians and "degree" not in comments and alike and np.abs(angles).max() > 1.0:
+    if not radians and not named and 0 < np.abs(angles).max() <= 2 * np.pi:
         raise InputError(
             f"{path}: no angle is above 2 pi: are they in radians? Say so in a comment, "
             "'# radians' or '# degrees'"
@@ -130,20 +138,23 @@ def read_orientations(path: str | Path) -> np.ndarray:
     return from_bunge(angles, degrees=not radians)
 
 
-def _numbers(line: str) -> list[float]:
-    """The numbers that a line begins with; at a word that is none it ends."""
-    words = line.replace(";", " ").split()
-    if len(words) >= 3 and all(re.fullmatch(r"[-+]?\d+,\d+", w) for w in words[:3]):
-        words = [w.replace(",", ".") for w in words]  # decimal commas
+def _numbers(lines: list[str]) -> list[list[float]]:
+    """The numbers that each line begins with; at a word that is none it ends."""
+    split = [line.replace(";", " ").split() for line in lines]
+    # Where commas stand inside of words that something else separates, they are decimal marks.
+    if any(len(words) >= 3 and any(map(DECIMAL_COMMA.fullmatch, words)) for words in split):
+        split = [[w.replace(",", ".") for w in words] for words in split]
     else:
-        words = line.replace(";", " ").replace(",", " ").split()
-    numbers = []
-    for word in words:
-        try:
-            numbers.append(float(word))
-        except ValueError:
-            break
-    return numbers
+        split = [line.replace(";", " ").replace(",", " ").split() for line in lines]
+    rows: list[list[float]] = []
+    for words in split:
+        rows.append([])
+        for word in words:
+            try:
+                rows[-1].append(float(word))
+            except ValueError:
+                break
+    return rows
 
 
 def random_orientations(grains: int, seed: int = 0) -> np.ndarray:

@@ -22,8 +22,10 @@ from objstress.symmetry.voigt import VOIGT_PAIRS, to_mandel
 FULL = [f"{i}{j}" for i in range(1, 4) for j in range(1, 4)]
 SYMMETRIC = [f"{i + 1}{j + 1}" for i, j in VOIGT_PAIRS]
 """11 22 33 23 13 12: tensor components, not engineering shears."""
+PURE = {"-": 1.0, "1": 1.0, "mm/mm": 1.0, "m/m": 1.0}
 UNITS = {
-    "strain": {"": 1.0, "-": 1.0, "1": 1.0, "mm/mm": 1.0, "m/m": 1.0, "%": 1e-2, "percent": 1e-2},
+    "gradient": PURE,
+    "strain": PURE | {"%": 1e-2, "percent": 1e-2},
     "stress": {"gpa": 1.0, "mpa": 1e-3, "n/mm^2": 1e-3, "kpa": 1e-6, "pa": 1e-9, "kbar": 0.1},
     "energy": {
         **{"gpa": 1.0, "mpa": 1e-3, "kpa": 1e-6, "pa": 1e-9},
@@ -31,7 +33,14 @@ UNITS = {
     },
 }
 """{kind: {unit in lower case: its size in the default one}}."""
-KINDS = {"F": "strain", "E": "strain", "P": "stress", "S": "stress", "sigma": "stress"}
+KINDS = {
+    "W": "energy",
+    "F": "gradient",
+    "E": "strain",
+    "P": "stress",
+    "S": "stress",
+    "sigma": "stress",
+}
 STIFFEST = 2500.0
 """GPa; no material has a larger eigenvalue of its elastic tensor (diamond: 1,330)."""
 LARGE = 0.1
@@ -58,12 +67,12 @@ def read_pairs(path: str | Path, group: PointGroup) -> Labels:
 
     Returns:
         Labels on a lone node of a lattice that is more symmetric than the group. Where the file
-        names no units, a note says the size of the strains and of the elastic constants.
+        leaves a unit open, a note says the size of the strains and of the elastic constants.
 
     Raises:
         InputError: no such file, missing or unknown columns or units, an entry that is not a
             finite number, det F <= 0, a nominal stress in place of P, a stress that opposes the
-            strain, or one too large for GPa.
+            strain, or one without a unit that is too large for GPa.
     """
     path = Path(path)
     if not path.is_file():
@@ -102,7 +111,8 @@ def read_pairs(path: str | Path, group: PointGroup) -> Labels:
         _check_order(path, f, t)
     strained = 0.5 * (f_transposed @ f - np.eye(3))
     second = j[:, None, None] * np.linalg.inv(f) @ cauchy @ np.linalg.inv(f_transposed)
-    notes = _plausible(path, strained, second, named)
+    open_units = [k for k, n in (("strain", strain), ("stress", stress)) if n not in {"F", *named}]
+    notes = _plausible(path, strained, second, open_units)
     structure = host_of(group)
     energy = numbers["W"].to_numpy() * GPa * structure.volume if "W" in numbers else np.nan
     return Labels(
@@ -117,12 +127,15 @@ def read_pairs(path: str | Path, group: PointGroup) -> Labels:
     )
 
 
-def _read_table(path: Path) -> tuple[pd.DataFrame, list[float], bool]:
-    """The columns by their names, the size of each one's unit, and whether any unit is named."""
-    lines = [x for x in read_text(path).splitlines() if x.strip() and not x.startswith("#")]
+def _read_table(path: Path) -> tuple[pd.DataFrame, list[float], set[str]]:
+    """The columns by their names, the size of each one's unit, and the letters that name units."""
+    lines = [x.partition("#")[0].strip() for x in read_text(path).splitlines()]
+    lines = [x for x in lines if x]
     if not lines:
         raise InputError(f"{path}: holds no pairs")
     separator = next((c for c in (";", "\t", ",") if c in lines[0]), r"\s+")
+    if separator == r"\s+":  # a unit belongs to the name before it
+        lines[0] = re.sub(r"\s+([\[(])", r"\1", lines[0])
     decimal = "," if separator != "," and any("," in x for x in lines[1:]) else "."
     try:
         table = pd.read_csv(
@@ -130,54 +143,65 @@ def _read_table(path: Path) -> tuple[pd.DataFrame, list[float], bool]:
         )
     except Exception as error:
         raise InputError(f"{path}: not a readable CSV file ({error})") from None
-    names, scales, named = [], [], False
-    for column in map(str, table.columns):
-        name, unit = re.fullmatch(r"\s*([^\s\[(/]*)\s*(.*)", column).groups()  # type: ignore[union-attr]
-        unit = unit.strip("[()]/ ").lower().replace("³", "^3").replace("²", "^2")
-        kind = "energy" if name == "W" else KINDS.get(name.rstrip("123"))
-        known = UNITS.get(kind or "", {})
-        if unit and kind and unit not in known:
-            raise InputError(
-                f"{path}: column {column!r} has an unknown unit; known are "
-                + ", ".join(u for u in known if u)
-            )
-        names.append(name)
-        scales.append(known.get(unit, 1.0))
-        named |= bool(unit)
-    table.columns = pd.Index(names)
-    return table, scales, named
+    columns = [_named_unit(path, column) for column in map(str, table.columns)]
+    for letter in KINDS:
+        scales = {(bool(unit), size) for name, unit, size in columns if _letter(name) == letter}
+        if len({named for named, _ in scales}) == 2 and any(size != 1.0 for _, size in scales):
+            raise InputError(f"{path}: some columns {letter}.. name a unit, others none; name all")
+    table.columns = pd.Index([name for name, _, _ in columns])
+    named = {_letter(name) for name, unit, _ in columns if unit}
+    return table, [size for _, _, size in columns], named
 
 
-def _plausible(path: Path, e: np.ndarray, s: np.ndarray, named: bool) -> tuple[str, ...]:
-    """Refuse stresses of the wrong sign or unit; a note on the sizes where no unit is named."""
+def _letter(name: str) -> str:
+    return name.rstrip("123")
+
+
+def _named_unit(path: Path, column: str) -> tuple[str, str, float]:
+    """Name, unit and the unit's size of a column such as "S11 [MPa]"."""
+    found = re.fullmatch(r"\s*([^\s\[(/]*)\s*(.*)", column)
+    name, unit = found.groups() if found else (column, "")
+    unit = unit.strip("[()]/ ").lower().replace("³", "^3").replace("²", "^2")
+    known = UNITS.get(KINDS.get(_letter(name), ""), {})
+    if unit and known and unit not in known:
+        raise InputError(
+            f"{path}: column {column!r} has an unknown unit; known are {', '.join(known)}"
+        )
+    return name, unit, known.get(unit, 1.0)
+
+
+def _plausible(path: Path, e: np.ndarray, s: np.ndarray, open_units: list[str]) -> tuple[str, ...]:
+    """Refuse stresses of the wrong sign or unit; a note on the sizes whose units are open."""
     x, y = to_mandel(e), to_mandel(s)
-    x, y = x - x.mean(axis=0), y - y.mean(axis=0)
     if not (x.any() and y.any()):
         return ()
-    if (x * y).sum() < 0:
+    centred = x - x.mean(axis=0), y - y.mean(axis=0)
+    if (x * y).sum() < 0 and (centred[0] * centred[1]).sum() <= 0:
         raise InputError(
             f"{path}: the stress opposes the strain: is it positive in compression? Give it "
             "positive in tension"
         )
-    c = np.linalg.lstsq(x, y, rcond=1e-3)[0]
+    # Strains that are small beside the others say nothing of their constants but noise.
+    c = np.linalg.lstsq(x, y, rcond=0.1)[0]
     stiffest = float(np.linalg.eigvalsh(c + c.T).max() / 2)
-    if stiffest > STIFFEST:
+    largest = float(np.abs(e).max())
+    if "stress" in open_units and stiffest > STIFFEST:
         raise InputError(
             f"{path}: an elastic constant of {stiffest:,.0f} GPa, more than any material has: are "
             "the stresses in MPa? Name the unit in the header, as in 'S11 [MPa]'"
         )
-    if named:
-        return ()
-    largest = float(np.abs(e).max())
-    if largest > LARGE:
+    if "strain" in open_units and largest > LARGE:
         warnings.warn(
             f"{path}: strains up to {largest:.2g} without a unit: if they are in per cent, name it "
             "in the header, as in 'E11 [%]'",
             stacklevel=4,
         )
+    if not open_units:
+        return ()
     return (
-        f"{path.name} names no units: strains of up to {largest:.2g} (tensor components, 0.01 for "
-        f"1 %), stresses in GPa that make the largest elastic constant {stiffest:.3g} GPa",
+        f"{path.name} names no unit of its {' or '.join(open_units)}: strains of up to "
+        f"{largest:.2g} (tensor components, 0.01 for 1 %), stresses in GPa that make the largest "
+        f"elastic constant {stiffest:.3g} GPa",
     )
 
 

@@ -25,7 +25,7 @@ PATIENCE = 100
 FAR = 0.05
 """Stretch beyond which a crystal that relaxes has become another."""
 NOISE = Noise(1e-5, 1e-6)
-"""Force (eV/Angstrom) and stress (eV/Angstrom^3, 0.16 MPa) that are then small enough, or three
+"""Force (eV/Angstrom) and stress (eV/Angstrom^3, 0.16 MPa) that are then small enough, or five
 times what the calculator scatters by."""
 TOO_NOISY = Noise(1e-2, 1e-3)
 
@@ -99,4 +99,4 @@ def _enough(noise: Noise) -> Noise:
             f"the calculator scatters by {noise.forces:.2g} eV/Angstrom and {noise.stress:.2g} "
             "eV/Angstrom^3 from one evaluation to the next: nothing can be differenced"
         )
-    return Noise(max(NOISE.forces, 3 * noise.forces), max(NOISE.stress, 3 * noise.stress))
+    return Noise(max(NOISE.forces, 5 * noise.forces), max(NOISE.stress, 5 * noise.stress))

@@ -15,7 +15,13 @@ from scipy.linalg import null_space
 from objstress.elasticity.strain import right_stretch
 from objstress.errors import InputError
 from objstress.labels.noise import Noise, calculator_noise
-from objstress.symmetry.voigt import from_mandel, mandel_to_voigt, to_mandel
+from objstress.symmetry.voigt import (
+    SHEAR,
+    from_mandel,
+    mandel_to_voigt,
+    to_mandel,
+    voigt_to_mandel,
+)
 
 STRAIN = 1e-3
 """Green-Lagrange strain of the differences (Mandel)."""
@@ -87,11 +93,14 @@ class HarmonicResponse:
         samples = []
         for _ in range(number):
             constants = with_noise(self.force_constants, self.noise.forces / displacement)
-            clamped = with_noise(self.clamped, self.noise.stress / strain / GPa)
+            # Of Mandel's shear components, which are sqrt 2 times the stress, too.
+            mandel = with_noise(
+                voigt_to_mandel(self.clamped), SHEAR[:, None] * self.noise.stress / strain / GPa
+            )
             samples.append(
                 replace(
                     self,
-                    clamped=(clamped + clamped.T) / 2,
+                    clamped=mandel_to_voigt((mandel + mandel.T) / 2),
                     internal_strain=with_noise(self.internal_strain, self.noise.forces / strain),
                     force_constants=(constants + constants.T) / 2,
                 )

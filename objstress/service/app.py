@@ -266,10 +266,11 @@ def _text(body: bytes, header: str) -> str:
     """The body as text, of the declared encoding or else UTF-8, without a byte-order mark."""
     parsed = Message()
     parsed["content-type"] = header
-    charset = str(parsed.get_param("charset", "utf-8")).strip()
+    given = parsed.get_param("charset", "utf-8")
+    charset = str(given[-1] if isinstance(given, tuple) else given).strip()
     try:
         name = codecs.lookup(charset).name
-    except LookupError:
+    except (LookupError, ValueError):
         name = ""
     if name not in CHARSETS:
         raise Problem("wrong-type", f"charset {charset[:100]!r}: send UTF-8")

@@ -218,7 +218,7 @@ class HarmonicSpectrum:
             [
                 [str(k + 1) for k in range(len(self.wavenumbers))],
                 [
-                    f"{w:.1f}" if w >= -self.modes.roundoff else f"{-w:.1f}i"
+                    f"{abs(w):.1f}" if w >= -self.modes.roundoff else f"{-w:.1f}i"
                     for w in self.wavenumbers
                 ],
                 [f"{x:.3f}" for x in self.modes.reduced_masses],

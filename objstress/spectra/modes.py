@@ -9,8 +9,9 @@ import numpy as np
 from objstress.errors import InputError
 from objstress.spectra.units import WAVENUMBER
 
-SMALL = 1e-6
-"""Part of the largest wavenumber below which one is round-off."""
+SMALL, TINY = 1e-6, 1.0
+"""Part of the largest wavenumber, and cm^-1 up to which the rigid motions' own wavenumbers count:
+below the larger of both a wavenumber is round-off."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,7 @@ class NormalModes:
         vectors: (m, n, 3) dR/dQ, u^-1/2: M^1/2 dR/dQ has length one. Signs are chosen such that
             the largest component is positive; in a degenerate set any rotated set does as well.
         rigid: (k,) cm^-1 of the rigid motions before their removal: 0 at a minimum of an energy
-            that they leave unchanged, and else the size of what is round-off among the others.
+            that they leave unchanged.
     """
 
     wavenumbers: np.ndarray
@@ -31,9 +32,9 @@ class NormalModes:
 
     @property
     def roundoff(self) -> float:
-        """Wavenumber, cm^-1, below which none means anything: that of a rigid motion."""
+        """Wavenumber, cm^-1, below which none means anything."""
         largest = np.abs(self.wavenumbers).max(initial=0.0)
-        return float(max(np.abs(self.rigid).max(initial=0.0), SMALL * largest))
+        return float(max(min(np.abs(self.rigid).max(initial=0.0), TINY), SMALL * largest))
 
     @property
     def reduced_masses(self) -> np.ndarray:

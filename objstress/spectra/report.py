@@ -6,6 +6,7 @@ import io
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from ase import Atoms
 from ase.io import write
 
@@ -94,6 +95,12 @@ def write_spectra(
             result["warnings"].append(
                 f"{spectrum.imaginary} imaginary mode(s), written as negative wavenumbers: the "
                 "structure is at a saddle, not at a minimum"
+            )
+        rigid = float(np.abs(spectrum.modes.rigid).max(initial=0.0))
+        if rigid > np.abs(spectrum.wavenumbers).min(initial=np.inf):
+            result["warnings"].append(
+                f"rigid motions have wavenumbers of up to {rigid:.1f} cm^-1, more than the softest "
+                "mode: the structure is not at rest, or its second derivatives are inexact"
             )
         if spectrum.infrared_intensities is not None:
             curves.append(("infrared-harmonic", spectrum.infrared(fwhm)))

@@ -20,8 +20,8 @@ class Fragment:
     Attributes:
         index: numbers of its atoms, (k,).
         positions: of the same atoms, next to one another across the cell's faces, (k, 3) Angstrom.
-        repeats: translations that take the fragment into itself, (r, 3) Angstrom; none of a
-            molecule, also of one in a box.
+        repeats: unit vectors that span the translations that take the fragment into itself, (r, 3);
+            none of a molecule, also of one in a box.
     """
 
     index: np.ndarray

@@ -30,6 +30,8 @@ of frames that are compared: strained crystals, not snapshots of dynamics."""
 LEAST, BETTER = 0.9, 0.5
 """Error, relative to that of the file's order, from which another order is tried, and believed in
 the end."""
+CLEAR = 5.0
+"""Error in the file's order, relative to the labels' typical one, below which nothing is said."""
 ROUNDS = 10
 
 
@@ -61,22 +63,29 @@ def shear_orders(F: np.ndarray, cauchy: np.ndarray, group: PointGroup) -> np.nda
         candidates.append(to_mandel(second))
     stress = np.array(candidates)
     size = np.linalg.norm(stress[0], axis=1)
+    if not np.median(size) > 0:
+        return np.zeros(n, dtype=int)
     weight = 1 / np.maximum(size, 0.1 * np.median(size))
+    rows = weight[:, None, None] * design
+    inverse = np.linalg.pinv(np.einsum("nai,naj->ij", rows, rows), rcond=1e-12, hermitian=True)
+    hat = np.eye(6) - rows @ inverse @ rows.transpose(0, 2, 1)
     orders = np.zeros(n, dtype=int)
-    errors = np.zeros((n, len(ORDERS)))
     for _ in range(ROUNDS):
-        for k in range(n):
-            rest = np.arange(n) != k
-            a = (weight[rest, None, None] * design[rest]).reshape(-1, design.shape[2])
-            b = (weight[rest, None] * stress[orders[rest], np.flatnonzero(rest)]).ravel()
-            c = np.linalg.lstsq(a, b, rcond=1e-10)[0]
-            errors[k] = np.linalg.norm(stress[:, k] - design[k] @ c, axis=1)
+        right = weight[:, None] * stress[orders, np.arange(n)]
+        c = inverse @ np.einsum("nai,na->i", rows, right)
+        # What the others say of a label: its own part taken out of the fit again.
+        without = (np.linalg.pinv(hat) @ (right - rows @ c)[:, :, None])[:, :, 0]
+        others = c - np.einsum("ij,naj,na->ni", inverse, rows, without)
+        told = np.einsum("nai,ni->na", design, others)
+        errors = np.linalg.norm(stress - told, axis=2).T
         # On the way any gain counts: while many labels are wrong, none is explained well.
         found = np.where(errors.min(axis=1) < LEAST * errors[:, 0], errors.argmin(axis=1), 0)
         if (found == orders).all():
             break
         orders = found
-    better = errors < BETTER * errors[:, :1]
+    # No more than the labels' own scatter says nothing.
+    clear = errors[:, 0] > CLEAR * np.median(errors.min(axis=1))
+    better = (errors < BETTER * errors[:, :1]) & clear[:, None]
     # A label with one shear alone agrees in two orders: the one that most labels agree in is meant.
     common = int(better.sum(axis=0).argmax())
     return np.where(better[:, common], common, np.where(better.any(axis=1), orders, 0))

@@ -21,6 +21,8 @@ from objstress.labels.relaxation import relaxed_crystal
 from objstress.properties.response import HarmonicResponse, harmonic_response
 from objstress.properties.sources.base import CellStiffness, Crystal, Ions, Source
 from objstress.symmetry.point_group import PointGroup
+from objstress.symmetry.tensor_forms import TensorForm
+from objstress.symmetry.voigt import tensor_to_voigt, voigt_to_tensor
 
 FORCES = 1e-7
 """eV/Angstrom, left in the relaxed crystal whose stress is differenced."""
@@ -97,7 +99,7 @@ class CalculatorSource(Source):
             to_ieee=q,
             stiffness=response.relaxed if relaxed else response.clamped,
             least_ion_stiffness=float(response.stiffness_of_ions[0]) if len(cell) > 1 else None,
-            deviation=_deviation(response, relaxed, q),
+            deviation=_deviation(response, relaxed, PointGroup.of_primitive_cell(cell), q),
         )
 
     def energy_of_volume(self, structure: Crystal | None) -> tuple[float, Callable[[float], float]]:
@@ -117,9 +119,15 @@ class CalculatorSource(Source):
         return float(relaxed.get_volume()), energy
 
 
-def _deviation(response: HarmonicResponse, relaxed: bool, to_ieee: np.ndarray) -> np.ndarray | None:
-    """Standard deviation of C by the calculator's noise, GPa, in the structure's frame."""
+def _deviation(
+    response: HarmonicResponse, relaxed: bool, group: PointGroup, to_ieee: np.ndarray
+) -> np.ndarray | None:
+    """Standard deviation of C by the calculator's noise, GPa, in the structure's frame.
+
+    Of C as `crystal_properties` gives it, of exactly the form of its point group.
+    """
+    form = TensorForm(group, "elastic")
     samples = [r.relaxed if relaxed else r.clamped for r in response.scattered(SAMPLES)]
-    turned = [rotated_stiffness(c, to_ieee.T[None])[0] for c in samples]
-    deviation = np.std(turned, axis=0)
+    exact = [tensor_to_voigt(form.project(voigt_to_tensor(c))) for c in samples]
+    deviation = np.std([rotated_stiffness(c, to_ieee.T[None])[0] for c in exact], axis=0)
     return deviation if deviation.max() > QUIET * np.abs(response.clamped).max() else None

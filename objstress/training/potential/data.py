@@ -28,6 +28,9 @@ from objstress.training.potential.references import (
 )
 from objstress.training.potential.settings import FitSettings
 
+SAME = 0.1
+"""eV by which isolated atoms of one element may differ without a word."""
+
 
 @dataclass(frozen=True)
 class FitData:
@@ -37,7 +40,7 @@ class FitData:
         train, valid: frames to fit to, and to choose the best weights by.
         potential: settings of the potential.
         references: (elements,) eV.
-        fitted: (elements,) whether the reference is fitted, not that of an isolated atom.
+        fitted: (elements,) whether the reference is fitted, not given or that of an isolated atom.
         buffers: values of the potential's other buffers, from the training frames.
         scales: {target: what its errors are divided by, in its unit (per atom if extensive)}.
     """
@@ -100,12 +103,9 @@ def prepare(settings: FitSettings, say: Callable[[str], None] = lambda text: Non
     if "energy" in settings.keys and settings.references != "fitted":
         values = given_references(settings.references, elements, settings.keys["energy"])
         given = dict(zip(elements, values.tolist(), strict=True))
-    names = ", ".join(f"{chemical_symbols[z]} {e:.6g} eV" for z, e in sorted(isolated.items()))
-    if isolated and given:
-        say(f"isolated atoms ({names}) are left out: references are given")
-    elif isolated:
-        say(f"references: those of the isolated atoms in the data ({names})")
-        given = {z: e for z, e in isolated.items() if z in elements}
+    if given and isolated:
+        say("frames of isolated atoms are left out: references are given")
+    given = given or _of_isolated_atoms(isolated, elements, say)
     references = fitted_references(train, elements, given=given)
     compared = None
     if set(present) <= set(given):
@@ -120,6 +120,25 @@ def prepare(settings: FitSettings, say: Callable[[str], None] = lambda text: Non
     say(f"{len(train)} training frames ({labels}), {len(valid)} to validate")
     fitted = np.array([z not in given for z in elements])
     return FitData(train, valid, potential, references, fitted, buffers, scales)
+
+
+def _of_isolated_atoms(
+    isolated: dict[int, list[float]], elements: Sequence[int], say: Callable[[str], None]
+) -> dict[int, float]:
+    """References out of the data: the least energy of each element's isolated atoms."""
+    least = {z: min(e) for z, e in sorted(isolated.items()) if e}
+    if least:
+        names = ", ".join(f"{chemical_symbols[z]} {e:.6g} eV" for z, e in least.items())
+        say(f"references: those of the isolated atoms in the data ({names})")
+    for z, energies in isolated.items():
+        if not energies:
+            say(f"isolated ions of {chemical_symbols[z]} are left out: a reference is an atom's")
+        elif max(energies) - min(energies) > SAME:
+            say(
+                f"warning: isolated atoms of {chemical_symbols[z]} differ by "
+                f"{max(energies) - min(energies):.3g} eV; the least energy is taken"
+            )
+    return {z: e for z, e in least.items() if z in elements}
 
 
 def _mean_neighbours(frames: Sequence[Frame], elements: Sequence[int], cutoff: float) -> float:

@@ -11,6 +11,7 @@ from ase.data import atomic_numbers, chemical_symbols
 from vesin import NeighborList
 
 from objstress.errors import InputError
+from objstress.graphs.atoms import total_charge
 from objstress.training.potential.frames import TARGETS, Frame, read_frames
 
 
@@ -21,28 +22,31 @@ def composition(frames: Sequence[Frame], elements: Sequence[int]) -> np.ndarray:
 
 def without_isolated_atoms(
     frames: Sequence[Frame], cutoff: float
-) -> tuple[list[Frame], dict[int, float]]:
+) -> tuple[list[Frame], dict[int, list[float]]]:
     """Frames without those of an isolated atom, and the energies of these.
 
     What a potential says of an atom without neighbours is its element's reference, whatever its
     weights: such a frame sets the reference, and in a fit of energies it could only shift all
-    others. Of its other labels it keeps those that are none of its energy.
+    others. Of its other labels it keeps those that are none of its energy. An ion is left out as
+    well, but is no reference.
 
     Args:
         frames: labelled structures.
         cutoff: Angstrom; an atom is isolated if it, and no image of it, has a neighbour within.
 
     Returns:
-        The other frames, and {atomic number: eV}, the least energy of each isolated element.
+        The other frames, and {atomic number: eV}, the energies of the isolated neutral atoms of
+        each element; an empty list of an element of ions alone.
     """
     rest: list[Frame] = []
-    energies: dict[int, float] = {}
+    energies: dict[int, list[float]] = {}
     for frame in frames:
         if len(frame.atoms) != 1 or "energy" not in frame.labels or _has_images(frame, cutoff):
             rest.append(frame)
             continue
-        z, energy = int(frame.atoms.numbers[0]), float(frame.labels["energy"])
-        energies[z] = min(energy, energies.get(z, energy))
+        known = energies.setdefault(int(frame.atoms.numbers[0]), [])
+        if total_charge(frame.atoms) == 0:
+            known.append(float(frame.labels["energy"]))
         kept = {t: v for t, v in frame.labels.items() if TARGETS[t].head != "energy"}
         if kept:
             rest.append(replace(frame, labels=kept))
