@@ -144,7 +144,7 @@ def compare(python: str, symbol: str, data: Path, work: Path, minutes: float, ep
             weights=sum(p.numel() for p in potential.parameters()),
             minutes=potential.metadata["minutes"],
             epochs=potential.metadata["epochs"],
-            labels=labels_mended,
+            mended=labels_mended,
         ),
         "mace-torch": row(
             json.loads(out.read_text()),
