@@ -330,14 +330,14 @@ class TestCrystalProperties:
         clean = crystal_properties(alloy, EMT())
         assert clean.deviation is None
         gaps, bars = [], []
-        for seed in range(12):
+        for seed in range(6):
             model = Noisy()
             model.seed = seed
             found = crystal_properties(alloy, model)
             gaps.append((found.stiffness - clean.stiffness)[[0, 0, 3], [0, 1, 3]])
             bars.append(found.deviation[[0, 0, 3], [0, 1, 3]])
-        scatter = np.sqrt(np.mean(np.square(gaps), axis=0))
-        assert (np.abs(np.log2(np.median(bars, axis=0) / scatter)) < 1).all()
+        scatter = np.sqrt(np.mean(np.square(gaps)))
+        assert 0.5 < np.sqrt(np.mean(np.square(bars))) / scatter < 2
         # What the point group forbids is exact, and alike constants have one bar.
         assert found.deviation[0, 3] < 1e-12 * found.deviation.max()
         assert found.deviation[0, 0] == pytest.approx(found.deviation[2, 2])
