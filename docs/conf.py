@@ -40,6 +40,7 @@ toc_object_entries_show_parents = "hide"
 myst_enable_extensions = ["dollarmath", "deflist", "colon_fence"]
 myst_heading_anchors = 3
 # Notebooks are kept with their outputs; tests/test_notebooks.py runs them.
+nb_render_markdown_format = "myst"  # tables
 nb_execution_mode = "off"
 nb_merge_streams = True
 
