@@ -517,7 +517,7 @@ def test_fragments_move_by_themselves(network_spectrum):
         crystal = Atoms("OH", [[0, 0, 0], [0.7, 0.8, 0]], cell=cell, pbc=pbc)
         (fragment,) = fragments(crystal, elements, cutoff)
         assert len(fragment.repeats) == repeats
-        rigid = rigid_motions(crystal, potential)
+        rigid = rigid_motions(crystal, crystal.get_masses(), potential)
         assert rigid @ rigid.T == pytest.approx(np.eye(motions), abs=1e-12)
     with pytest.raises(InputError, match="unknown to the model"):
         fragments(Atoms("C"), elements, cutoff)

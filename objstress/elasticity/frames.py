@@ -33,9 +33,9 @@ def ieee_rotation(structure: Structure) -> np.ndarray:
         \qquad n = r_{ij} / r, \quad \rho^3 = V / N
 
     that is not zero (a rule of this package: the standard goes by the signs of piezoelectric
-    constants, which a structure does not tell). In a rhombohedral
-    lattice turns about z are not among the frames: the obverse setting decides. Every cell of one
-    crystal so has the same frame, and C14 and C16 one sign.
+    constants, which a structure does not tell). In a rhombohedral lattice turns about z are not
+    among the frames: the obverse setting decides. Every cell of one crystal so has the same frame,
+    and C14 and C16 one sign.
 
     Args:
         structure: exactly symmetric, see `primitive_cell`.

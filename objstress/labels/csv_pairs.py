@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +16,10 @@ from objstress.elasticity.strain import right_stretch
 from objstress.errors import InputError
 from objstress.graphs.lone_nodes import host_of
 from objstress.io.text import read_text
+from objstress.labels.differences import strain_and_stress
 from objstress.labels.strain_labels import Labels
 from objstress.symmetry.point_group import PointGroup
-from objstress.symmetry.voigt import VOIGT_PAIRS, to_mandel
+from objstress.symmetry.voigt import VOIGT_PAIRS
 
 FULL = [f"{i}{j}" for i in range(1, 4) for j in range(1, 4)]
 SYMMETRIC = [f"{i + 1}{j + 1}" for i, j in VOIGT_PAIRS]
@@ -109,22 +111,19 @@ def read_pairs(path: str | Path, group: PointGroup) -> Labels:
         cauchy = cauchy / j[:, None, None]
     if stress == "P":
         _check_order(path, f, t)
-    strained = 0.5 * (f_transposed @ f - np.eye(3))
-    second = j[:, None, None] * np.linalg.inv(f) @ cauchy @ np.linalg.inv(f_transposed)
-    open_units = [k for k, n in (("strain", strain), ("stress", stress)) if n not in {"F", *named}]
-    notes = _plausible(path, strained, second, open_units)
     structure = host_of(group)
     energy = numbers["W"].to_numpy() * GPa * structure.volume if "W" in numbers else np.nan
-    return Labels(
+    labels = Labels(
         structure=structure,
         F=f,
         cauchy=cauchy,
         energy=np.broadcast_to(energy, len(f)).astype(float),
         ions="unlisted",
         source=path.name,
-        notes=notes,
         lone=True,
     )
+    open_units = [k for k, n in (("strain", strain), ("stress", stress)) if n not in {"F", *named}]
+    return replace(labels, notes=_plausible(path, labels, open_units))
 
 
 def _read_table(path: Path) -> tuple[pd.DataFrame, list[float], set[str]]:
@@ -170,9 +169,9 @@ def _named_unit(path: Path, column: str) -> tuple[str, str, float]:
     return name, unit, known.get(unit, 1.0)
 
 
-def _plausible(path: Path, e: np.ndarray, s: np.ndarray, open_units: list[str]) -> tuple[str, ...]:
+def _plausible(path: Path, labels: Labels, open_units: list[str]) -> tuple[str, ...]:
     """Refuse stresses of the wrong sign or unit; a note on the sizes whose units are open."""
-    x, y = to_mandel(e), to_mandel(s)
+    x, y = strain_and_stress(labels)
     if not (x.any() and y.any()):
         return ()
     centred = x - x.mean(axis=0), y - y.mean(axis=0)
@@ -184,7 +183,7 @@ def _plausible(path: Path, e: np.ndarray, s: np.ndarray, open_units: list[str]) 
     # Strains that are small beside the others say nothing of their constants but noise.
     c = np.linalg.lstsq(x, y, rcond=0.1)[0]
     stiffest = float(np.linalg.eigvalsh(c + c.T).max() / 2)
-    largest = float(np.abs(e).max())
+    largest = float(np.abs(labels.strain).max())
     if "stress" in open_units and stiffest > STIFFEST:
         raise InputError(
             f"{path}: an elastic constant of {stiffest:,.0f} GPa, more than any material has: are "

@@ -28,6 +28,7 @@ NOISE = Noise(1e-5, 1e-6)
 """Force (eV/Angstrom) and stress (eV/Angstrom^3, 0.16 MPa) that are then small enough, or five
 times what the calculator scatters by."""
 TOO_NOISY = Noise(1e-2, 1e-3)
+"""Scatter above which a calculator is refused."""
 
 
 def relaxed_crystal(

@@ -329,8 +329,8 @@ class InvariantPolynomial(nn.Module):
         # Euler: the part of degree d has S_d = H_d x / (d - 1) and W_d = x . S_d / d, so that the
         # 21 entries of H_d, over d (d - 1), over d - 1 and as they are, give W, S and H from
         # monomials of two degrees less. What is linear in x has no H and stands beside.
-        made = None if self._tables is None else (self._tables[0].dtype, self._tables[0].device)
-        if self._tables is None or made != (x.dtype, x.device):
+        made = self._tables
+        if made is None or (made[0].dtype, made[0].device) != (x.dtype, x.device):
             energy = self._basis @ self.coefficients.cpu().numpy()
             gradient = self._mono.gradient(energy, self.degree)
             hessian = self._mono.gradient(gradient, self.degree - 1)
@@ -339,8 +339,5 @@ class InvariantPolynomial(nn.Module):
             degree = 2 + np.repeat(np.arange(self.degree - 1), np.diff(self._mono.offset)[:-2])
             twice = np.where(rows == columns, 1, 2)[:, None]  # x_a x_b stands for x_b x_a, too
             table = [twice * entries / (degree * (degree - 1)), entries / (degree - 1), entries]
-            self._tables = (
-                x.new_tensor(np.concatenate(table)),
-                x.new_tensor(gradient[0]),
-            )
-        return self._tables
+            made = self._tables = x.new_tensor(np.concatenate(table)), x.new_tensor(gradient[0])
+        return made

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -65,13 +66,13 @@ class HarmonicResponse:
 
         A negative one means that the crystal relaxes to another structure of the same cell.
         """
-        b = self._relative
+        b = _relative(len(self.force_constants) // 3)
         return np.linalg.eigvalsh(b.T @ self.force_constants @ b)
 
     @property
     def relaxed(self) -> np.ndarray:
         """C with ions that follow the strain until no force is left, (6, 6) Voigt, GPa."""
-        b = self._relative
+        b = _relative(len(self.force_constants) // 3)
         k, l = b.T @ self.force_constants @ b, b.T @ self.internal_strain
         soft = l.T @ np.linalg.solve(k, l) / self.volume / GPa
         return self.clamped - mandel_to_voigt((soft + soft.T) / 2)
@@ -107,10 +108,11 @@ class HarmonicResponse:
             )
         return samples
 
-    @property
-    def _relative(self) -> np.ndarray:
-        """Orthonormal displacements without a common shift, (3 n, 3 n - 3)."""
-        return null_space(np.tile(np.eye(3), len(self.force_constants) // 3))
+
+@lru_cache(maxsize=4)
+def _relative(atoms: int) -> np.ndarray:
+    """Orthonormal displacements of n atoms without a common shift, (3 n, 3 n - 3)."""
+    return null_space(np.tile(np.eye(3), atoms))
 
 
 def harmonic_response(

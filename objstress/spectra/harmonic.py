@@ -404,6 +404,6 @@ def harmonic_spectrum(
         derivatives["hessian"],
         derivatives.get("born_charges"),
         derivatives.get("polarizability_gradient"),
-        rigid=rigid_motions(atoms, potential),
+        rigid=rigid_motions(atoms, atoms.get_masses(), potential),
         largest_force=force,
     )

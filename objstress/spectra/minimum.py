@@ -74,16 +74,12 @@ def relaxed_atoms(
     """
     if not force_tolerance > 0:
         raise InputError(f"force_tolerance = {force_tolerance}: give eV/Angstrom, positive")
-    atoms = atoms.copy()
-    unweighted = atoms.copy()
-    unweighted.set_masses(np.ones(len(atoms)))
-    radius, largest = 0.1, np.inf
+    atoms, radius, largest = atoms.copy(), 0.1, np.inf
     for _ in range(max_steps):
         values = evaluate(atoms, potential, ("energy", "forces", "hessian"))
         energy = values["energy"].item()
         largest = float(np.linalg.norm(values["forces"], axis=1).max())
-        unweighted.positions = atoms.positions
-        step = _newton_step(values, rigid_motions(unweighted, potential))
+        step = _newton_step(values, rigid_motions(atoms, np.ones(len(atoms)), potential))
         length = np.linalg.norm(step, axis=1).max()
         if largest < force_tolerance and length < 1e-3:
             # One more full step converges quadratically.

@@ -89,7 +89,7 @@ def rigid_displacements(
     root = np.sqrt(masses)
     motions = root[None, :, None] * np.eye(3)[:, None, :] / np.sqrt(masses.sum())
     motions = motions.reshape(3, -1)
-    about = np.eye(3)[: 3 * int(rotations)] if isinstance(rotations, bool) else rotations
+    about = np.eye(3)[: 3 * int(rotations)] if np.ndim(rotations) == 0 else np.asarray(rotations)
     if not len(about):
         return motions
     arms = root[:, None] * (positions - masses @ positions / masses.sum())
@@ -100,7 +100,7 @@ def rigid_displacements(
     return np.concatenate([motions, axes[kept]])
 
 
-def rigid_motions(atoms: Atoms, potential: Any) -> np.ndarray:
+def rigid_motions(atoms: Atoms, masses: np.ndarray, potential: Any) -> np.ndarray:
     """Mass-weighted motions that leave a potential's energy as it is.
 
     Each fragment under the potential's cutoff moves by itself: it translates and, where the
@@ -109,13 +109,13 @@ def rigid_motions(atoms: Atoms, potential: Any) -> np.ndarray:
 
     Args:
         atoms: one structure.
+        masses: that weight the motions, (n,) u; ones for motions in Angstrom.
         potential: see `objstress.spectra.minimum.evaluate`.
 
     Returns:
         (k, 3 n) with orthonormal rows.
     """
-    settings, masses = potential.settings, atoms.get_masses()
-    rows = []
+    settings, rows = potential.settings, []
     for fragment in fragments(atoms, settings.elements, settings.cutoff):
         axes = np.zeros((0, 3))
         if str(settings.group) in ("O(3)", "SO(3)") and len(fragment.repeats) < 2:

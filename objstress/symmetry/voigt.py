@@ -75,10 +75,10 @@ def voigt_to_tensor(stiffness: np.ndarray) -> np.ndarray:
     """Stiffness tensor C_ijkl of a Voigt matrix.
 
     Args:
-        stiffness: 6 x 6 Voigt, GPa.
+        stiffness: (..., 6, 6) Voigt, GPa.
 
     Returns:
-        (3, 3, 3, 3), GPa.
+        (..., 3, 3, 3, 3), GPa.
     """
     return _fourth_order(voigt_to_mandel(np.asarray(stiffness)))
 
@@ -87,12 +87,13 @@ def tensor_to_voigt(tensor: np.ndarray) -> np.ndarray:
     """Voigt matrix of a stiffness tensor C_ijkl.
 
     Args:
-        tensor: (3, 3, 3, 3), GPa.
+        tensor: (..., 3, 3, 3, 3), GPa.
 
     Returns:
-        6 x 6 Voigt, GPa.
+        (..., 6, 6) Voigt, GPa.
     """
-    return mandel_to_voigt(np.einsum("aij,ijkl,bkl->ab", MANDEL, tensor, MANDEL, optimize=True))
+    mandel = np.einsum("aij,...ijkl,bkl->...ab", MANDEL, tensor, MANDEL, optimize=True)
+    return mandel_to_voigt(mandel)
 
 
 def compliance_tensor(stiffness: np.ndarray) -> np.ndarray:
@@ -108,7 +109,7 @@ def compliance_tensor(stiffness: np.ndarray) -> np.ndarray:
 
 
 def _fourth_order(mandel: np.ndarray) -> np.ndarray:
-    return np.einsum("aij,ab,bkl->ijkl", MANDEL, mandel, MANDEL, optimize=True)
+    return np.einsum("aij,...ab,bkl->...ijkl", MANDEL, mandel, MANDEL, optimize=True)
 
 
 def rotated_tensor(tensor: np.ndarray, q: np.ndarray, batch: int = 0) -> np.ndarray:

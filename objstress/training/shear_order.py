@@ -56,10 +56,8 @@ def shear_orders(F: np.ndarray, cauchy: np.ndarray, group: PointGroup) -> np.nda
     design = InvariantPolynomial(group, DEGREE, lowest=1).design(torch.tensor(to_mandel(strain)))
     inverse, j = np.linalg.inv(F), np.linalg.det(F)[:, None, None]
     candidates = []
-    for order in ORDERS:
-        vector = to_mandel(cauchy)
-        vector[:, 3:] = vector[:, [3 + k for k in order]]
-        second = j * inverse @ from_mandel(vector) @ inverse.transpose(0, 2, 1)
+    for place in range(len(ORDERS)):
+        second = j * inverse @ reordered(cauchy, place) @ inverse.transpose(0, 2, 1)
         candidates.append(to_mandel(second))
     stress = np.array(candidates)
     size = np.linalg.norm(stress[0], axis=1)
@@ -122,6 +120,21 @@ def contradictions(frames: list[Atoms]) -> tuple[np.ndarray, np.ndarray]:
         return nothing, nothing
     cauchy = np.array([frames[k].get_stress(voigt=False) for k in index]) / GPa
     return np.array(index), shear_orders(np.array(gradients), cauchy, group)
+
+
+def reordered(cauchy: np.ndarray, place: int) -> np.ndarray:
+    """Stresses whose shear components were read in another order than the file's.
+
+    Args:
+        cauchy: as read in ASE's order, (n, 3, 3), any unit.
+        place: in `ORDERS`.
+
+    Returns:
+        (n, 3, 3).
+    """
+    vector = to_mandel(cauchy)
+    vector[:, 3:] = vector[:, [3 + k for k in ORDERS[place]]]
+    return from_mandel(vector)
 
 
 def order_in_file(place: int) -> str:

@@ -14,7 +14,6 @@ from pymatgen.core import Element
 from pymatgen.io.ase import AseAtomsAdaptor
 
 from objstress.calculators.registry import CALCULATORS, make_calculator
-from objstress.elasticity.bounds import rotated_stiffness
 from objstress.elasticity.frames import ieee_rotation, rotated_structure
 from objstress.errors import InputError
 from objstress.labels.relaxation import relaxed_crystal
@@ -22,7 +21,7 @@ from objstress.properties.response import HarmonicResponse, harmonic_response
 from objstress.properties.sources.base import CellStiffness, Crystal, Ions, Source
 from objstress.symmetry.point_group import PointGroup
 from objstress.symmetry.tensor_forms import TensorForm
-from objstress.symmetry.voigt import tensor_to_voigt, voigt_to_tensor
+from objstress.symmetry.voigt import rotated_tensor, tensor_to_voigt, voigt_to_tensor
 
 FORCES = 1e-7
 """eV/Angstrom, left in the relaxed crystal whose stress is differenced."""
@@ -91,15 +90,18 @@ class CalculatorSource(Source):
             # It has relaxed to more symmetry, whose standard frame is another.
             more = ieee_rotation(cell)
             cell, q = rotated_structure(cell, more), more @ q
-        response = harmonic_response(cell, self.calculator)
+        group, response = (
+            PointGroup.of_primitive_cell(cell),
+            harmonic_response(cell, self.calculator),
+        )
         relaxed = ions == "relaxed"
         return CellStiffness(
             structure=rotated_structure(cell, q.T),
-            point_group=PointGroup.of_primitive_cell(cell),
+            point_group=group,
             to_ieee=q,
             stiffness=response.relaxed if relaxed else response.clamped,
             least_ion_stiffness=float(response.stiffness_of_ions[0]) if len(cell) > 1 else None,
-            deviation=_deviation(response, relaxed, PointGroup.of_primitive_cell(cell), q),
+            deviation=_deviation(response, relaxed, group, q),
         )
 
     def energy_of_volume(self, structure: Crystal | None) -> tuple[float, Callable[[float], float]]:
@@ -126,8 +128,7 @@ def _deviation(
 
     Of C as `crystal_properties` gives it, of exactly the form of its point group.
     """
-    form = TensorForm(group, "elastic")
     samples = [r.relaxed if relaxed else r.clamped for r in response.scattered(SAMPLES)]
-    exact = [tensor_to_voigt(form.project(voigt_to_tensor(c))) for c in samples]
-    deviation = np.std([rotated_stiffness(c, to_ieee.T[None])[0] for c in exact], axis=0)
+    exact = TensorForm(group, "elastic").project(voigt_to_tensor(np.array(samples)))
+    deviation = tensor_to_voigt(rotated_tensor(exact, to_ieee.T, batch=1)).std(axis=0)
     return deviation if deviation.max() > QUIET * np.abs(response.clamped).max() else None

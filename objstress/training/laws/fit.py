@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, replace
-from itertools import permutations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,13 +19,14 @@ from objstress.laws.learned import LearnedLaw
 from objstress.models.displacements import InternalDisplacements
 from objstress.symmetry.crystal import SYMPREC
 from objstress.symmetry.point_group import PointGroup, SymmetryGroup
-from objstress.symmetry.voigt import from_mandel, to_mandel
+from objstress.symmetry.voigt import to_mandel
 from objstress.training.laws.domain import trained_domain
 from objstress.training.laws.metrics import energy_errors, stress_errors
 from objstress.training.laws.plausibility import check_work
 from objstress.training.laws.polynomial import degrees_of, fit_polynomial, stress_floor
 from objstress.training.laws.reference import stress_free_labels, stretch_size
 from objstress.training.laws.settings import NetworkTraining
+from objstress.training.shear_order import ORDERS, order_in_file, reordered
 
 if TYPE_CHECKING:
     from objstress.models.constitutive import NetworkSettings
@@ -313,19 +313,13 @@ def _check_fit(error: float, labels: Labels, group: PointGroup, floor: float) ->
     # is another order of the shear stresses in the file.
     if error < MISFIT:
         return
-    names = ("yz", "xz", "xy")
-    for order in permutations(range(3)):
-        if order == (0, 1, 2):
-            continue
-        vector = to_mandel(labels.cauchy)
-        vector[:, 3:] = vector[:, [3 + k for k in order]]
-        other = replace(labels, cauchy=from_mandel(vector))
+    for place in range(1, len(ORDERS)):
+        other = replace(labels, cauchy=reordered(labels.cauchy, place))
         if fit_polynomial(other, group, floor, degrees=range(2, 4)).error < error / 5:
-            order_in_file = " ".join(names[k] for k in np.argsort(order))
             raise InputError(
                 f"the stresses contradict the strains ({error:.0%} error), but agree once their "
-                f"shear components are read in the order {order_in_file}: store them as ASE does, "
-                "xx yy zz yz xz xy"
+                f"shear components are read in the order {order_in_file(place)}: store them as ASE "
+                "does, xx yy zz yz xz xy"
             )
     raise InputError(
         f"no law of point group {group.symbol} explains the labels (leave-one-out error "
