@@ -119,6 +119,7 @@ def test_reactions_balance_tractions_that_touch_fixed_nodes():
     )
     record = problem.solve(1, progress=False)[-1]
     assert np.allclose(record.reactions["wall"], [-0.4, -0.08, 0.0], atol=1e-9)
+    problem.reset()
     again = problem.solve(1, progress=False)
     assert len(again) == 1
     assert np.allclose(again[-1].reactions["wall"], record.reactions["wall"])

@@ -108,7 +108,7 @@ class Creeping:
 def run(problem, steps=2, end=1.0, folder=None, after_step=None, smallest=1 / 256):
     states = None if folder is None else Checkpoint(problem, folder, steps)
     march(
-        problem, end, steps, smallest=smallest, progress=False, after_step=after_step,
+        problem, (0.0, end), steps, smallest=smallest, progress=False, after_step=after_step,
         states=states,
     )  # fmt: skip
     return problem

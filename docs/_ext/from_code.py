@@ -221,7 +221,9 @@ def models(top: type[BaseModel]) -> str:
     for where, model in known:
         about = {**documented(model)}
         rows = ["| key | type | default | meaning |", "| --- | --- | --- | --- |"]
-        for key, field in model.model_fields.items():
+        # What a model takes over from another one comes after its own.
+        own = sorted(model.model_fields.items(), key=lambda f: f[0] not in model.__annotations__)
+        for key, field in own:
             full = f"{where}.{key}" if where else key
             inner = [m for m in models_in(field.annotation) if m not in (k for _, k in known)]
             known += [(full, m) for m in inner]

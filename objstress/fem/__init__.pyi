@@ -3,9 +3,11 @@ from . import verification as verification
 from .case.run import simulate as simulate
 from .case.schema import Case as Case
 from .case.schema import read_case as read_case
+from .conditions.amplitude import Amplitude as Amplitude
 from .conditions.contact import RigidPlane as RigidPlane
 from .conditions.contact import RigidSphere as RigidSphere
 from .conditions.displacements import Displacement as Displacement
+from .conditions.displacements import Rotation as Rotation
 from .conditions.displacements import mean_deformation as mean_deformation
 from .conditions.displacements import symmetry_plane as symmetry_plane
 from .conditions.loads import BodyForce as BodyForce
@@ -22,6 +24,7 @@ from .materials.grains import random_seeds as random_seeds
 from .materials.quadrature import QuadratureMaterial as QuadratureMaterial
 from .materials.ufl import UflMaterial as UflMaterial
 from .materials.ufl_polynomial import energy_density as energy_density
+from .mesh_files import read_mesh as read_mesh
 from .results.plots import colour_key as colour_key
 from .results.plots import plot_field as plot_field
 from .results.plots import plot_load_displacement as plot_load_displacement

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import combinations
 from typing import Any
 
 import basix.ufl
@@ -10,6 +11,7 @@ import numpy as np
 import ufl
 from dolfinx import fem
 from dolfinx import mesh as dmesh
+from dolfinx.cpp.mesh import cell_num_vertices
 from mpi4py import MPI
 from scipy import ndimage
 
@@ -63,6 +65,18 @@ def bounding_box(mesh: dmesh.Mesh) -> tuple[np.ndarray, np.ndarray]:
     mesh.comm.Allreduce(x.min(axis=0, initial=np.inf), low, op=MPI.MIN)
     mesh.comm.Allreduce(x.max(axis=0, initial=-np.inf), high, op=MPI.MAX)
     return low, high
+
+
+def shortest_edge(mesh: dmesh.Mesh) -> float:
+    """The least distance of two corners of a cell, over all ranks, a length."""
+    corners = cell_num_vertices(mesh.topology.cell_type)
+    x = mesh.geometry.x[mesh.geometry.dofmap[:, :corners]]
+    pairs = list(combinations(range(corners), 2))
+    least = np.inf
+    for i, j in pairs:
+        if len(x):
+            least = min(least, float(np.linalg.norm(x[:, i] - x[:, j], axis=1).min()))
+    return float(mesh.comm.allreduce(least, op=MPI.MIN))
 
 
 def check_cells(mesh: dmesh.Mesh, determinants: np.ndarray) -> None:

@@ -2,57 +2,117 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
+from dolfinx.io.gmsh import MeshData
 from pydantic import Field, FiniteFloat
 
-from objstress.fem.case.base import Components, Strict
+from objstress.errors import InputError
+from objstress.fem.case.base import Components, Matrix, Strict, Vector
+from objstress.fem.conditions.amplitude import Amplitude
 from objstress.fem.conditions.contact import RigidPlane, RigidSphere
-from objstress.fem.conditions.displacements import Displacement
-from objstress.fem.conditions.loads import Pressure, Traction
+from objstress.fem.conditions.displacements import (
+    Displacement,
+    Rotation,
+    mean_deformation,
+    symmetry_plane,
+)
+from objstress.fem.conditions.loads import BodyForce, Pressure, Traction
+from objstress.fem.conditions.where import Where
+from objstress.fem.solve.body import Condition
+
+
+class Tags(Strict):
+    """Tags of a mesh file, by number or by the name of their group."""
+
+    tag: int | str | Annotated[list[int | str], Field(min_length=1)] = Field(
+        description="number or name of a group in the mesh file, or several"
+    )
+
 
 WHERE = (
-    "planes such as x=0 (length), x=min or x=max, several joined by & for an edge or a corner, "
-    "or boundary for all of it"
+    "planes such as x=0 (length), x=min or x=max, several joined by & for an edge or a corner; "
+    "boundary for all of it; or {tag: NUMBER or NAME} of a mesh file"
 )
-FACETS = "boundary facets on planes such as z=0 (length), z=min or z=max"
+FACETS = "boundary facets, as in displacements"
+AMPLITUDE = (
+    "pairs of load factor and the factor of this condition, linear between them; by default the "
+    "load factor itself"
+)
 
 
-class DisplacementCase(Strict):
+class _Somewhere(Strict):
+    where: str | Tags = Field(description=WHERE)
+    amplitude: list[tuple[FiniteFloat, FiniteFloat]] | None = Field(
+        default=None, description=AMPLITUDE
+    )
+    cycles: int = Field(default=1, ge=1, description="how often the amplitude is run through")
+
+    def place(self, data: MeshData) -> Where:
+        return self.where if isinstance(self.where, str) else (data, self.where.tag)
+
+    def history(self) -> Amplitude | None:
+        if self.amplitude is None:
+            if self.cycles > 1:
+                raise InputError("cycles without an amplitude: give the table that they repeat")
+            return None
+        return Amplitude(self.amplitude, self.cycles)
+
+
+class Turn(Strict):
+    """A rigid rotation, see `Rotation`."""
+
+    axis: Vector = Field(description="of any length, through the centre")
+    degrees: FiniteFloat = Field(description="angle at load factor 1, may be beyond 180")
+    centre: Vector = Field(default=(0.0, 0.0, 0.0), description="length")
+    translation: Vector = Field(
+        default=(0.0, 0.0, 0.0), description="added to it, at load factor 1; length"
+    )
+
+
+class DisplacementCase(_Somewhere):
     """u = value on the marked nodes, see `Displacement`."""
 
-    where: str = Field(description=WHERE)
-    value: Annotated[list[FiniteFloat | None], Field(min_length=2, max_length=3)] = Field(
-        description="components at load factor 1, null leaves one free; length"
+    value: Annotated[list[FiniteFloat | None], Field(min_length=2, max_length=3)] | None = Field(
+        default=None, description="components at load factor 1, null leaves one free; length"
     )
+    rotation: Turn | None = Field(default=None, description="instead of value: a rigid rotation")
     name: str = Field(default="", description="of its reaction; by default what where says")
 
-    def build(self) -> Displacement:
-        return Displacement(self.where, self.value, self.name)
+    def build(self, data: MeshData) -> Displacement:
+        if (self.value is None) == (self.rotation is None):
+            raise InputError("displacements: give either value or rotation")
+        value: Any = self.value
+        if self.rotation is not None:
+            value = Rotation(**self.rotation.model_dump())
+        name = self.name
+        if not name and isinstance(self.where, Tags):
+            name = f"tag {self.where.tag}"
+        return Displacement(self.place(data), value, name, self.history())
 
 
-class TractionCase(Strict):
+class TractionCase(_Somewhere):
     """Dead force per reference area, see `Traction`."""
 
-    where: str = Field(description=FACETS)
+    where: str | Tags = Field(description=FACETS)
     value: Components = Field(description="components at load factor 1; GPa")
 
-    def build(self) -> Traction:
-        return Traction(self.where, self.value)
+    def build(self, data: MeshData) -> Traction:
+        return Traction(self.place(data), self.value, amplitude=self.history())
 
 
-class PressureCase(Strict):
+class PressureCase(_Somewhere):
     """Pressure on the deformed surface, see `Pressure`."""
 
-    where: str = Field(description=FACETS)
+    where: str | Tags = Field(description=FACETS)
     value: FiniteFloat = Field(description="at load factor 1, positive pushes inwards; GPa")
 
-    def build(self) -> Pressure:
-        return Pressure(self.where, self.value)
+    def build(self, data: MeshData) -> Pressure:
+        return Pressure(self.place(data), self.value, amplitude=self.history())
 
 
-class _ContactCase(Strict):
-    where: str = Field(description=f"facets that may touch: {FACETS}")
+class _ContactCase(_Somewhere):
+    where: str | Tags = Field(description=f"facets that may touch: {FACETS}")
     motion: Components = Field(description="of the rigid body, reached at load factor 1; length")
     stiffness: FiniteFloat | None = Field(
         default=None,
@@ -60,6 +120,10 @@ class _ContactCase(Strict):
         "over the edge of each cell",
     )
     name: str = Field(default="", description="of its force among the reactions")
+
+    def given(self, data: MeshData) -> dict[str, Any]:
+        rest = self.model_dump(exclude={"shape", "where", "amplitude", "cycles"})
+        return rest | {"where": self.place(data), "amplitude": self.history()}
 
 
 class PlaneContact(_ContactCase):
@@ -75,8 +139,8 @@ class PlaneContact(_ContactCase):
         "axis",
     )
 
-    def build(self) -> RigidPlane:
-        return RigidPlane(**self.model_dump(exclude={"shape"}))
+    def build(self, data: MeshData) -> RigidPlane:
+        return RigidPlane(**self.given(data))
 
 
 class SphereContact(_ContactCase):
@@ -86,8 +150,51 @@ class SphereContact(_ContactCase):
     centre: Components = Field(description="at load factor 0; length")
     radius: FiniteFloat = Field(description="length")
 
-    def build(self) -> RigidSphere:
-        return RigidSphere(**self.model_dump(exclude={"shape"}))
+    def build(self, data: MeshData) -> RigidSphere:
+        return RigidSphere(**self.given(data))
 
 
 ContactCase = Annotated[PlaneContact | SphereContact, Field(discriminator="shape")]
+
+
+class Conditions(Strict):
+    """What is prescribed, and what pushes on the body."""
+
+    displacements: list[DisplacementCase] = Field(
+        default=[], description="prescribed displacements"
+    )
+    symmetry: list[str] = Field(
+        default=[], description="symmetry planes, on which the body slides, such as x=min"
+    )
+    mean_deformation: Matrix | None = Field(
+        default=None,
+        description="deformation gradient F, row by row: u = (F - I) X on the whole boundary at "
+        "load factor 1",
+    )
+    tractions: list[TractionCase] = Field(default=[], description="dead tractions")
+    pressures: list[PressureCase] = Field(default=[], description="follower pressures")
+    body_force: Components | None = Field(
+        default=None, description="force per reference volume at load factor 1, GPa per length"
+    )
+    contacts: list[ContactCase] = Field(
+        default=[], description="frictionless rigid bodies; the shape says which kind"
+    )
+
+    def conditions(self, data: MeshData) -> list[Condition]:
+        """Displacements, forces and contacts on a mesh."""
+        conditions: list[Condition] = [symmetry_plane(where) for where in self.symmetry]
+        if self.mean_deformation is not None:
+            conditions.append(mean_deformation(self.mean_deformation))
+        if self.body_force is not None:
+            conditions.append(BodyForce(self.body_force))
+        listed = (*self.displacements, *self.tractions, *self.pressures, *self.contacts)
+        return conditions + [one.build(data) for one in listed]
+
+
+class Stage(Conditions):
+    """Conditions that are added to those of the case for a while, see `StaticProblem.change`."""
+
+    steps: int = Field(default=4, ge=1, description="number of equal steps of the load factor")
+    until: FiniteFloat = Field(
+        default=1.0, gt=0, description="load factor at the end, counted from the stage's begin"
+    )

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from dolfinx import mesh as dmesh
+from dolfinx.io.gmsh import MeshData
 from pydantic import Field
 
 from objstress.elasticity.orientations import (
@@ -104,17 +105,34 @@ class Texture(Strict):
 class GrainsCase(Strict):
     """The grains of a polycrystal and their orientations."""
 
-    voronoi: Tessellation = Field(description="Voronoi tessellation of the mesh")
+    voronoi: Tessellation | None = Field(
+        default=None, description="Voronoi tessellation of the mesh"
+    )
     orientations: Texture = Field(
         default=Texture(), description="of the grains; uniformly random by default"
     )
+    groups: dict[int | str, Orientation] | None = Field(
+        default=None,
+        description="instead of the two: the orientation of each group of cells in the mesh file, "
+        "by its number or name",
+    )
 
-    def build(self, mesh: dmesh.Mesh, laws: list[MaterialLaw], folder: Path) -> Grains:
-        number = self.voronoi.number
+    def build(self, data: MeshData, laws: list[MaterialLaw], folder: Path) -> Grains:
+        if (self.voronoi is None) == (self.groups is None):
+            raise InputError("grains: give either voronoi or groups")
+        if self.groups is not None:
+            if self.model_fields_set != {"groups"}:
+                raise InputError("grains: groups bring their own orientations, leave the rest out")
+            number = len(self.groups)
+        else:
+            assert self.voronoi is not None
+            number = self.voronoi.number
         if len(laws) > number:
             raise InputError(f"law: {len(laws)} laws for {number} grains")
-        return Grains(
-            self.voronoi.ids(mesh),
-            self.orientations.rotations(number, folder),
-            [laws[k % len(laws)] for k in range(number)],
-        )
+        each = [laws[k % len(laws)] for k in range(number)]
+        if self.groups is not None:
+            rotations = {group: one.rotation() for group, one in self.groups.items()}
+            return Grains.of_groups(data, rotations, each)
+        assert self.voronoi is not None
+        rotated = self.orientations.rotations(number, folder)
+        return Grains(self.voronoi.ids(data.mesh), rotated, each)

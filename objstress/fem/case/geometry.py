@@ -6,13 +6,12 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from dolfinx import mesh as dmesh
-from dolfinx.io import XDMFFile
-from mpi4py import MPI
+from dolfinx.io.gmsh import MeshData
 from pydantic import Field, FiniteFloat
 
-from objstress.errors import InputError
 from objstress.fem import meshes
 from objstress.fem.case.base import Strict, Vector
+from objstress.fem.mesh_files import read_mesh
 
 
 class BoxMesh(Strict):
@@ -25,8 +24,8 @@ class BoxMesh(Strict):
         default="hexahedron", description="of the cells"
     )
 
-    def build(self, folder: Path) -> dmesh.Mesh:
-        return meshes.box(self.size, self.cells, self.kind)
+    def build(self, folder: Path) -> MeshData:
+        return _untagged(meshes.box(self.size, self.cells, self.kind))
 
 
 class RectangleMesh(Strict):
@@ -39,8 +38,8 @@ class RectangleMesh(Strict):
         default="quadrilateral", description="of the cells"
     )
 
-    def build(self, folder: Path) -> dmesh.Mesh:
-        return meshes.rectangle(self.size, self.cells, self.kind)
+    def build(self, folder: Path) -> MeshData:
+        return _untagged(meshes.rectangle(self.size, self.cells, self.kind))
 
 
 class PlateMesh(Strict):
@@ -55,26 +54,30 @@ class PlateMesh(Strict):
         description="number of cells per quarter of the rim, along the radius and through z",
     )
 
-    def build(self, folder: Path) -> dmesh.Mesh:
-        return meshes.plate_with_hole(self.width, self.radius, self.thickness, self.cells)
+    def build(self, folder: Path) -> MeshData:
+        return _untagged(
+            meshes.plate_with_hole(self.width, self.radius, self.thickness, self.cells)
+        )
 
 
 class FileMesh(Strict):
-    """A mesh from an XDMF file."""
+    """A mesh from a file, see `read_mesh`."""
 
     shape: Literal["file"] = Field(description="file")
-    file: str = Field(description="path of the XDMF file, relative to the case")
-    name: str = Field(default="mesh", description="of the grid in the file")
+    file: str = Field(
+        description="path of the file, relative to the case: gmsh's .msh, .xdmf, or what meshio "
+        "reads; its groups are the tags"
+    )
+    name: str | None = Field(
+        default=None, description="of the grid in an XDMF with several; by default the first"
+    )
 
-    def build(self, folder: Path) -> dmesh.Mesh:
-        path = folder / self.file
-        if not path.is_file():
-            raise InputError(f"{path}: no such mesh file")
-        try:
-            with XDMFFile(MPI.COMM_WORLD, path, "r") as file:
-                return file.read_mesh(name=self.name)
-        except RuntimeError as error:
-            raise InputError(f"{path}: not a readable XDMF mesh ({error})") from None
+    def build(self, folder: Path) -> MeshData:
+        return read_mesh(folder / self.file, self.name)
+
+
+def _untagged(mesh: dmesh.Mesh) -> MeshData:
+    return MeshData(mesh, None, None, None, None, {})
 
 
 Mesh = Annotated[BoxMesh | RectangleMesh | PlateMesh | FileMesh, Field(discriminator="shape")]

@@ -62,12 +62,8 @@ def simulate(
             _remove(states, comm)
         if case.restart:
             _check_states(states, case.facts(folder), comm)
-        problem.solve(
-            case.steps,
-            progress=progress,
-            after_step=accept,
-            checkpoint=states if case.restart else None,
-        )
+        kept = states if case.restart else None
+        case.run(problem, kept, progress=progress, after_step=accept)
     except ConvergenceError:
         files.close()
         _write_history(problem, out, complete=False, warn=case.outside == "warn")
@@ -94,7 +90,7 @@ def _check_states(states: Path, facts: dict[str, Any], comm: MPI.Comm) -> None:
 
     def check() -> None:
         path = states / "case.json"
-        if not path.is_file() and any(states.glob("*.safetensors")):
+        if not path.is_file() and any(states.rglob("*.safetensors")):
             raise InputError(f"{states}: states of a run without {path.name}; {remedy}")
         keep_settings(path, facts, remedy)
 

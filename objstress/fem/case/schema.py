@@ -5,35 +5,29 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, FiniteFloat, PrivateAttr, ValidationError, field_validator
 
 from objstress.errors import InputError
-from objstress.fem.case.base import Components, Matrix, Strict
-from objstress.fem.case.conditions import (
-    ContactCase,
-    DisplacementCase,
-    PressureCase,
-    TractionCase,
-)
+from objstress.fem.case.conditions import Conditions, Stage
 from objstress.fem.case.crystals import GrainsCase, Orientation
 from objstress.fem.case.geometry import FileMesh, Mesh
-from objstress.fem.conditions.displacements import mean_deformation, symmetry_plane
-from objstress.fem.conditions.loads import BodyForce
 from objstress.fem.solve.body import Condition
+from objstress.fem.solve.newton import that_change_the_answer
 from objstress.fem.solve.static import StaticProblem
 from objstress.io.run_folder import fingerprint
 from objstress.io.yaml import explain, read_mapping
 from objstress.laws.loading import load_law
 
 
-class Case(Strict):
+class Case(Conditions):
     """A static simulation; lengths in any one unit, tractions and pressures in GPa.
 
     Attributes:
         law, mesh, orientation, grains: the body, of one crystal or of grains.
         displacements, symmetry, mean_deformation: what is prescribed.
         tractions, pressures, body_force, contacts: what pushes on it.
-        degree, assembly, petsc_options, steps: how it is solved, see `StaticProblem`.
+        degree, assembly, petsc_options, steps, until, stages: how it is solved, see
+            `StaticProblem`.
         outside, restart: what a run does, see the description of each field.
     """
 
@@ -45,25 +39,6 @@ class Case(Strict):
         default=None, description="of a body of one crystal; by default the crystal's own frame"
     )
     grains: GrainsCase | None = Field(default=None, description="of a polycrystal")
-    displacements: list[DisplacementCase] = Field(
-        default=[], description="prescribed displacements"
-    )
-    symmetry: list[str] = Field(
-        default=[], description="symmetry planes, on which the body slides, such as x=min"
-    )
-    mean_deformation: Matrix | None = Field(
-        default=None,
-        description="deformation gradient F, row by row: u = (F - I) X on the whole boundary at "
-        "load factor 1",
-    )
-    tractions: list[TractionCase] = Field(default=[], description="dead tractions")
-    pressures: list[PressureCase] = Field(default=[], description="follower pressures")
-    body_force: Components | None = Field(
-        default=None, description="force per reference volume at load factor 1, GPa per length"
-    )
-    contacts: list[ContactCase] = Field(
-        default=[], description="frictionless rigid bodies; the shape says which kind"
-    )
     degree: int = Field(default=1, ge=1, le=3, description="of the displacement's elements")
     assembly: Literal["quadrature", "ufl"] = Field(
         default="quadrature",
@@ -73,6 +48,12 @@ class Case(Strict):
         default={}, description="options of PETSc's SNES and KSP, {name: value}"
     )
     steps: int = Field(default=4, ge=1, description="number of equal steps of the load factor")
+    until: FiniteFloat = Field(default=1.0, gt=0, description="load factor at the end")
+    stages: list[Stage] = Field(
+        default=[],
+        description="one after the other, each with conditions of its own beside those above, "
+        "steps and until; displacements begin from where the nodes are",
+    )
     outside: Literal["warn", "error", "ignore"] = Field(
         default="warn", description="what to do at strains outside those of the fit"
     )
@@ -80,6 +61,8 @@ class Case(Strict):
         default=True,
         description="whether every accepted state is kept, and a run resumes from them",
     )
+
+    _stages: list[list[Condition]] = PrivateAttr(default=[])
 
     @field_validator("petsc_options")
     @classmethod
@@ -90,7 +73,7 @@ class Case(Strict):
         return options
 
     def build(self, folder: Path) -> StaticProblem:
-        """The problem that the case describes.
+        """The problem that the case describes, at the beginning of its first stage.
 
         Args:
             folder: that paths in the case are relative to.
@@ -106,26 +89,37 @@ class Case(Strict):
         # One object for each file: points of one law are evaluated together.
         known = {path: load_law(folder / path, outside=self.outside) for path in paths}
         laws = [known[path] for path in paths]
-        mesh = self.mesh.build(folder)
+        data = self.mesh.build(folder)
+        self._stages = [self.conditions(data)]
+        if self.stages:
+            self._stages = [self._stages[0] + stage.conditions(data) for stage in self.stages]
         return StaticProblem(
-            mesh,
-            self.grains.build(mesh, laws, folder) if self.grains else laws[0],
-            self.conditions(),
+            data.mesh,
+            self.grains.build(data, laws, folder) if self.grains else laws[0],
+            self._stages[0],
             orientation=self.orientation.rotation() if self.orientation else None,
             degree=self.degree,
             assembly=self.assembly,
             petsc_options=self.petsc_options,
         )
 
-    def conditions(self) -> list[Condition]:
-        """Displacements, forces and contacts."""
-        conditions: list[Condition] = [symmetry_plane(where) for where in self.symmetry]
-        if self.mean_deformation is not None:
-            conditions.append(mean_deformation(self.mean_deformation))
-        if self.body_force is not None:
-            conditions.append(BodyForce(self.body_force))
-        listed = (*self.displacements, *self.tractions, *self.pressures, *self.contacts)
-        return conditions + [one.build() for one in listed]
+    def run(self, problem: StaticProblem, states: Path | None, **options: Any) -> None:
+        """Solve the problem that `build` made, stage after stage.
+
+        Args:
+            problem: of this case.
+            states: folder of the states, if they are kept.
+            options: of `StaticProblem.solve`.
+        """
+        stages: list[Any] = self.stages or [self]
+        for number, (stage, conditions) in enumerate(zip(stages, self._stages, strict=True)):
+            if number:
+                problem.change(conditions)
+            folder = states
+            if states is not None and self.stages:
+                folder = states / f"stage-{number + 1}"
+            until = problem.at + stage.until
+            problem.solve(stage.steps, until=until, checkpoint=folder, **options)
 
     def facts(self, folder: Path) -> dict[str, Any]:
         """What the states of a run depend on, {name: value}: runs of the same facts may be one.
@@ -133,7 +127,8 @@ class Case(Strict):
         Args:
             folder: that paths in the case are relative to.
         """
-        facts = self.model_dump(mode="json", exclude={"petsc_options", "outside", "restart"})
+        facts = self.model_dump(mode="json", exclude={"outside", "restart"})
+        facts["petsc_options"] = that_change_the_answer(self.petsc_options)
         names = [self.law] if isinstance(self.law, str) else list(self.law)
         if isinstance(self.mesh, FileMesh):
             # Its numbers lie beside the XDMF.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -11,8 +11,9 @@ import ufl
 from dolfinx import fem
 
 from objstress.errors import InputError
-from objstress.fem.conditions.displacements import Marker
+from objstress.fem.conditions.amplitude import History
 from objstress.fem.conditions.loads import Surface, vector
+from objstress.fem.conditions.where import Where
 
 
 @dataclass(frozen=True)
@@ -26,10 +27,11 @@ class Contact:
     their assembly, so `where` may be generous.
     """
 
-    where: str | Marker
+    where: Where
     motion: Sequence[float]
     stiffness: float | None = None
     name: str = ""
+    amplitude: History = field(default=None, kw_only=True)
 
     def gap(self, u: fem.Function, shift: Any) -> tuple[Any, Any]:
         """Gap and its gradient (the unit normal towards the body) at x = X + u, UFL."""
@@ -43,6 +45,8 @@ class Contact:
                 f"penalty stiffness = {self.stiffness}: give a positive GPa per length"
             )
         shift = surface.load * vector(surface.u, self.motion, "motion")
+        if surface.start is not None:
+            shift = shift + (1 - surface.load) * vector(surface.u, surface.start, "motion")
         gap, normal = self.gap(surface.u, shift)
         stiffness: Any = surface.stiffness
         if self.stiffness is not None:
@@ -77,6 +81,7 @@ class RigidPlane(Contact):
         stiffness: eps, GPa per length; by default ten times the law's largest constant over the
             edge of each cell.
         name: how its force is listed among the reactions.
+        amplitude: of its motion, see `Amplitude`; the load factor itself by default.
         point: p, on the plane, a length; the origin by default.
         normal: n, out of the half-space towards the body, any length; the last axis by default.
 
@@ -106,7 +111,7 @@ class RigidSphere(Contact):
     .. math:: g = |x - c - \lambda\, \mathrm{motion}| - R
 
     Args:
-        where, motion, stiffness, name: as in `RigidPlane`.
+        where, motion, stiffness, name, amplitude: as in `RigidPlane`.
         centre: c at load factor 0, a length; the origin by default.
         radius: R, a length.
 

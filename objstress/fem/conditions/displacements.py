@@ -4,32 +4,112 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from inspect import Parameter, signature
 from typing import Any
 
 import numpy as np
+from scipy.spatial.transform import Rotation as Turn
 
 from objstress.errors import InputError
+from objstress.fem.conditions.amplitude import History
+from objstress.fem.conditions.where import Where
 
-Marker = Callable[[np.ndarray], np.ndarray]
-"""Points (3, n) to bool (n,), as dolfinx expects it."""
+NAMED = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD, Parameter.KEYWORD_ONLY)
+
+type Field = Callable[[np.ndarray], np.ndarray] | Callable[[np.ndarray, float], np.ndarray]
+"""Of points (3, n), or of points and the load factor; returns (3, n) or (dim, n)."""
 
 
 @dataclass(frozen=True)
 class Displacement:
-    """Prescribed displacement, u = value on the marked points, component by component.
+    r"""Prescribed displacement on the marked nodes, component by component.
+
+    .. math:: u = a(\lambda)\, \mathrm{value}
+
+    with a = lambda, the load factor, by default. Where displacements share nodes, they must agree
+    there, and the force at a shared node counts to the first of them.
 
     Args:
         where: "x=0" (a plane, in the mesh's unit of length; "x=min" and "x=max" too), several
-            joined by "&" for an edge or a corner, "boundary" for all of it, or a function of
-            points (3, n) that returns bool (n,).
-        value: an entry for each direction, None leaves a component free; or a function of points
-            (3, n) that returns (3, n). Full value, reached at load factor 1; length.
+            joined by "&" for an edge or a corner, "boundary" for all of it; a function of points
+            (3, n) that returns bool (n,); or (tags, number), (tags, [numbers]) with dolfinx
+            `MeshTags` of any dimension, and (mesh data, name) with what `read_mesh` returns.
+        value: an entry for each direction, None leaves a component free; a function of points
+            (3, n) that returns (3, n); or a function of points and a(lambda), which it is not
+            multiplied by, such as a `Rotation`. Reached at load factor 1; length.
         name: of its reaction; by default `where`, if that is a text.
+        amplitude: a(lambda), see `Amplitude`.
+
+    Raises:
+        InputError: in a problem: `where` catches no node or has tags that do not exist, another
+            number of components, values that are not finite or contradict those of another one.
     """
 
-    where: str | Marker
-    value: Sequence[float | None] | Callable[[np.ndarray], np.ndarray]
+    where: Where
+    value: Sequence[float | None] | Field
     name: str = ""
+    amplitude: History = None
+
+
+class Rotation:
+    r"""Turn nodes as a rigid body.
+
+    .. math:: u = (R(a\,\varphi) - 1)(X - c) + a\, t
+
+    The angle grows with a, the amplitude, so that it may pass 180 degrees.
+
+    Args:
+        axis: of the rotation, any length; through `centre`.
+        degrees: phi at a = 1, counterclockwise about the axis.
+        centre: c, a length; the origin by default.
+        translation: t at a = 1, a length; none by default.
+
+    Raises:
+        InputError: an axis of length zero, numbers that are not finite.
+    """
+
+    def __init__(
+        self,
+        axis: Sequence[float],
+        degrees: float,
+        centre: Sequence[float] = (0, 0, 0),
+        translation: Sequence[float] = (0, 0, 0),
+    ):
+        vectors = [np.asarray(v, dtype=np.float64) for v in (axis, centre, translation)]
+        if any(v.shape != (3,) or not np.isfinite(v).all() for v in vectors):
+            raise InputError("rotation: give three finite numbers for axis, centre and translation")
+        if not np.linalg.norm(vectors[0]) > 0 or not np.isfinite(degrees):
+            raise InputError("rotation: give an axis of some length and a finite angle in degrees")
+        self.axis = vectors[0] / np.linalg.norm(vectors[0])
+        self.degrees, self.centre, self.translation = float(degrees), vectors[1], vectors[2]
+
+    def __call__(self, x: np.ndarray, amount: float) -> np.ndarray:
+        """u at points (3, n)."""
+        turn = Turn.from_rotvec(amount * np.radians(self.degrees) * self.axis)
+        away = x.T - self.centre
+        return (turn.apply(away) - away + amount * self.translation).T
+
+    def check(self, dim: int) -> None:
+        """Refuse what a plane mesh cannot do.
+
+        Args:
+            dim: dimensions of the mesh.
+
+        Raises:
+            InputError: it leaves the plane.
+        """
+        if dim == 2 and (np.any(self.axis[:2] != 0) or self.translation[2] != 0):
+            raise InputError("rotation: a plane mesh turns about z, give axis = (0, 0, 1)")
+
+
+def takes_amount(value: Any) -> bool:
+    """Whether a function takes points and a(lambda), not points alone."""
+    try:
+        parameters = list(signature(value).parameters.values())
+    except (TypeError, ValueError):  # of a builtin
+        return False
+    needed = [p for p in parameters if p.default is p.empty and p.kind not in NAMED]
+    return len(needed) == 2
 
 
 def symmetry_plane(where: str) -> Displacement:
@@ -95,33 +175,3 @@ def checked_mean(F: Any) -> np.ndarray:
     if f.shape != (3, 3) or not np.isfinite(f).all() or np.linalg.det(f) <= 0:
         raise InputError("the mean deformation gradient must be a finite 3 x 3, det F > 0")
     return f
-
-
-def marker(where: str | Marker, low: np.ndarray, high: np.ndarray) -> Marker:
-    """The function of points that `where` means on a mesh of bounding box low, high.
-
-    Raises:
-        InputError: a text that is no plane.
-    """
-    if callable(where):
-        return where
-    planes = []
-    tolerance = 1e-8 * float((high - low).max())
-    for part in where.split("&"):
-        axis, _, text = part.replace(" ", "").partition("=")
-        if axis not in ("x", "y", "z"):
-            raise InputError(f"where = {where!r}: give planes such as 'x=0' or 'x=min & y=max'")
-        k = "xyz".index(axis)
-        try:
-            value = {"min": low[k], "max": high[k]}[text] if text in ("min", "max") else float(text)
-        except ValueError:
-            raise InputError(f"where = {where!r}: {text!r} is not a number") from None
-        planes.append((k, float(value)))
-
-    def on_planes(x: np.ndarray) -> np.ndarray:
-        hit = np.ones(x.shape[1], dtype=bool)
-        for k, value in planes:
-            hit &= np.abs(x[k] - value) < tolerance
-        return hit
-
-    return on_planes

@@ -8,17 +8,15 @@ from typing import Any
 import numpy as np
 import ufl
 from dolfinx import mesh as dmesh
-from mpi4py import MPI
 
-from objstress.errors import InputError
-from objstress.fem.conditions.displacements import marker
-from objstress.fem.meshes import bounding_box
+from objstress.fem.conditions.where import Places
 
 
-def facet_measures(mesh: dmesh.Mesh, conditions: Sequence[Any], degree: int) -> list[Any]:
+def facet_measures(places: Places, conditions: Sequence[Any], degree: int) -> list[Any]:
     """A measure for each condition; facets may belong to several.
 
     Args:
+        places: of the mesh.
         conditions: with `where`, as in `Displacement`.
         degree: quadrature degree.
 
@@ -27,16 +25,8 @@ def facet_measures(mesh: dmesh.Mesh, conditions: Sequence[Any], degree: int) -> 
     """
     if not conditions:
         return []
-    dim = mesh.topology.dim
-    box = bounding_box(mesh)
-    hits = []
-    for condition in conditions:
-        where = marker(condition.where, *box)
-        hit = dmesh.locate_entities_boundary(mesh, dim - 1, where)
-        if mesh.comm.allreduce(len(hit), op=MPI.SUM) == 0:
-            kind = type(condition).__name__.lower()
-            raise InputError(f"{kind} on {condition.where!r}: no boundary facet found there")
-        hits.append(hit)
+    mesh, dim = places.mesh, places.dim
+    hits = [places.facets(c.where, described(c)) for c in conditions]
     # One tag for each combination of conditions that share facets, numbered alike on every rank,
     # also on those without a facet of it.
     facets = np.unique(np.concatenate(hits))
@@ -51,3 +41,13 @@ def facet_measures(mesh: dmesh.Mesh, conditions: Sequence[Any], degree: int) -> 
         ds(tuple(tag for tag, which in enumerate(combinations) if k in which))
         for k in range(len(conditions))
     ]
+
+
+def described(condition: Any) -> str:
+    """A condition in words."""
+    kind, where = type(condition).__name__.lower(), condition.where
+    if isinstance(where, str):
+        return f"{kind} on {where!r}"
+    if isinstance(where, tuple) and len(where) == 2:
+        return f"{kind} on tag {where[1]!r}"
+    return f"{kind} {condition.name!r}" if getattr(condition, "name", "") else kind

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,8 @@ import ufl
 from dolfinx import fem
 
 from objstress.errors import InputError
-from objstress.fem.conditions.displacements import Marker
+from objstress.fem.conditions.amplitude import History
+from objstress.fem.conditions.where import Where
 from objstress.fem.materials.quadrature import gradient
 
 
@@ -20,9 +21,10 @@ class Surface:
 
     Attributes:
         u, v: displacement and test function.
-        load: the load factor, a UFL variable: arc lengths need its derivative.
+        load: the load's factor, a UFL variable: arc lengths need its derivative.
         ds: measure of the load's facets.
         stiffness: GPa per length in each cell, a penalty that is hard for its size and law.
+        start: where a contact's motion begins, a length; None is 0.
     """
 
     u: fem.Function
@@ -30,6 +32,7 @@ class Surface:
     load: Any
     ds: Any
     stiffness: fem.Function | None
+    start: Any = None
 
 
 @dataclass(frozen=True)
@@ -41,9 +44,11 @@ class BodyForce:
     Args:
         value: b, GPa per length, in each direction, or a UFL vector on the mesh; reached at load
             factor 1. Weight is density times acceleration: 1e3 kg/m^3 x 9.81 m/s^2 = 9.81e-6 GPa/m.
+        amplitude: of its factor, see `Amplitude`; the load factor itself by default.
     """
 
     value: Any
+    amplitude: History = field(default=None, kw_only=True)
 
     def work(self, u: fem.Function, v: Any, load: fem.Constant, dx: Any) -> Any:
         """UFL form of the virtual work on v, with u, load (its factor) and dx of the body."""
@@ -60,10 +65,12 @@ class Traction:
         where: as in `Displacement`.
         value: a component for each direction, GPa, or a UFL vector on the mesh; reached at load
             factor 1.
+        amplitude: as in `BodyForce`.
     """
 
-    where: str | Marker
+    where: Where
     value: Any
+    amplitude: History = field(default=None, kw_only=True)
     follows = False
 
     def work(self, surface: Surface) -> Any:
@@ -81,13 +88,15 @@ class Pressure:
     Args:
         where: as in `Displacement`.
         value: p in GPa, positive pushes inwards, reached at load factor 1.
+        amplitude: as in `BodyForce`.
 
     Raises:
         InputError: in a problem: p is not finite.
     """
 
-    where: str | Marker
+    where: Where
     value: float
+    amplitude: History = field(default=None, kw_only=True)
     follows = True
 
     def work(self, surface: Surface) -> Any:

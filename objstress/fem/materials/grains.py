@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
+from dolfinx import la
 from dolfinx import mesh as dmesh
+from dolfinx.io.gmsh import MeshData
 from scipy.spatial import cKDTree
 from torch import Tensor
 
@@ -45,6 +47,42 @@ class Grains:
         if len(self.laws) != n:
             raise InputError(f"{len(self.laws)} laws for {n} orientations: give one law or {n}")
 
+    @classmethod
+    def of_groups(
+        cls,
+        data: MeshData,
+        orientations: Mapping[int | str, Any],
+        laws: MaterialLaw | Sequence[MaterialLaw],
+    ) -> Grains:
+        """Grains that are groups of cells in a mesh file.
+
+        Args:
+            data: what `read_mesh` returns.
+            orientations: Q (3, 3) of each group, by its tag or name, crystal frame to sample frame.
+            laws: one law for all groups, or one for each, in the same order.
+
+        Raises:
+            InputError: a mesh without tags of its cells, a group that it does not have, cells in
+                none of these groups.
+        """
+        tags = data.cell_tags
+        if tags is None:
+            raise InputError("the mesh has no tags of its cells: name their groups in the mesher")
+        comm, dim = data.mesh.comm, data.mesh.topology.dim
+        known = sorted(set().union(*comm.allgather(set(tags.values.tolist()))))
+        named = {name: g.tag for name, g in data.physical_groups.items() if g.dim == dim}
+        numbers = [named.get(group, group) for group in orientations]
+        for group, number in zip(orientations, numbers, strict=True):
+            if number not in known:
+                there = [*map(repr, named), *(str(n) for n in known if n not in named.values())]
+                raise InputError(f"no group {group!r} of cells, there are {', '.join(there)}")
+        if left := [n for n in known if n not in numbers]:
+            raise InputError(f"cells with tag {left[0]} are in none of the groups given")
+        values = np.searchsorted(np.sort(numbers), tags.values)
+        ids = np.argsort(numbers)[values].astype(np.int32)
+        of_cells = dmesh.meshtags(data.mesh, dim, tags.indices, ids)
+        return cls(of_cells, list(orientations.values()), laws)
+
     def of_cells(self, mesh: dmesh.Mesh) -> np.ndarray:
         """The number of the grain of each local cell, ghosts last, int (cells,).
 
@@ -62,13 +100,13 @@ class Grains:
         if isinstance(self.ids, dmesh.MeshTags):
             if self.ids.dim != mesh.topology.dim:
                 raise InputError(f"mesh tags of dimension {self.ids.dim}: give tags of the cells")
-            grains = np.full(number, -1)
-            grains[self.ids.indices] = self.ids.values
+            of_all = la.vector(cells, dtype=np.int64)
+            of_all.array[:] = -1
+            of_all.array[self.ids.indices] = self.ids.values
+            of_all.scatter_forward()
+            grains = of_all.array
             if (grains < 0).any():
-                raise InputError(
-                    f"{(grains < 0).sum()} of {number} cells have no grain (on several ranks "
-                    "ghost cells need theirs, too)"
-                )
+                raise InputError(f"{(grains < 0).sum()} of {number} cells have no grain")
         elif callable(self.ids):
             every = np.arange(number, dtype=np.int32)
             middle = dmesh.compute_midpoints(mesh, mesh.topology.dim, every)

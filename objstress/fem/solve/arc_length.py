@@ -15,10 +15,10 @@ from tqdm import tqdm
 from objstress.errors import InputError
 from objstress.fem.solve.record import StepRecord
 from objstress.fem.solve.static import StaticProblem
-from objstress.fem.solve.stepping import accepted, copy_of_state, reject
+from objstress.fem.solve.stepping import DESIRED, accepted, copy_of_state, reject
 
-DESIRED, MOST = 5, 15
-"""Newton iterations of a step: at which its length stays, after which it is taken back."""
+MOST = 15
+"""Newton iterations after which a step is taken back."""
 
 
 def follow_path(
@@ -86,6 +86,8 @@ def follow_path(
             "first other than 0, at least 1 step, longest >= 1 and smallest in (0, 1]"
         )
     problem.reset()
+    if problem.body.amplitudes() or not problem.body.supports.proportional:
+        raise InputError("an arc length scales all conditions alike: give them no amplitudes")
     path = _Path(problem)
     length = unit = abs(first) * path.start(first)
     rejected = 0

@@ -14,10 +14,12 @@ from mpi4py import MPI
 from petsc4py import PETSc
 
 from objstress.errors import InputError
+from objstress.fem.conditions.amplitude import as_amplitude
 from objstress.fem.conditions.contact import Contact
 from objstress.fem.conditions.displacements import Displacement
 from objstress.fem.conditions.facets import facet_measures
 from objstress.fem.conditions.loads import BodyForce, Pressure, Surface, Traction
+from objstress.fem.conditions.where import Places
 from objstress.fem.form_cache import clear_stale_locks
 from objstress.fem.materials.grains import Grains, GrainsLaw
 from objstress.fem.materials.quadrature import Material, QuadratureMaterial, quadrature_degree_for
@@ -57,10 +59,15 @@ class Body:
     Attributes:
         V, u: space of the displacement, and the displacement.
         material: the law at the quadrature points.
-        load, factor: the load factor, a constant, and the UFL variable that the forms have.
+        places: nodes and facets of the mesh by `where`.
+        conditions: that it is under.
+        load, factor: the load factor since `begin`, a constant, and the UFL variable that the forms
+            have.
+        begin: load factor at which the body came under its present conditions.
         dead, following, touching: virtual work of the forces that u does not change, of those
             that it does, and of the contacts, UFL forms.
-        potentials: energies of the contacts, UFL forms.
+        potentials: energies of the contacts, UFL forms, each with its factor as in `load, factor`.
+        moved: how far the contacts had moved at `begin`, {name: length}.
         contacts: {name: forms of the components of the force}.
         supports: the prescribed displacements.
         edge: mean edge of a cell.
@@ -87,6 +94,14 @@ class Body:
                 f"a mesh of {dim}-dimensional cells in {mesh.geometry.dim} dimensions: give solid "
                 "cells in three, or a plane mesh in two for plane strain"
             )
+        cell = mesh.topology.cell_type.name
+        if cell not in ("triangle", "quadrilateral", "tetrahedron", "hexahedron"):
+            raise InputError(f"cells of type {cell}: give tetrahedra or hexahedra")
+        if mesh.geometry.x.dtype != np.float64:
+            raise InputError(
+                "the mesh is in single precision: make it with dtype=numpy.float64, or write it "
+                "to a file and read that with `read_mesh`"
+            )
         self.mesh, self.comm = mesh, mesh.comm
         if orientation is not None:
             if isinstance(law, Grains):
@@ -106,53 +121,127 @@ class Body:
         volumes = self.material.volumes[: self.material.owned]
         volume = self.comm.allreduce(float(volumes.sum()), op=MPI.SUM)
         self.edge = (volume / mesh.topology.index_map(dim).size_global) ** (1 / dim)
+        self.places = Places(mesh)
         self.load = fem.Constant(mesh, PETSc.ScalarType(0.0))
         self.factor = ufl.variable(self.load)
+        self._v, self._du = ufl.TestFunction(self.V), ufl.TrialFunction(self.V)
+        self._internal = self.internal_forces(self._du, self._v)
+        self.moved: dict[str, np.ndarray] = {}
+        self.begin = 0.0
+        self._fading: PETSc.Vec | None = None
+        self._take(conditions)
+
+    def _take(self, conditions: Sequence[Condition], start: fem.Function | None = None) -> None:
+        """Put the body under these conditions."""
+        self.conditions = list(conditions)
         self.symmetric = not any(isinstance(c, Pressure) for c in conditions)
-        v, du = ufl.TestFunction(self.V), ufl.TrialFunction(self.V)
-        self._add_external_work(conditions, v)
-        residual, jacobian = self.internal_forces(du, v)
+        self._add_external_work(conditions, self._v)
+        residual, jacobian = self._internal
         for work in self.dead + self.following + self.touching:
             residual = residual - work
         for work in self.following + self.touching:
-            jacobian = jacobian - ufl.derivative(work, self.u, du)
+            jacobian = jacobian - ufl.derivative(work, self.u, self._du)
         self.residual_form = fem.form(residual, jit_options=JIT)
         self.jacobian_form = fem.form(jacobian, jit_options=JIT)
         displacements = [c for c in conditions if isinstance(c, Displacement)]
-        self.supports = Supports(self.V, displacements)
+        self.supports = Supports(self.places, self.V, displacements, start)
         for name in self.supports.names:
             if name in self.contacts:
                 raise InputError(f"a contact and a displacement are named {name!r}")
         self.check_rigid_motions()
 
+    def change(self, conditions: Sequence[Condition], load: float) -> None:
+        r"""Go on from the present state under other conditions.
+
+        .. math:: R(u, s) - (1 - s)\, R(u_0, 0) = 0, \qquad s = \lambda - \lambda_0
+
+        in which s takes the place of lambda in all conditions: what was there before and is not any
+        more fades as s goes from 0 to 1, a support that is taken away by its force.
+
+        Args:
+            conditions: all that are there from now on. Displacements begin from the present u,
+                contacts of the same name where they are.
+            load: load factor of the present state.
+
+        Raises:
+            InputError: see `StaticProblem`; the body stays under the conditions before.
+        """
+        before = dict(vars(self))
+        try:
+            self.moved = self._contacts_at_present()
+            self._take(conditions, self.u)
+        except InputError:
+            vars(self).update(before)
+            self.apply_load(load)
+            raise
+        self.begin, self._fading = load, None
+        self.apply_load(load)
+        self.material.update(tangent=True)
+        forces = self.assemble_residual()
+        forces.getArray()[self.supports.held] = 0.0
+        self._fading = forces
+
+    def start_over(self) -> None:
+        """From the undeformed body, under the present conditions."""
+        if self.begin:
+            self.begin, self._fading, self.moved = 0.0, None, {}
+            self._take(self.conditions)
+
+    def amplitudes(self) -> list[Any]:
+        """Of all conditions that have one, as functions."""
+        given = [as_amplitude(c.amplitude) for c in self.conditions]
+        return [a for a in given if a is not None]
+
+    def _contacts_at_present(self) -> dict[str, np.ndarray]:
+        """How far each contact has moved."""
+        moved = {}
+        for name, condition, factor in self._moving:
+            before = np.asarray(self.moved.get(name, 0.0))
+            a = float(factor.value)
+            moved[name] = a * np.asarray(condition.motion, dtype=float) + (1 - a) * before
+        return moved
+
     def internal_forces(self, du: Any, v: Any) -> tuple[Any, Any]:
         """UFL forms of the forces of the body itself, and of their derivative."""
         return self.material.residual(v), self.material.jacobian(du, v)
 
+    def _factor(self, condition: Condition) -> tuple[fem.Constant, Any]:
+        """The factor of a condition, a constant, and the UFL variable that its form has."""
+        amplitude = as_amplitude(condition.amplitude)
+        if amplitude is None:
+            return self.load, self.factor
+        own = fem.Constant(self.mesh, PETSc.ScalarType(0.0))
+        self._own.append((own, amplitude))
+        return own, ufl.variable(own)
+
     def _add_external_work(self, conditions: Sequence[Condition], v: Any) -> None:
+        self._own: list[tuple[fem.Constant, Any]] = []
         bulk = [c for c in conditions if isinstance(c, BodyForce)]
-        self.dead = [c.work(self.u, v, self.factor, ufl.dx) for c in bulk]
+        self.dead = [c.work(self.u, v, self._factor(c)[1], ufl.dx) for c in bulk]
         self.following: list[Any] = []
         self.touching: list[Any] = []
-        self.potentials: list[Any] = []
+        self.potentials: list[tuple[Any, fem.Constant, Any]] = []
         self.contacts: dict[str, list[fem.Form]] = {}
+        self._moving: list[tuple[str, Contact, fem.Constant]] = []
         surfaces = [c for c in conditions if not isinstance(c, Displacement | BodyForce)]
         soft = [c for c in surfaces if isinstance(c, Contact) and c.stiffness is None]
         penalty = self._penalty() if soft else None
         # One rule for a force and its sum; a contact's edge lies within facets.
-        measures = facet_measures(self.mesh, surfaces, 3 * self.degree)
+        measures = facet_measures(self.places, surfaces, 3 * self.degree)
         for condition, ds in zip(surfaces, measures, strict=True):
-            surface = Surface(self.u, v, self.factor, ds, penalty)
-            work = condition.work(surface)
+            constant, factor = self._factor(condition)
             if not isinstance(condition, Contact):
+                work = condition.work(Surface(self.u, v, factor, ds, penalty))
                 (self.following if condition.follows else self.dead).append(work)
                 continue
-            self.touching.append(work)
-            self.potentials.append(condition.energy(surface))
             name = condition.name or f"contact {len(self.contacts)}"
             if name in self.contacts:
                 raise InputError(f"two contacts are named {name!r}: give each a name of its own")
+            surface = Surface(self.u, v, factor, ds, penalty, self.moved.get(name))
+            self.touching.append(condition.work(surface))
+            self.potentials.append((condition.energy(surface), constant, factor))
             self.contacts[name] = [fem.form(f) for f in condition.forces(surface)]
+            self._moving.append((name, condition, constant))
 
     def _penalty(self) -> fem.Function:
         """Ten times the law's largest constant over the edge of each cell."""
@@ -175,8 +264,11 @@ class Body:
 
     def apply_load(self, load: float) -> None:
         """Set forces, contacts and prescribed displacements to a load factor."""
-        self.load.value = load
-        self.supports.apply(load)
+        s = load - self.begin
+        self.load.value = s
+        for factor, amplitude in self._own:
+            factor.value = amplitude(s)
+        self.supports.apply(s)
 
     def evaluate(self, tangent: bool = True) -> bool:
         """Whether the law has an answer at u, on all ranks: `Material.update`."""
@@ -193,6 +285,9 @@ class Body:
             local.set(0.0)
         fem_petsc.assemble_vector(b, self.residual_form)
         b.ghostUpdate(addv=PETSc.InsertMode.ADD, mode=PETSc.ScatterMode.REVERSE)
+        left = 1.0 - float(self.load.value)
+        if self._fading is not None and left > 0:
+            b.axpy(-left, self._fading)
         return b
 
     def assemble_jacobian(self, A: PETSc.Mat | None = None, bcs: bool = True) -> PETSc.Mat:

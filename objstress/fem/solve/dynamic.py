@@ -120,10 +120,10 @@ class DynamicProblem(Problem[DynamicRecord]):
         after_step: Callable[[DynamicProblem, DynamicRecord], None] | None = None,
         checkpoint: str | Path | None = None,
     ) -> list[DynamicRecord]:
-        """Move the body from time 0 to `duration` in equal steps, from its initial state.
+        """Move the body on for `duration` in equal steps, at first from its initial state.
 
         A step that does not converge leaves no trace: u, v and a are restored, the step is halved
-        and tried again; after two steps in a row went well it grows back. Choose the step by the
+        and tried again; later ones grow back, see `march`. Choose the step by the
         shortest wave that matters, twenty to its period: any step is stable on a linear body. In a
         contact it is the swing of the nodes that touch on the penalty, and what a longer step
         makes of the blow stands in `balance`; a softer contact takes longer steps.
@@ -143,13 +143,15 @@ class DynamicProblem(Problem[DynamicRecord]):
         """
         if steps < 1 or not duration > 0:
             raise InputError(f"{steps} steps to time {duration}: give at least 1, and a time > 0")
-        self.history.clear()
-        self._begin(duration / steps)
-        run = {"duration": duration, "spectral_radius": self.spectral_radius}
+        if not self.history:
+            self._begin(duration / steps)
+        begin, end = self.time, self.time + duration
+        run = {"begin": begin, "duration": duration, "spectral_radius": self.spectral_radius}
+        run |= self.settings()
         states = None if checkpoint is None else Checkpoint(self, checkpoint, steps, **run)
         march(
             self,
-            duration,
+            (begin, end),
             steps,
             smallest=smallest,
             progress=progress,
@@ -158,17 +160,31 @@ class DynamicProblem(Problem[DynamicRecord]):
         )
         return self.history
 
+    def reset(self) -> None:
+        """Back to the initial state: no steps."""
+        self.history.clear()
+        self._begin(1e-3)
+
     def _begin(self, step: float) -> None:
         """u, v and a at time 0; a balances the forces there."""
         h = 1e-3 * step
         now, soon, later = (self.amplitude(k * h) for k in range(3))
-        rates = now, (4 * soon - 3 * now - later) / (2 * h), (now - 2 * soon + later) / h**2
-        for function, field, rate in zip((self.u, self.velocity), self._start, rates, strict=False):
+        supports = self.body.supports
+
+        def accelerations() -> None:
+            supports.apply_difference(now, [(-2, soon), (1, later)], h**2)
+
+        prescribe: list[Callable[[], None]] = [
+            lambda: self.apply_load(now),
+            lambda: supports.apply_difference(now, [(4, soon), (-1, later)], 2 * h),
+        ]
+        fields = zip((self.u, self.velocity), self._start, prescribe, strict=True)
+        for function, field, prescribed in fields:
             function.x.array[:] = 0.0
             if field is not None:
                 function.interpolate(field if callable(field) else _constant(field, self.dim))
-            self.apply_load(rate)
-            for bc in self.body.supports.bcs:
+            prescribed()
+            for bc in supports.bcs:
                 bc.set(function.x.array)
             function.x.scatter_forward()
         self.time = 0.0
@@ -176,7 +192,7 @@ class DynamicProblem(Problem[DynamicRecord]):
         if not self.evaluate():
             raise InputError("the initial displacement leaves det F <= 0 at some points")
         body = self.body
-        body.balance_accelerations(now, rates[2])
+        body.balance_accelerations(now, accelerations)
         self._first_energy = body.kinetic_energy() + body.stored_energy() + body.contact_energy()
 
     def settle(self, at: float) -> None:
@@ -206,8 +222,8 @@ class DynamicProblem(Problem[DynamicRecord]):
             return False
         change = (self.u.x.array - u) / (1 - f)
         self._reactions = body.reactions()
-        moved = self.amplitude(target) - self.amplitude(self.time)
-        self._work = body.work(change, self.newton.b) + moved * body.contact_push()
+        pushed = body.pushing_work(self.amplitude(self.time), self.amplitude(target))
+        self._work = body.work(change, self.newton.b) + pushed
         self.u.x.array[:] = u + change
         if not body.evaluate(tangent=False):
             self.newton.why = "det F <= 0 at the end of the step"

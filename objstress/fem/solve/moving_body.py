@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -53,10 +53,13 @@ class MovingBody(Body):
         super().__init__(mesh, law, conditions, **options)
         loads = self.dead + self.following
         self._work_form = fem.form(sum(loads)) if loads else None
-        potential = sum(self.potentials)
-        self._contact_form = fem.form(potential) if self.potentials else None
-        # What it takes to move the contacts on, per load factor.
-        self._pushing_form = fem.form(ufl.diff(potential, self.factor)) if self.potentials else None
+        energies = [energy for energy, _, _ in self.potentials]
+        self._contact_form = fem.form(sum(energies)) if energies else None
+        # What it takes to move each contact on, per unit of its factor.
+        self._pushing = [
+            (fem.form(ufl.diff(energy, variable)), factor)
+            for energy, factor, variable in self.potentials
+        ]
 
     def internal_forces(self, du: Any, v: Any) -> tuple[Any, Any]:
         """UFL forms of inertia and of the forces of the body itself, and of their derivative."""
@@ -87,9 +90,19 @@ class MovingBody(Body):
         """Pi of all contacts, GPa length^3."""
         return self._integral(self._contact_form)
 
-    def contact_push(self) -> float:
-        """What it takes to move the contacts on, GPa length^3 per load factor."""
-        return self._integral(self._pushing_form)
+    def pushing_work(self, before: float, after: float) -> float:
+        """What it takes to move the contacts from one load factor to another, GPa length^3.
+
+        At the forces of the present state.
+        """
+        now, work = float(self.load.value), 0.0
+        rates = [self._integral(form) for form, _ in self._pushing]
+        for load, sign in ((after, 1.0), (before, -1.0)):
+            self.apply_load(load)
+            for rate, (_, factor) in zip(rates, self._pushing, strict=True):
+                work += sign * rate * float(factor.value)
+        self.apply_load(now)
+        return work
 
     def forces_of_state(self) -> PETSc.Vec:
         """Internal minus external forces of the state at the end of a step, no inertia."""
@@ -115,19 +128,19 @@ class MovingBody(Body):
         values = forces.getArray()
         return self.comm.allreduce(float(values @ change[: len(values)]), op=MPI.SUM)
 
-    def balance_accelerations(self, load: float, rate: float) -> None:
+    def balance_accelerations(self, load: float, prescribe: Callable[[], None]) -> None:
         """The accelerations that balance the forces of a state at rest or in motion.
 
         Args:
             load: load factor of the state.
-            rate: its second derivative in time, which prescribed displacements follow.
+            prescribe: sets the prescribed displacements to their accelerations.
 
         Raises:
             ConvergenceError: the linear solver fails.
         """
         b = self.forces_of_state()
         b.scale(-1.0)
-        self.apply_load(rate)
+        prescribe()
         mass = fem_petsc.assemble_matrix(self._mass_form, bcs=self.supports.bcs)
         mass.assemble()
         self.supports.bring_in(b, self._mass_form, None, 1.0)

@@ -23,6 +23,12 @@ NUMBER = count()
 """Of solvers, for the prefixes of their PETSc options."""
 
 
+def that_change_the_answer(options: dict[str, Any]) -> dict[str, str]:
+    """Of PETSc's options those that are more than a limit of iterations or something printed."""
+    harmless = ("max_it", "monitor", "view")
+    return {k: str(v) for k, v in sorted(options.items()) if not any(h in k for h in harmless)}
+
+
 class Newton:
     """Equilibrium of a body: one step of Newton's method as it is, then SNES.
 
@@ -134,9 +140,13 @@ class Newton:
         if reason <= 0:
             self.why = f"SNES stopped with {REASONS.get(reason, str(reason))}"
             return False
-        # The last residual was evaluated at the solution: P and F are those of u already.
         fem_petsc.assign(self.x, body.u)
         body.u.x.scatter_forward()
+        # As a rule the last residual was evaluated at the solution, and this costs nothing; a loose
+        # tolerance may leave another point.
+        if not body.evaluate(tangent=True):
+            self.why = "det F <= 0 at the solution"
+            return False
         return True
 
     def solve_linear(self, b: PETSc.Vec, x: PETSc.Vec) -> bool:

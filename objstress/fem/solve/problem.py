@@ -12,7 +12,7 @@ from mpi4py import MPI
 from objstress.fem.results.vtx import ResultFile
 from objstress.fem.solve.body import Body
 from objstress.fem.solve.checkpoint import SAME
-from objstress.fem.solve.newton import Newton
+from objstress.fem.solve.newton import Newton, that_change_the_answer
 from objstress.fem.solve.record import StepRecord, observed_order
 from objstress.laws.outside import report_outside
 
@@ -33,13 +33,22 @@ class Problem[R: StepRecord]:
         self.mesh, self.comm, self.dim = body.mesh, body.comm, body.dim
         self.V, self.u = body.V, body.u
         self.material, self.law = body.material, body.material.law
-        self.newton = Newton(body, petsc_options or {})
+        self.petsc_options = petsc_options or {}
+        self.newton = Newton(body, self.petsc_options)
         self.history: list[R] = []
 
     @property
     def why(self) -> str:
         """Why the last step failed, in words."""
         return self.newton.why
+
+    def settings(self) -> dict[str, Any]:
+        """What the answer depends on and a state does not show: a kept run must have the same."""
+        return {
+            "assembly": type(self.material).__name__,
+            "quadrature degree": self.material.degree,
+            "PETSc options": that_change_the_answer(self.petsc_options),
+        }
 
     def state(self) -> dict[str, fem.Function]:
         """What a step changes, {name: function}: all that is kept to go back or on from a step."""

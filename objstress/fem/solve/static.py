@@ -6,12 +6,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from dolfinx import mesh as dmesh
 
 from objstress.errors import InputError
+from objstress.fem.conditions.amplitude import corners
 from objstress.fem.materials.grains import Grains
 from objstress.fem.solve.body import Body, Condition
 from objstress.fem.solve.checkpoint import Checkpoint
+from objstress.fem.solve.newton import Newton
 from objstress.fem.solve.problem import Problem
 from objstress.fem.solve.record import StepRecord
 from objstress.fem.solve.stepping import march
@@ -83,41 +86,56 @@ class StaticProblem(Problem[StepRecord]):
         self,
         steps: int = 1,
         *,
+        until: float | None = None,
+        largest: float = 1.0,
         smallest: float = 1 / 256,
         progress: bool = True,
         after_step: Callable[[StaticProblem, StepRecord], None] | None = None,
         checkpoint: str | Path | None = None,
     ) -> list[StepRecord]:
-        """Raise the load factor from 0 to 1 in `steps` equal steps, from the undeformed body.
+        """Go on from the present state, at first the undeformed body, to a load factor.
 
         Each step first extrapolates with the tangent of the last state, then runs Newton's
         method. A step that does not converge leaves no trace: u is restored, the step is halved
-        and tried again; after two steps in a row went well it grows back.
+        and tried again. The next one is longer or shorter by how many iterations this one took,
+        see `march`. Steps end at the corners of amplitudes.
 
         Args:
-            steps: of the load, number of them.
-            smallest: the fraction of a step under which the run ends.
+            steps: number of equal steps, unless they are halved or may be longer.
+            until: load factor at the end; the next whole number by default, so 1 at first.
+            largest: how long a step may get where Newton's method is at ease, in equal steps.
+            smallest: the fraction of an equal step under which the run ends.
             progress: whether a progress bar is shown.
             after_step: called with the problem and the record after each accepted step.
             checkpoint: a folder that keeps every accepted state; an interrupted run resumes from
-                the last one in it (`after_step` is called for those before, too).
+                the last one in it (`after_step` is called for those before, too). One for each
+                call.
 
         Returns:
-            `history`.
+            `history`, with the steps of the calls before.
 
         Raises:
-            InputError: the checkpoint is of another body or another number of steps.
+            InputError: `until` is not ahead; the checkpoint is of another body or other settings.
             ConvergenceError: the smallest step failed, the worst cells are named; u is the last
                 accepted state.
         """
-        if steps < 1:
-            raise InputError(f"steps = {steps}: give at least 1")
-        self.reset()
-        states = None if checkpoint is None else Checkpoint(self, checkpoint, steps)
+        begin = self.at
+        end = float(np.floor(begin + 1e-9) + 1) if until is None else float(until)
+        if steps < 1 or not largest >= 1:
+            raise InputError(f"steps = {steps}, largest = {largest}: give at least 1")
+        if not begin < end < np.inf:
+            raise InputError(
+                f"until = {end}: the load factor is {begin:g} already, give a larger one (`reset` "
+                "goes back to the undeformed body)"
+            )
+        run = {"begin": begin, "end": end, "largest": largest} | self.settings()
+        states = None if checkpoint is None else Checkpoint(self, checkpoint, steps, **run)
         march(
             self,
-            1.0,
+            (begin, end),
             steps,
+            corners=[self.body.begin + c for c in corners(self.body.amplitudes())],
+            largest=largest,
             smallest=smallest,
             progress=progress,
             after_step=after_step,
@@ -125,10 +143,35 @@ class StaticProblem(Problem[StepRecord]):
         )
         return self.history
 
+    @property
+    def at(self) -> float:
+        """The load factor of the last accepted state."""
+        return self.history[-1].load if self.history else self.body.begin
+
+    def change(self, bcs: Sequence[Condition]) -> None:
+        r"""Go on from the present state under other conditions.
+
+        In what follows s = lambda - lambda_0 takes the place of the load factor in all conditions,
+        lambda_0 being the present one: they are reached at s = 1, where `solve` ends by default.
+        Displacements begin from where the nodes are, contacts of the same name from where these
+        are. What is not there any more fades as s goes from 0 to 1, a support by its force.
+
+        Args:
+            bcs: all conditions from now on.
+
+        Raises:
+            InputError: see `StaticProblem`; the conditions stay as they were.
+        """
+        load = self.at
+        self.body.change(bcs, load)
+        self.newton = Newton(self.body, self.petsc_options)
+        self.settle(load)
+
     def reset(self) -> None:
-        """Back to the undeformed body: no load, no steps."""
+        """Back to the undeformed body under the present conditions: no load, no steps."""
         self.history.clear()
         self.u.x.array[:] = 0.0
+        self.body.start_over()
         self.settle(0.0)
 
     def step(self, target: float) -> bool:

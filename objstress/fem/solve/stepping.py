@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,25 +13,34 @@ from objstress.errors import ConvergenceError, InputError
 from objstress.fem.solve.checkpoint import Checkpoint
 from objstress.fem.solve.protocol import Steppable
 
+DESIRED = 5
+"""Newton iterations up to which a step was easy; more than twice as many are hard."""
+
 
 def march(
     problem: Steppable,
-    end: float,
+    span: tuple[float, float],
     steps: int,
     *,
+    corners: Sequence[float] = (),
+    largest: float = 1.0,
     smallest: float,
     progress: bool,
     after_step: Callable[[Any, Any], None] | None,
     states: Checkpoint | None,
 ) -> None:
-    """From 0 to `end` in steps of end / steps; each accepted one adds to the problem's history.
+    """From begin to end in steps; each accepted one adds to the problem's history.
 
-    A step that fails is taken back, halved and tried again; after two in a row that went well it
-    grows back.
+    A step that fails is taken back, halved and tried again. After two in a row that went well
+    the next is longer by 5 / iterations of Newton's method, where these are fewer; after one of
+    more than ten it is shorter by as much. Both within a factor of two.
 
     Args:
-        end: load factor or time, as `problem.pace` has it.
-        smallest: part of end / steps under which the run ends.
+        span: load factor or time at begin and end, as `problem.pace` has it.
+        steps: equal ones, if none is hard.
+        corners: what steps must not jump over.
+        largest, smallest: parts of an equal step that a step may grow to, and under which the run
+            ends.
         after_step: called with the problem and the record after each accepted step.
         states: where each accepted state is kept, and where the run resumes.
 
@@ -39,8 +48,9 @@ def march(
         InputError: see `Checkpoint.restore`.
         ConvergenceError: the smallest step failed; the last accepted state is there.
     """
-    full = end / steps
-    size, at, rejected, good = full, 0.0, 0, 0
+    begin, end = span
+    full = (end - begin) / steps
+    size, at, rejected, good = full, begin, 0, 0
     for kept in states.restore() if states else ():
         at, size, good = kept["load"], kept["size"], kept["good"]
         problem.settle(at)
@@ -48,25 +58,31 @@ def march(
         if after_step is not None:
             after_step(problem, problem.history[-1])
     bar = tqdm(
-        total=end,
+        total=end - begin,
         desc=problem.pace,
         disable=not progress or problem.comm.rank > 0,
         bar_format="{desc}: {percentage:3.0f}%|{bar}| {n:.3f} [{elapsed}]{postfix}",
-        initial=at,
+        initial=at - begin,
     )
     with bar:
         while at < end:
-            # No sliver is left at the end by the round-off of many sums.
-            target = at + size if at + size < end - 1e-9 * full else end
+            # No sliver is left at a corner by the round-off of many sums.
+            corner = min(c for c in (*corners, end) if c > at + 1e-9 * full)
+            target = at + size if at + size < corner - 1e-9 * full else corner
             saved = copy_of_state(problem)
             if problem.step(target):
                 record = accepted(problem, target, rejected, saved, at)
                 problem.history.append(record)
                 bar.set_postfix_str(f", {len(record.residuals) - 1} iterations")
                 bar.update(target - at)
-                at, rejected, good = target, 0, good + 1
-                if good >= 2:
-                    size = min(full, 2 * size)
+                good += 1
+                longer = _longer(len(record.residuals) - 1)
+                if longer < 1:
+                    size = longer * (target - at)
+                elif good >= 2:
+                    # A step that a corner cut short says nothing against the length before.
+                    size = min(longer * max(size, target - at), largest * full)
+                at, rejected = target, 0
                 if states is not None:
                     states.write(record, load=at, size=size, good=good)
                 if after_step is not None:
@@ -75,6 +91,13 @@ def march(
             size, rejected, good = 0.5 * (target - at), rejected + 1, 0
             step, last = f"to {problem.pace} {target:.4f}", size < smallest * full
             reject(problem, saved, at, step, f"{size:.4f}", last)
+
+
+def _longer(iterations: int) -> float:
+    """By how much the next step may be longer, or should be shorter, than one that went well."""
+    if DESIRED < iterations <= 2 * DESIRED:
+        return 1.0
+    return float(np.clip(DESIRED / max(1, iterations), 0.5, 2.0))
 
 
 def copy_of_state(problem: Steppable) -> dict[str, np.ndarray]:

@@ -2,100 +2,150 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from warnings import warn
 
 import numpy as np
 from dolfinx import fem
-from dolfinx import mesh as dmesh
 from dolfinx.fem import petsc as fem_petsc
 from mpi4py import MPI
 from petsc4py import PETSc
+from scipy.spatial import cKDTree
 
 from objstress.errors import InputError
-from objstress.fem.conditions.displacements import Affine, Displacement, marker
-from objstress.fem.meshes import bounding_box
+from objstress.fem.conditions.amplitude import as_amplitude
+from objstress.fem.conditions.displacements import Displacement, takes_amount
+from objstress.fem.conditions.facets import described
+from objstress.fem.conditions.where import Places
+from objstress.fem.pieces import pieces_of
 from objstress.fem.solve.linear import rigid_motions
+from objstress.fem.solve.prescribed import Prescribed, checked_value
+from objstress.parallel import on_every_rank
 
 
 class Supports:
     """The prescribed displacements of a body.
 
     Args:
+        places: of the mesh.
         V: space of the displacement.
         displacements: each with its full value.
+        start: displacement that they begin from and leave in proportion to the load factor; None
+            for the undeformed body.
 
     Attributes:
         bcs: for dolfinx; their values follow `apply`.
-        names: {name: the local degrees of freedom of each component}.
+        names: {name: the local degrees of freedom of each component}; a shared one belongs to the
+            displacement that names it first.
         held: owned degrees of freedom that are prescribed.
+        proportional: whether all values are proportional to the load factor.
 
     Raises:
-        InputError: a displacement that catches no node, or has not as many components as the mesh
-            has dimensions.
+        InputError: see `Displacement`.
     """
 
-    def __init__(self, V: fem.FunctionSpace, displacements: Sequence[Displacement]):
-        self.V, self.comm = V, V.mesh.comm
+    def __init__(
+        self,
+        places: Places,
+        V: fem.FunctionSpace,
+        displacements: Sequence[Displacement],
+        start: fem.Function | None = None,
+    ):
+        self.V, self.comm, self._places = V, V.mesh.comm, places
         self.dim = V.dofmap.index_map_bs
-        self._box = bounding_box(V.mesh)
         self.bcs: list[fem.DirichletBC] = []
-        self._targets: list[tuple[fem.Function, np.ndarray]] = []
+        self._prescribed: list[Prescribed] = []
         self.names: dict[str, list[np.ndarray]] = {}
+        self.proportional = start is None
         for number, displacement in enumerate(displacements):
-            self._add(displacement, f"bc{number}")
-        held = np.unique(np.concatenate([b.dof_indices()[0] for b in self.bcs] or [[]]))
+            on_every_rank(self.comm, partial(self._add, displacement, f"bc{number}"))
+        on_every_rank(self.comm, self._check_agreement)
+        self._count_once()
+        held = np.unique(np.concatenate([np.zeros(0, int), *(p.dofs for p in self._prescribed)]))
         owned = V.dofmap.index_map.size_local * self.dim
         self.held = held[held < owned].astype(int)
+        if start is not None:
+            for one in self._prescribed:
+                one.begin(start)
 
     def _add(self, displacement: Displacement, name: str) -> None:
-        where, value, dim = displacement.where, displacement.value, self.dim
-        locate = self._locator(where)
+        who, dim = described(displacement), self.dim
+        value = checked_value(displacement.value, dim, who)
+        amplitude = as_amplitude(displacement.amplitude)
+        if amplitude is not None or (callable(value) and takes_amount(value)):
+            self.proportional = False
+        where = displacement.where
+        locate = self._places.nodes(where, who)
         name = displacement.name or (where if isinstance(where, str) else name)
-        if isinstance(value, Affine):
-            value.check(dim)
-        if not callable(value) and (
-            len(value) < dim or any(v not in (None, 0) for v in value[dim:])
-        ):
-            raise InputError(f"displacement on {where!r}: give {dim} components")
-        if not callable(value) and all(v is None for v in value[:dim]):
-            raise InputError(f"displacement on {where!r}: none of the {dim} components is given")
-        caught = 0
         self.names.setdefault(name, [np.zeros(0, dtype=np.int32)] * dim)
+        caught, missed = 0, 0
         for k in range(dim):
             if not callable(value) and value[k] is None:
                 continue
             sub = self.V.sub(k)
             collapsed, _ = sub.collapse()
             dofs = locate(sub, collapsed)
-            target = fem.Function(collapsed)
-            if callable(value):
-                target.interpolate(partial(_component, value, k))
-            else:
-                target.x.array[:] = value[k]
-            prescribed = fem.Function(collapsed)
-            self.bcs.append(fem.dirichletbc(prescribed, dofs, sub))
-            self._targets.append((prescribed, target.x.array.copy()))
+            function = fem.Function(collapsed)
+            one = Prescribed(function, dofs[0], dofs[1], value, k, amplitude, who)
+            self.bcs.append(fem.dirichletbc(function, dofs, sub))
+            self._prescribed.append(one)
             caught += len(dofs[0])
+            missed = max(missed, self._places.near_misses(where, collapsed))
             self.names[name][k] = np.union1d(self.names[name][k], dofs[0]).astype(np.int32)
         if self.comm.allreduce(caught, op=MPI.SUM) == 0:
-            raise InputError(f"displacement on {where!r}: no node found there")
+            raise self._places.nothing(where, who)
+        if missed and self.comm.rank == 0:
+            warn(f"{who}: {missed} nodes all but lie there and are left out", stacklevel=2)
 
-    def _locator(self, where: Any) -> Callable[..., list[np.ndarray]]:
-        if where == "boundary":
-            mesh = self.V.mesh
-            dim = mesh.topology.dim
-            mesh.topology.create_connectivity(dim - 1, dim)
-            facets = dmesh.exterior_facet_indices(mesh.topology)
-            return lambda sub, space: fem.locate_dofs_topological((sub, space), dim - 1, facets)
-        hit = marker(where, *self._box)
-        return lambda sub, space: fem.locate_dofs_geometrical((sub, space), hit)
+    def _check_agreement(self) -> None:
+        """Displacements that share nodes must agree on them, at any load factor."""
+        number = (
+            self.V.dofmap.index_map.size_local + self.V.dofmap.index_map.num_ghosts
+        ) * self.dim
+        size = float(np.ptp(self._places.box, axis=0).max())
+        for load in (1.0, 0.37):
+            known, by = np.full(number, np.nan), np.full(number, -1)
+            for n, one in enumerate(self._prescribed):
+                values, before = one.values(load), known[one.dofs]
+                most = np.maximum(np.abs(values), np.abs(before))
+                differs = np.abs(values - before) > 1e-12 * size + 1e-9 * most  # NaN: not yet
+                if differs.any():
+                    at = int(np.flatnonzero(differs)[0])
+                    other = self._prescribed[by[one.dofs[at]]]
+                    node = self.V.tabulate_dof_coordinates()[one.dofs[at] // self.dim]
+                    node = np.where(np.abs(node) < 1e-12 * size, 0.0, node)
+                    place = ", ".join(f"{x:.6g}" for x in node[: self.dim])
+                    raise InputError(
+                        f"{other.who} and {one.who} contradict each other at {differs.sum()} "
+                        f"nodes: at ({place}) u_{'xyz'[one.k]} = {before[at]:.6g} and "
+                        f"{values[at]:.6g} at load factor {load:g}; leave one of them free there"
+                    )
+                known[one.dofs], by[one.dofs] = values, n
+
+    def _count_once(self) -> None:
+        counted = np.zeros(0, dtype=np.int32)
+        for components in self.names.values():
+            for k, dofs in enumerate(components):
+                components[k] = np.setdiff1d(dofs, counted)
+            counted = np.concatenate([counted, *components])
 
     def apply(self, load: float) -> None:
-        """Prescribe `load` times the full values."""
-        for function, target in self._targets:
-            function.x.array[:] = load * target
+        """Prescribe what belongs to a load factor."""
+        for one in self._prescribed:
+            one.function.x.array[one.places] = one.values(load)
+
+    def apply_difference(
+        self, base: float, weights: Sequence[tuple[float, float]], over: float
+    ) -> None:
+        """Prescribe a difference quotient: the sum of w (value(load) - value(base)) / over.
+
+        A value that does not change has the rate 0, not round-off.
+        """
+        for one in self._prescribed:
+            before = one.values(base)
+            change = sum(w * (one.values(load) - before) for w, load in weights)
+            one.function.x.array[one.places] = change / over
 
     def bring_in(self, b: PETSc.Vec, form: fem.Form, x: PETSc.Vec | None, alpha: float) -> None:
         """Prescribed values g into the right-hand side of a linear problem with this matrix:
@@ -123,14 +173,61 @@ class Supports:
         return forces
 
     def free_motions(self) -> list[str]:
-        """The rigid motions that they leave free, in words."""
-        dim, held = self.dim, self.held
+        """The rigid motions that they leave free, of each piece of the body, in words."""
+        number, piece = pieces_of(self.V.dofmap.index_map, self.V.dofmap.list)
+        if number > 1:
+            self._warn_of_touching(number, piece)
+        found = []
+        for k in range(number):
+            free = self._free_motions(piece == k)
+            if number > 1 and free:
+                low, high = self._extent(piece == k)
+                free = [f"{motion} of the piece from {low} to {high}" for motion in free]
+            found += free
+            if len(found) > 8:
+                break
+        return found[:8] + ["..."] * (len(found) > 8)
+
+    def _warn_of_touching(self, number: int, piece: np.ndarray) -> None:
+        """Pieces with nodes at one place are, as a rule, volumes that a mesher did not join."""
+        owned = self.V.dofmap.index_map.size_local
+        x = self.comm.gather(self.V.tabulate_dof_coordinates()[:owned])
+        of_node = self.comm.gather(piece[:owned])
+        if x is None or of_node is None:
+            return
+        size = float(np.ptp(self._places.box, axis=0).max())
+        which = np.concatenate(of_node)
+        pairs = cKDTree(np.concatenate(x)).query_pairs(1e-9 * size, output_type="ndarray")
+        both = int((which[pairs[:, 0]] != which[pairs[:, 1]]).sum())
+        if both:
+            warn(
+                f"the mesh is in {number} pieces that touch at {both} nodes and are not joined: if "
+                "they are one body, join them in the mesher (gmsh: fragment)",
+                stacklevel=2,
+            )
+
+    def _extent(self, nodes: np.ndarray) -> tuple[str, str]:
+        """The box around nodes, in words."""
+        x = self.V.tabulate_dof_coordinates()[nodes]
+        low, high = np.empty(3), np.empty(3)
+        self.comm.Allreduce(x.min(axis=0, initial=np.inf), low, op=MPI.MIN)
+        self.comm.Allreduce(x.max(axis=0, initial=-np.inf), high, op=MPI.MAX)
+        small = 1e-9 * float(np.ptp(self._places.box, axis=0).max())
+        texts = [
+            ", ".join(f"{0.0 if abs(v) < small else v:.4g}" for v in corner[: self.dim])
+            for corner in (low, high)
+        ]
+        return f"({texts[0]})", f"({texts[1]})"
+
+    def _free_motions(self, nodes: np.ndarray) -> list[str]:
+        dim = self.dim
+        held = self.held[nodes[self.held // dim]]
         # About the middle of what is held, where rotations and translations part, and in units of
         # the body's size: all of them are of order one then.
         x = self.V.tabulate_dof_coordinates()[held // dim]
         sums = over_ranks(self.comm, np.append(x.sum(axis=0), float(len(x))))
         motions = np.array(rigid_motions(self.V, sums[:3] / max(sums[3], 1.0)))
-        motions[dim:] /= np.ptp(self._box, axis=0).max()
+        motions[dim:] /= np.ptp(self._places.box, axis=0).max()
         gram = over_ranks(self.comm, motions[:, held] @ motions[:, held].T)
         values, vectors = np.linalg.eigh(gram)
         free = vectors[:, values < 1e-10 * max(values.max(), 1e-300)]
@@ -147,7 +244,3 @@ def over_ranks(comm: MPI.Comm, values: np.ndarray) -> np.ndarray:
     total = np.empty_like(values)
     comm.Allreduce(values, total, op=MPI.SUM)
     return total
-
-
-def _component(value: Callable[[np.ndarray], np.ndarray], k: int, x: np.ndarray) -> np.ndarray:
-    return np.asarray(value(x))[k]
