@@ -62,7 +62,7 @@ def spread(task: Callable[..., Any], workers: int, scheduler: str | None) -> Ite
     cluster = None
     try:
         if scheduler is None:
-            # Profiles of the last hour would take 100 MB in each worker.
+            # Profiles of the last hour would take memory in each worker.
             with dask.config.set({"distributed.worker.profile.enabled": False}):
                 cluster = LocalCluster(
                     n_workers=workers,

@@ -23,7 +23,7 @@ from objstress.errors import InputError
 
 FCC_SHIFTS = [[0.5, 0.5, 0.5], [0.5, 0, 0], [0, 0.5, 0], [0, 0, 0.5]]
 """The four k-point shifts of an fcc mesh. ASE's `kpts=` writes a single one, which breaks the
-cubic symmetry of the mesh and moves silicon's C44 by 1.2 GPa."""
+cubic symmetry of the mesh."""
 
 PSEUDOPOTENTIALS = "/usr/share/abinit/psp"
 
@@ -123,7 +123,7 @@ def default_abinit(**arguments: Any) -> AbinitCalculator:
         pps="hgh",
         ecut_hartree=18.0,
         # A wide edge: with the usual 0.5 Ha plane waves that come and go with the strain leave
-        # 10 to 20 MPa in the stress, which a third derivative feels.
+        # jumps in the stress, which a third derivative feels.
         ecutsm=3.0,
         nband=4,
         kptopt=1,

@@ -45,8 +45,7 @@ class PySCFCalculator(Calculator):
 
     in atomic units, times Bohr^3. Integrals are exact (no density fitting: for molecules this
     small the quadrature costs more than they do). The first iterations, and v, use the coarse
-    grid: it moves alpha by 1e-5 of itself, and energies not at all. No label depends on the one
-    before it.
+    grid: it moves alpha little, and energies not at all. No label depends on the one before it.
 
     Properties, ASE's units: energy, free_energy eV; forces (n, 3) eV/Angstrom; dipole (3,)
     e Angstrom, of a charged molecule about its centre of mass; polarizability (3, 3) Angstrom^3.
@@ -56,8 +55,8 @@ class PySCFCalculator(Calculator):
         basis: likewise; with a def2 basis elements beyond Kr get its effective core potential.
         charge: of the molecule, e; None takes `atoms.info["charge"]` (0 if missing), as the
             potential does.
-        grid: PySCF's level of the integration grid, 0 to 9; at 4 rotating a molecule changes its
-            forces by 0.05 meV/Angstrom, at 3 by 1.
+        grid: PySCF's level of the integration grid, 0 to 9; the finer, the less energy and forces
+            change when a molecule is rotated.
         coarse_grid: level for the response and for the first iterations.
         tolerance: Hartree, change of the energy at convergence.
         memory: MB that PySCF may use for integrals.

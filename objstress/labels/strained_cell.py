@@ -37,7 +37,7 @@ def internal_move(atoms: Atoms, f: np.ndarray, cell: Atoms) -> np.ndarray:
 class InternalDisplacement:
     """A linear estimate u = Lambda : E of the ions' internal displacements.
 
-    Least squares over given labels; starting from it halves the relaxation's steps.
+    Least squares over given labels; a relaxation that starts from it takes fewer steps.
     """
 
     def __init__(self, cell: Atoms, labels: Sequence[Atoms]):

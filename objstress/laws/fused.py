@@ -20,9 +20,8 @@ class FusedLaw(LawAround):
 
     The evaluation is traced once at `chunk` points, derivatives included, and compiled by inductor
     where a C++ compiler is found; without one the law is evaluated as it is. The first evaluation
-    waits for the compiler: seconds for a polynomial, minutes for the tangent of a network, which
-    then runs a quarter faster, so this pays in long runs only. Points that do not fill a chunk,
-    such as a single one, are always evaluated as they are.
+    waits for the compiler, longest for the tangent of a network, so this pays in long runs only.
+    Points that do not fill a chunk, such as a single one, are always evaluated as they are.
 
     Its file holds the law, which is compiled again where it is used. On other devices than the CPU
     the law is evaluated as it is.
@@ -67,7 +66,7 @@ def compiler_found() -> bool:
 
 def fuse(function: Program, example: Tensor) -> Program:
     """Trace a function at inputs of one shape, autograd inside it, and compile the trace."""
-    # What traces takes a second to import, and few laws are fused.
+    # What traces is slow to import, and few laws are fused.
     from torch.fx.experimental.proxy_tensor import make_fx
 
     example = example.contiguous()

@@ -59,7 +59,7 @@ class LearnedLaw(OfCrystal, FittedLaw):
         self.polynomial, self.network = polynomial, network
         self.set_domain(domain, density)
         self.metadata = metadata or {}
-        # About 0.1 MB a point and row of edges for the network's tangent, 10 kB for the polynomial.
+        # The network's tangent takes memory for each point and row of edges, the polynomial little.
         self.chunk = 4096 if network is None else max(32, 2048 // len(network.pairs.sender))
         if network is not None:
             network.requires_grad_(False)

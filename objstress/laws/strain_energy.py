@@ -25,7 +25,7 @@ class StrainEnergyLaw(MaterialLaw):
 
     def evaluate(self, F: Tensor, order: int) -> tuple[Tensor, ...]:
         # Components first, points last: every product runs along contiguous rows, which for
-        # matrices as small as these is several times faster than batched matrix products.
+        # matrices as small as these is faster than batched matrix products.
         n = len(F)
         f, shear = F.permute(1, 2, 0).contiguous(), _SHEAR.to(F.device)
         parts = self.strain_energy(_mandel_rows(f).T, order)

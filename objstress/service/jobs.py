@@ -85,7 +85,7 @@ class Jobs:
     """Runs requests in processes that can be killed.
 
     Workers are forked from a process that has imported everything and computed nothing, so that a
-    killed worker is replaced within a fraction of a second. Equal requests are computed once.
+    killed worker is soon replaced. Equal requests are computed once.
 
     Args:
         settings: of the service.

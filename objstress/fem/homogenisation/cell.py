@@ -96,7 +96,7 @@ class PeriodicCell:
         mesh: the solid part of a box-shaped cell, the same nodes on opposite faces.
         law: of the solid, in the cell's frame; or `Grains`, a law and an orientation for each.
         size: the box's three edge lengths, in the mesh's unit of length.
-        degree: of the displacement. Linear hexahedra make a truss of voxels a fifth too stiff.
+        degree: of the displacement. Linear hexahedra make a truss of voxels too stiff.
 
     Attributes:
         u: displacement of the last `solve`, before the rotation by R.
@@ -270,7 +270,7 @@ class PeriodicCell:
         x = np.random.default_rng(0).normal(size=self._owned)
         for _ in range(3):
             x = self._apply_inverse(x / self._norm(x))
-        # A mechanism leaves round-off, 1e-16; thin struts of many elements still have 1e-9.
+        # A mechanism leaves round-off; thin struts of many elements are far above it.
         return not 1 / self._norm(x) > 1e-13 * rest.largest
 
     def _apply_inverse(self, b: np.ndarray) -> np.ndarray:

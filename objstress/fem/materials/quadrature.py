@@ -283,7 +283,7 @@ class QuadratureMaterial(Material):
         self.stress = self._function((3, 3), "P")
         self.tangent = self._function((3, 3, 3, 3), "A")
         # One row of the quadrature space for each point of each cell, ghosts included; as a rule
-        # they are numbered cell by cell, and a slice is several times faster than a gather.
+        # they are numbered cell by cell, and a slice is faster than a gather.
         rows = self.stress.function_space.dofmap.list[self.cells].ravel()
         in_order = np.array_equal(rows, np.arange(len(rows)))
         self._rows = slice(len(rows)) if in_order else rows

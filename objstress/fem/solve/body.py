@@ -31,10 +31,9 @@ from objstress.parallel import on_every_rank
 
 Condition = Displacement | Traction | Pressure | BodyForce | Contact
 
-# Sums over quadrature points may be reordered, which lets the C compiler use vector registers: half
-# of the assembly's time. Nothing about infinities, NaN or the processor is assumed. Loops stay
-# loops and no debug information is written: with -O3 some forms compile for a minute instead of
-# two seconds and are no faster.
+# Sums over quadrature points may be reordered, which lets the C compiler use vector registers and
+# makes assembly faster. Nothing about infinities, NaN or the processor is assumed. Loops stay loops
+# and no debug information is written: with -O3 some forms compile far longer and are no faster.
 JIT = {
     "cffi_extra_compile_args": [
         "-O2",

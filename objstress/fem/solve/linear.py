@@ -9,8 +9,8 @@ from dolfinx import fem
 from petsc4py import PETSc
 
 DIRECT_UP_TO = 60_000
-"""Unknowns up to which MUMPS is taken. On a cube multigrid is faster from about 30,000 on, but
-MUMPS does not mind stretched cells or a tangent that is no longer definite."""
+"""Unknowns up to which MUMPS is taken. On a cube multigrid is faster before that, but MUMPS does
+not mind stretched cells or a tangent that is no longer definite."""
 
 
 def solver_options(unknowns: int, symmetric: bool) -> dict[str, Any]:

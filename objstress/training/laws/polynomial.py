@@ -22,7 +22,7 @@ DEGREES = range(2, 9)
 """Highest degrees that are tried."""
 GAIN = 0.85
 """Error, relative to the best of lower degrees, below which a higher one is taken: each degree
-makes every evaluation about half as dear again."""
+makes every evaluation dearer."""
 MOST = 6
 """Unknowns a label: two thirds of its nine stress components."""
 WORK = 3e10
