@@ -26,7 +26,7 @@ class Case(Conditions):
         law, mesh, orientation, grains: the body, of one crystal or of grains.
         displacements, symmetry, mean_deformation: what is prescribed.
         tractions, pressures, body_force, contacts: what pushes on it.
-        degree, assembly, petsc_options, steps, until, stages: how it is solved, see
+        degree, assembly, element, plane, petsc_options, steps, until, stages: how it is solved, see
             `StaticProblem`.
         outside, restart: what a run does, see the description of each field.
     """
@@ -43,6 +43,13 @@ class Case(Conditions):
     assembly: Literal["quadrature", "ufl"] = Field(
         default="quadrature",
         description="quadrature for any law, or ufl for a compiled law inside the form",
+    )
+    element: Literal["displacement", "mixed"] = Field(
+        default="displacement",
+        description="mixed for laws that hardly change their volume, where others lock",
+    )
+    plane: Literal["strain", "stress"] = Field(
+        default="strain", description="of a mesh of two dimensions"
     )
     petsc_options: dict[str, Any] = Field(
         default={}, description="options of PETSc's SNES and KSP, {name: value}"
@@ -100,6 +107,8 @@ class Case(Conditions):
             orientation=self.orientation.rotation() if self.orientation else None,
             degree=self.degree,
             assembly=self.assembly,
+            element=self.element,
+            plane=self.plane,
             petsc_options=self.petsc_options,
         )
 

@@ -15,6 +15,7 @@ import ufl
 from dolfinx import fem
 from dolfinx import mesh as dmesh
 from mpi4py import MPI
+from petsc4py import PETSc
 from ufl.algorithms.analysis import extract_coefficients, extract_constants
 
 from objstress.fem.materials.grains import Grains, GrainsLaw
@@ -83,6 +84,7 @@ class Material:
         volumes: reference volume that each of these points stands for, (n_points,).
         owned: how many of the points are this rank's own; they come first, ghosts' last.
         threads: that torch uses for the law on this rank, see `torch_threads`.
+        condenses: whether the tangent is more than its form, see `condense`.
         watch: reports points outside the strains of the fit at an `update`, and again when they
             are more; None where the caller reports them after each step (`outside_points`).
 
@@ -91,6 +93,7 @@ class Material:
     """
 
     energy: np.ndarray
+    condenses = False
 
     def __init__(self, u: fem.Function, law: MaterialLaw | Grains, degree: int):
         self.u, self.degree = u, degree
@@ -105,7 +108,7 @@ class Material:
         self.law: MaterialLaw = (
             GrainsLaw(law, mesh, len(self.weights)) if isinstance(law, Grains) else law
         )
-        deformation = ufl.Identity(3) + gradient(u)
+        deformation = self.deformation()
         self.inputs: list[Any] = [
             *extract_coefficients(deformation),
             *extract_constants(deformation),
@@ -137,12 +140,23 @@ class Material:
             if same and (known or not tangent) and all(map(np.array_equal, before, now)):
                 return
         self._evaluated = None
+        self._before()
         self.F = self._gradient.eval(self.u.function_space.mesh, self.cells).reshape(-1, 3, 3)
         with limited_threads(self.threads):
             self._evaluate(tangent)
         if self.watch is not None:
             self.watch(self.F[: self.owned])
         self._evaluated = (self.law, [values.copy() for values in now], tangent)
+
+    def deformation(self) -> Any:
+        """The UFL tensor (3, 3) that the law is evaluated at."""
+        return ufl.Identity(3) + gradient(self.u)
+
+    def _before(self) -> None:
+        """Bring what F depends on beside u up to date."""
+
+    def condense(self, A: PETSc.Mat) -> None:
+        """Add to the assembled tangent what eliminated fields make of it; none here."""
 
     def invalidate(self) -> None:
         """Make the next `update` evaluate: for what `inputs` do not show.

@@ -123,7 +123,7 @@ class Newton:
         fem_petsc.assign(body.u, self.x)
         body.assemble_jacobian(self.A)
         b = body.assemble_residual(self.b)
-        supports.bring_in(b, body.jacobian_form, self.x, -1.0)
+        body.bring_in(b, self.x, -1.0)
         first = supports.free_norm(b)
         self.ksp.setOperators(self.A)
         change = self.x.duplicate()
