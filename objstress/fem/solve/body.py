@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
-from warnings import warn
 
 import numpy as np
 import ufl
@@ -22,16 +21,16 @@ from objstress.fem.conditions.facets import facet_measures
 from objstress.fem.conditions.loads import BodyForce, Pressure, Surface, Traction
 from objstress.fem.conditions.where import Places
 from objstress.fem.form_cache import clear_stale_locks
-from objstress.fem.materials.grains import Grains, GrainsLaw
+from objstress.fem.materials.grains import Grains
 from objstress.fem.materials.mixed import MixedMaterial
 from objstress.fem.materials.plane_stress import PlaneStressMaterial
 from objstress.fem.materials.quadrature import Material, QuadratureMaterial, quadrature_degree_for
+from objstress.fem.materials.stiffness import penalty_stiffness, warn_of_locking
 from objstress.fem.materials.ufl import UflMaterial
 from objstress.fem.solve.supports import Supports, over_ranks
 from objstress.laws.base import MaterialLaw
 from objstress.laws.rotated import RotatedLaw
 from objstress.parallel import on_every_rank
-from objstress.symmetry.voigt import voigt_to_mandel
 
 Condition = Displacement | Traction | Pressure | BodyForce | Contact
 
@@ -50,9 +49,6 @@ JIT = {
         "-fno-trapping-math",
     ]
 }
-
-NEARLY_INCOMPRESSIBLE = 50.0
-"""Bulk over shear modulus (Poisson's ratio 0.49) from which on linear elements are warned of."""
 
 
 def _material(assembly: str, element: str, plane: str) -> type[Material]:
@@ -148,7 +144,7 @@ class Body:
         kind = _material(assembly, element, plane)
         self.material = kind(self.u, law, quadrature_degree)
         if degree == 1 and type(self.material) in (QuadratureMaterial, UflMaterial):
-            self._warn_of_locking()
+            warn_of_locking(self.material)
         self.material.watch = None  # accepted steps are reported, not Newton's iterates
         volumes = self.material.volumes[: self.material.owned]
         volume = self.comm.allreduce(float(volumes.sum()), op=MPI.SUM)
@@ -257,7 +253,7 @@ class Body:
         self._moving: list[tuple[str, Contact, fem.Constant]] = []
         surfaces = [c for c in conditions if not isinstance(c, Displacement | BodyForce)]
         soft = [c for c in surfaces if isinstance(c, Contact) and c.stiffness is None]
-        penalty = self._penalty() if soft else None
+        penalty = penalty_stiffness(self.material) if soft else None
         # One rule for a force and its sum; a contact's edge lies within facets.
         measures = facet_measures(self.places, surfaces, 3 * self.degree)
         for condition, ds in zip(surfaces, measures, strict=True):
@@ -274,32 +270,6 @@ class Body:
             self.potentials.append((condition.energy(surface), constant, factor))
             self.contacts[name] = [fem.form(f) for f in condition.forces(surface)]
             self._moving.append((name, condition, constant))
-
-    def _stiffnesses(self) -> list[np.ndarray]:
-        """Voigt's 6 x 6 of each law of the body, GPa."""
-        law = self.material.law
-        laws = law.grains.laws if isinstance(law, GrainsLaw) else [law]
-        return [one.stiffness() for one in {id(one): one for one in laws}.values()]
-
-    def _penalty(self) -> fem.Function:
-        """Ten times the law's largest constant over the edge of each cell."""
-        material = self.material
-        largest = max(float(np.abs(c).max()) for c in self._stiffnesses())
-        volumes = material.volumes.reshape(-1, len(material.weights)).sum(axis=1)
-        return material.cell_function(10 * largest / volumes ** (1 / self.dim))
-
-    def _warn_of_locking(self) -> None:
-        """Linear elements that each keep their volume hardly bend."""
-        ratio = max(
-            c[:3, :3].sum() / 9 / (0.5 * np.linalg.eigvalsh(voigt_to_mandel(c)).min())
-            for c in self._stiffnesses()
-        )
-        if ratio > NEARLY_INCOMPRESSIBLE and self.comm.rank == 0:
-            warn(
-                f"the law is nearly incompressible (bulk modulus {ratio:.0f} times the least shear "
-                "modulus): linear elements lock, give element='mixed' or degree=2",
-                stacklevel=2,
-            )
 
     def check_rigid_motions(self) -> None:
         """Contacts may hold what the displacements leave free; nothing else may.
