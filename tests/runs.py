@@ -1,13 +1,15 @@
 """Simulations that tests start as processes of their own, under mpiexec or to be killed.
 
 `python -m tests.runs NAME[,NAME...] CHECKPOINT|- PAUSE` prints {name: answer}: the history of
-polycrystal, sphere and one-cell, what cells and plates answer on each rank.
+all but cells and plates; what cells and plates answer on each rank.
 """
 
 import json
 import sys
+import tempfile
 import time
 from dataclasses import asdict
+from pathlib import Path
 
 import numpy as np
 from mpi4py import MPI
@@ -46,6 +48,54 @@ def one_cell() -> fe.StaticProblem:
     return fe.StaticProblem(meshes.box((1, 1, 1), (1, 1, 1)), COPPER, [*ends, lid])
 
 
+def cycle() -> fe.StaticProblem:
+    """A mixed element, pulled and let go within one load factor."""
+    table = [(0, 0), (0.5, 1), (1, 0.25)]
+    pulled = fe.Displacement("x=max", (0.1, 0.03, None), "end", table)
+    mesh = meshes.box((2, 1, 1), (4, 2, 2))
+    wall = fe.Displacement("x=min", (0, 0, 0), "wall")
+    return fe.StaticProblem(mesh, NeoHooke(20.0, 3000.0), [wall, pulled], element="mixed")
+
+
+def tagged() -> fe.StaticProblem:
+    """Two groups of tetrahedra and two of facets, of a file that gmsh wrote."""
+    path = MPI.COMM_WORLD.bcast(_two_grains() if MPI.COMM_WORLD.rank == 0 else None)
+    data = fe.read_mesh(path)
+    turned = dict(zip(("lower", "upper"), random_orientations(2), strict=True))
+    grains = fe.Grains.of_groups(data, turned, COPPER)
+    wall = fe.Displacement((data, "left"), (0, 0, 0), "wall")
+    ends = [wall, fe.Traction((data, "right"), (1, 0, 0))]
+    return fe.StaticProblem(data.mesh, grains, ends)
+
+
+def _two_grains() -> str:
+    import gmsh
+
+    path = Path(tempfile.mkdtemp()) / "grains.msh"
+    gmsh.initialize(interruptible=False)
+    gmsh.option.setNumber("General.Terminal", 0)
+    occ = gmsh.model.occ
+    for z in (0, 1):
+        occ.addBox(0, 0, z, 2, 1, 1)
+    occ.fragment([(3, 1)], [(3, 2)])
+    occ.synchronize()
+    groups: dict[str, list[int]] = {"left": [], "right": []}
+    for _, tag in gmsh.model.getEntities(2):
+        x = occ.getCenterOfMass(2, tag)[0]
+        if abs(x - 1) > 0.99:
+            groups["left" if x < 1 else "right"].append(tag)
+    for number, (name, tags) in enumerate(groups.items(), start=11):
+        gmsh.model.addPhysicalGroup(2, tags, number, name)
+    for _, tag in gmsh.model.getEntities(3):
+        lower = occ.getCenterOfMass(3, tag)[2] < 1
+        gmsh.model.addPhysicalGroup(3, [tag], 5 if lower else 2, "lower" if lower else "upper")
+    gmsh.option.setNumber("Mesh.MeshSizeMax", 0.6)
+    gmsh.model.mesh.generate(3)
+    gmsh.write(str(path))
+    gmsh.finalize()
+    return str(path)
+
+
 STEPS = 4
 UNIT = (1.0, 1.0, 1.0)
 
@@ -69,7 +119,13 @@ def plates() -> fe.PeriodicCell:
     return fe.PeriodicCell(meshes.voxels(solid, UNIT), COPPER, UNIT)
 
 
-RUNS = {"polycrystal": polycrystal, "sphere": sphere, "one-cell": one_cell}
+RUNS = {
+    "polycrystal": polycrystal,
+    "sphere": sphere,
+    "one-cell": one_cell,
+    "cycle": cycle,
+    "tagged": tagged,
+}
 CELLS = {"cells": [truss, grains], "plates": [plates]}
 
 

@@ -43,7 +43,7 @@ def finished(names, **options):
     return json.loads(done.stdout.strip().splitlines()[-1])
 
 
-RUNS = ("polycrystal", "sphere", "one-cell")
+RUNS = ("polycrystal", "sphere", "one-cell", "cycle", "tagged")
 
 
 @functools.cache
