@@ -221,8 +221,8 @@ steps: 1
         simulate(folder / "case.yaml", folder / "out", progress=False)
     again = simulate(folder / "case.yaml", folder / "out", progress=False, fresh=True)
     assert again["steps"][-1]["reactions"]["end"][0] > 0
+    (folder / "case.yaml").write_text(text.replace("tag: left", "tag: top"))
     with pytest.raises(InputError, match="no group 'top'"):
-        (folder / "case.yaml").write_text(text.replace("tag: left", "tag: top"))
         simulate(folder / "case.yaml", folder / "out", progress=False, fresh=True)
 
 
