@@ -14,6 +14,7 @@ from objstress.fem.results.curves import write_history
 from objstress.fem.results.vtx import ResultFile
 from objstress.fem.solve.protocol import Shown
 from objstress.fem.solve.record import StepRecord
+from objstress.fem.solve.static import StaticProblem
 from objstress.io.files import write_json
 from objstress.io.run_folder import keep_settings
 from objstress.laws.outside import outside_text
@@ -41,22 +42,24 @@ def simulate(
         and `warnings` (points outside the strains that the law was fitted to).
 
     Raises:
-        InputError: see `read_case`, `load_law`, `StaticProblem`; states of another case in `out`
-            (what differs is named); strains outside those of the fit where the case says
+        InputError: see `read_case`, `load_law`, `StaticProblem`, `probe`; states of another case in
+            `out` (what differs is named); strains outside those of the fit where the case says
             `outside: error` (nothing is left in `out` then).
         ConvergenceError: the smallest step failed; the accepted steps are written.
     """
     case = read_case(path)
     folder, out = Path(path).parent, Path(out)
     problem = case.build(folder)
+    case.probed(problem)  # refused before the work
     problem.law.outside_action = "ignore"  # history.json has it, see `accept`
     comm, states = problem.comm, out / "states"
     files = ResultFile(problem, out / "result.bp")
 
-    def accept(_: Shown, record: StepRecord) -> None:
+    def accept(problem: StaticProblem, record: StepRecord) -> None:
         if record.outside and case.outside == "error":
             _remove(states, comm)
             raise InputError(_outside(record))
+        record.probes = case.probed(problem)
         files.write(record.load)
 
     try:

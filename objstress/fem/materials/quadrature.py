@@ -166,6 +166,10 @@ class Material:
         """P at the points as of the last `update`, GPa, (n_points, 3, 3)."""
         raise NotImplementedError
 
+    def law_in(self, cells: np.ndarray) -> MaterialLaw:
+        """The law of one point in each of these local cells, (cells,)."""
+        return self.law.in_cells(cells) if isinstance(self.law, GrainsLaw) else self.law
+
     def cell_function(self, values: np.ndarray) -> fem.Function:
         """A function that is constant in each cell: `values` of the local cells (cells, ...)."""
         space = fem.functionspace(self.u.function_space.mesh, ("DG", 0, values.shape[1:]))

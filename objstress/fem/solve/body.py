@@ -305,6 +305,11 @@ class Body:
             reactions[name] = over_ranks(self.comm, np.array(sums)).tolist()
         return reactions
 
+    def external_work(self, w: Any) -> Any:
+        """UFL form of the virtual work of all loads and contacts on w; None without any."""
+        works = self.dead + self.following + self.touching
+        return ufl.replace(sum(works), {self._v: w}) if works else None
+
     def displacements(self) -> dict[str, list[float]]:
         """Mean displacement of the nodes of each support, motion of each contact, length."""
         contacts = {name: by.tolist() for name, by in self._contacts_at_present().items()}
