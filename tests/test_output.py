@@ -257,7 +257,9 @@ def test_plots_are_drawn_without_a_display(tmp_path, monkeypatch):
 
 def test_plots_that_cannot_be_drawn_are_refused(tmp_path):
     problem = bar()
-    with pytest.raises(InputError, match=r"'grian': give one of von_mises, J, energy, outside$"):
+    with pytest.raises(
+        InputError, match=r"'grian': give one of cauchy_stress_xx, .*, J, energy, outside$"
+    ):
         plot_field(problem, tmp_path / "a.png", "grian")
     with pytest.raises(InputError, match="not an image format"):
         plot_field(problem, tmp_path / "a.docx")

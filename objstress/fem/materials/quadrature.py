@@ -180,6 +180,10 @@ class Material:
         """P at the points as of the last `update`, GPa, (n_points, 3, 3)."""
         raise NotImplementedError
 
+    def law_in(self, cells: np.ndarray) -> MaterialLaw:
+        """The law of one point in each of these local cells, (cells,)."""
+        return self.law.in_cells(cells) if isinstance(self.law, GrainsLaw) else self.law
+
     def cell_function(self, values: np.ndarray) -> fem.Function:
         """A function that is constant in each cell: `values` of the local cells (cells, ...)."""
         space = fem.functionspace(self.u.function_space.mesh, ("DG", 0, values.shape[1:]))
@@ -239,10 +243,12 @@ class Material:
         ]
 
     def cell_averages(self) -> dict[str, np.ndarray]:
-        """Means over the points of each local cell.
+        """Means over the points of each local cell, {name: (cells, ...)}.
 
-        Cauchy stress (GPa), its von Mises measure, J, energy, the fraction of points outside the
-        strains that the law was fitted to and, for a law with error bars, `stress_error` (GPa).
+        `cauchy_stress` (3, 3) in GPa and of it `von_mises` and `principal_stress` (3,), largest
+        first; `green_lagrange` (3, 3), the strain E, and of it `principal_strain` (3,); `J`,
+        `energy` (GPa), `outside`, the fraction of points outside the strains that the law was
+        fitted to, and `stress_error` (GPa) of a law with error bars.
         """
         points = len(self.weights)
         w = self.volumes.reshape(-1, points)
@@ -254,12 +260,16 @@ class Material:
             return np.einsum("cq,cq...->c...", w, values.reshape(-1, points, *values.shape[1:]))
 
         sigma = mean(sigma)
+        strain = mean(0.5 * (self.F.transpose(0, 2, 1) @ self.F - np.eye(3)))
         deviator = sigma - np.trace(sigma, axis1=1, axis2=2)[:, None, None] * np.eye(3) / 3
         error = self.law.stress_error(self.F)
         bars = {} if error is None else {"stress_error": mean(error.numpy())}
         return {
             "cauchy_stress": sigma,
             "von_mises": np.sqrt(1.5 * (deviator**2).sum((1, 2))),
+            "principal_stress": np.linalg.eigvalsh(sigma)[:, ::-1],
+            "green_lagrange": strain,
+            "principal_strain": np.linalg.eigvalsh(strain)[:, ::-1],
             "J": mean(j),
             "energy": mean(self.energy),
             "outside": mean(self.law.outside(self.F).numpy().astype(float)),

@@ -18,12 +18,16 @@ from mpl_toolkits.mplot3d.art3d import Poly3DCollection
 from objstress.errors import InputError
 from objstress.fem.results.vtx import SHAPES, grain_fields
 from objstress.fem.solve.protocol import Shown
-from objstress.fem.solve.record import StepRecord
 from objstress.io.files import check_writable, write_figure
 from objstress.symmetry.ipf import direction_colours, sector_corners
 from objstress.symmetry.point_group import PointGroup
+from objstress.symmetry.voigt import VOIGT_PAIRS
 
 LABELS = {
+    "cauchy_stress": "Cauchy stress {}, GPa",
+    "principal_stress": "principal stress {}, GPa",
+    "green_lagrange": "Green-Lagrange strain {}",
+    "principal_strain": "principal strain {}",
     "von_mises": "von Mises stress, GPa",
     "energy": "energy density, GPa",
     "outside": "fraction of points outside the fitted strains",
@@ -50,7 +54,8 @@ def plot_field(
     Args:
         problem: its present state is drawn.
         path: of the image, `.png`, `.pdf` or `.svg`.
-        field: a scalar of `Material.cell_averages`, or of grains `grain` and `ipf_colour`.
+        field: a scalar of `Material.cell_averages` or a component, such as `cauchy_stress_xx`
+            and `principal_stress_1` (the largest); of grains `grain` and `ipf_colour`.
         warp: factor of the displacement.
         view: elevation and azimuth of the eye, degrees; a plane mesh is seen from above.
         direction: of the sample, that `ipf_colour` is of.
@@ -61,11 +66,12 @@ def plot_field(
     """
     check_writable(path)
     fields = problem.material.cell_averages() | grain_fields(problem.material.law, direction)
-    drawn = [name for name in fields if name == "ipf_colour" or name not in SHAPES]
+    drawn = _components(fields)
     if field not in drawn:
         raise InputError(f"field = {field!r}: give one of {', '.join(drawn)}")
+    label, of_cells = drawn[field]
     facets, cells = surface(problem, warp)
-    parts = problem.comm.gather((facets, fields[field][cells]))
+    parts = problem.comm.gather((facets, of_cells[cells]))
     if parts is None:
         return
     facets, values = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
@@ -81,8 +87,25 @@ def plot_field(
         norm = Normalize(values.min(), values.max())
         draw_facets(axes, facets, colormaps[COLOURS](norm(values)), view)
         bar = figure.colorbar(ScalarMappable(norm, COLOURS), ax=axes, shrink=0.6, pad=0.02)
-        bar.set_label(LABELS.get(field, field) + note)
+        bar.set_label(label + note)
     _save(figure, path)
+
+
+def _components(fields: dict[str, np.ndarray]) -> dict[str, tuple[str, np.ndarray]]:
+    """{name: label and values of the cells} of what can be drawn: scalars and colours."""
+    drawn = {}
+    for name, values in fields.items():
+        label = LABELS.get(name, name)
+        if name == "ipf_colour" or name not in SHAPES:
+            drawn[name] = label, values
+        elif SHAPES[name] == (3,):
+            for k in range(3):
+                drawn[f"{name}_{k + 1}"] = label.format(k + 1), values[:, k]
+        else:
+            for i, j in VOIGT_PAIRS:
+                axes = "xyz"[i] + "xyz"[j]
+                drawn[f"{name}_{axes}"] = label.format(axes), values[:, i, j]
+    return drawn
 
 
 def surface(problem: Shown, warp: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
@@ -168,55 +191,4 @@ def colour_key(group: PointGroup, path: str | Path) -> None:
     text = ", ".join(f"{corner} {name}" for name, corner in sector_corners(group).items())
     axes.set(title=f"{group.symbol}: {text}")
     axes.set_axis_off()
-    _save(figure, path)
-
-
-def plot_load_displacement(
-    problem_or_history: Shown | Sequence[StepRecord],
-    name: str,
-    path: str | Path,
-    *,
-    displacement: float | None = None,
-    length: str = "length",
-) -> None:
-    """Plot the components of a reaction against the load factor, or the displacement.
-
-    All ranks may call it, one draws where it is given a problem.
-
-    Args:
-        problem_or_history: the accepted steps, or the problem that has them.
-        name: of a prescribed displacement or a contact, as in `StepRecord.reactions`.
-        path: of the image.
-        displacement: at load factor 1, in the mesh's unit; none leaves the load factor.
-        length: the mesh's unit, such as "mm" (forces are then in GPa mm^2 = kN).
-
-    Raises:
-        InputError: no step yet, or no reaction of that name (all are named); a path that cannot be
-            written.
-    """
-    check_writable(path)
-    if isinstance(problem_or_history, Sequence):
-        history, rank = problem_or_history, 0
-    else:
-        history, rank = problem_or_history.history, problem_or_history.comm.rank
-    if not history:
-        raise InputError("no load step to draw: solve the problem first")
-    known = history[0].reactions
-    if name not in known:
-        raise InputError(f"no reaction of {name!r}: give one of {', '.join(known)}")
-    if rank > 0:
-        return
-    # From the undeformed body, which has none.
-    loads = np.array([0.0, *(record.load for record in history)])
-    forces = np.array([np.zeros_like(known[name]), *(r.reactions[name] for r in history)])
-    figure = Figure(figsize=(5.2, 3.8), layout="constrained")
-    axes = figure.add_subplot()
-    for axis, force in zip("xyz", forces.T, strict=False):
-        axes.plot(loads * (displacement or 1.0), force, marker="o", ms=3, label=axis)
-    axes.set(
-        xlabel="load factor" if displacement is None else f"displacement, {length}",
-        ylabel=f"force of {name} on the body, GPa {length}$^2$",
-    )
-    axes.grid(alpha=0.3)
-    axes.legend(frameon=False)
     _save(figure, path)

@@ -346,6 +346,16 @@ class Body:
             reactions[name] = over_ranks(self.comm, np.array(sums)).tolist()
         return reactions
 
+    def external_work(self, w: Any) -> Any:
+        """UFL form of the virtual work of all loads and contacts on w; None without any."""
+        works = self.dead + self.following + self.touching
+        return ufl.replace(sum(works), {self._v: w}) if works else None
+
+    def displacements(self) -> dict[str, list[float]]:
+        """Mean displacement of the nodes of each support, motion of each contact, length."""
+        contacts = {name: by.tolist() for name, by in self._contacts_at_present().items()}
+        return self.supports.mean_displacements(self.u) | contacts
+
     def stored_energy(self) -> float:
         """Energy of the whole body as of the last update of the material, GPa length^3."""
         material = self.material

@@ -241,8 +241,8 @@ class DynamicProblem(Problem[DynamicRecord]):
             at: its time, microseconds.
             rejected: tries that were taken back.
         """
+        self.apply_load(self.amplitude(at))
         static = self.step_record(self.amplitude(at), rejected, self._reactions)
-        self.apply_load(static.load)
         kinetic, contact = self.body.kinetic_energy(), self.body.contact_energy()
         work = self._work + (self.history[-1].work if self.history else 0.0)
         return DynamicRecord(
