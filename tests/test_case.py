@@ -276,6 +276,7 @@ def test_without_restart_no_states_are_kept(folder):
         "history.csv",
         "history.json",
         "result.bp",
+        "surface.safetensors",
     ]
 
 

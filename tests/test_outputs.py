@@ -286,7 +286,7 @@ def test_the_command_draws_what_simulate_wrote(tmp_path, shell, drawn):
     assert table["end x [GPa length^2]"].tolist() == [s["reactions"]["end"][0] for s in steps]
     assert table["end u_x [length]"].tolist() == [s["displacements"]["end"][0] for s in steps]
     code, text, error = shell("plot", out)
-    assert (code, text) == (0, f"curves drawn in {out}/history.png\n"), error
+    assert (code, text) == (0, f"drawn in {out}/history.png\n"), error
     lines, _ = drawn[-1][MOVED, FORCE]
     assert lines["end x"][1:, 1].tolist() == table["end x [GPa length^2]"].tolist()
     code, text, _ = shell(

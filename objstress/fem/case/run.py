@@ -11,6 +11,7 @@ from mpi4py import MPI
 from objstress.errors import ConvergenceError, InputError
 from objstress.fem.case.schema import read_case
 from objstress.fem.results.curves import write_history
+from objstress.fem.results.surface import fields_to_draw, surface_of
 from objstress.fem.results.vtx import ResultFile
 from objstress.fem.solve.protocol import Shown
 from objstress.fem.solve.record import StepRecord
@@ -110,7 +111,11 @@ def _write_history(problem: Shown, out: Path, complete: bool, warn: bool) -> dic
         "warnings": [_outside(worst)] if worst and worst.outside and warn else [],
     }
 
+    drawn = surface_of(problem, fields_to_draw(problem)) if problem.history else None
+
     def write() -> None:
+        if drawn is not None:
+            drawn.save(out / "surface.safetensors")
         write_json(out / "history.json", result)
         write_history(problem.history, out / "history.csv")
 

@@ -7,33 +7,24 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from dolfinx import fem
-from dolfinx import mesh as dmesh
 from matplotlib import colormaps
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from mpl_toolkits.mplot3d.art3d import Poly3DCollection
 
-from objstress.errors import InputError
-from objstress.fem.results.vtx import SHAPES, grain_fields
+from objstress.fem.results.surface import (
+    Surface,
+    check_field,
+    fields_to_draw,
+    label_of,
+    surface_of,
+)
 from objstress.fem.solve.protocol import Shown
 from objstress.io.files import check_writable, write_figure
 from objstress.symmetry.ipf import direction_colours, sector_corners
 from objstress.symmetry.point_group import PointGroup
-from objstress.symmetry.voigt import VOIGT_PAIRS
 
-LABELS = {
-    "cauchy_stress": "Cauchy stress {}, GPa",
-    "principal_stress": "principal stress {}, GPa",
-    "green_lagrange": "Green-Lagrange strain {}",
-    "principal_strain": "principal strain {}",
-    "von_mises": "von Mises stress, GPa",
-    "energy": "energy density, GPa",
-    "outside": "fraction of points outside the fitted strains",
-    "stress_error": "error bar of the stress, GPa",
-    "J": "J = det F",
-}
 COLOURS = "viridis"
 
 
@@ -65,17 +56,36 @@ def plot_field(
             image.
     """
     check_writable(path)
-    fields = problem.material.cell_averages() | grain_fields(problem.material.law, direction)
-    drawn = _components(fields)
-    if field not in drawn:
-        raise InputError(f"field = {field!r}: give one of {', '.join(drawn)}")
-    label, of_cells = drawn[field]
-    facets, cells = surface(problem, warp)
-    parts = problem.comm.gather((facets, of_cells[cells]))
-    if parts is None:
-        return
-    facets, values = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
-    if problem.mesh.topology.dim == 2:
+    known = fields_to_draw(problem, direction)
+    check_field(field, known)
+    drawn = surface_of(problem, {field: known[field]})
+    if drawn is not None:
+        plot_surface(drawn, path, field, warp, view=view, direction=direction)
+
+
+def plot_surface(
+    surface: Surface,
+    path: str | Path,
+    field: str = "von_mises",
+    warp: float = 1.0,
+    *,
+    view: tuple[float, float] = (25.0, -60.0),
+    direction: Sequence[float] = (0, 0, 1),
+) -> None:
+    """Plot a surface that `simulate` kept, as `plot_field` does.
+
+    Args:
+        surface, path, field, warp, view: see `plot_field`.
+        direction: of the sample, that the field `ipf_colour` is of.
+
+    Raises:
+        InputError: an unknown field (all are named), a path that cannot be written or is no
+            image.
+    """
+    check_writable(path)
+    check_field(field, surface.fields)
+    facets, values = surface.deformed(warp), surface.fields[field]
+    if not np.ptp(facets[:, :, 2]):
         view = (90.0, -90.0)
     figure = Figure(figsize=(6.4, 5.0))
     axes = figure.add_subplot(projection="3d")
@@ -87,56 +97,8 @@ def plot_field(
         norm = Normalize(values.min(), values.max())
         draw_facets(axes, facets, colormaps[COLOURS](norm(values)), view)
         bar = figure.colorbar(ScalarMappable(norm, COLOURS), ax=axes, shrink=0.6, pad=0.02)
-        bar.set_label(label + note)
+        bar.set_label(label_of(field) + note)
     _save(figure, path)
-
-
-def _components(fields: dict[str, np.ndarray]) -> dict[str, tuple[str, np.ndarray]]:
-    """{name: label and values of the cells} of what can be drawn: scalars and colours."""
-    drawn = {}
-    for name, values in fields.items():
-        label = LABELS.get(name, name)
-        if name == "ipf_colour" or name not in SHAPES:
-            drawn[name] = label, values
-        elif SHAPES[name] == (3,):
-            for k in range(3):
-                drawn[f"{name}_{k + 1}"] = label.format(k + 1), values[:, k]
-        else:
-            for i, j in VOIGT_PAIRS:
-                axes = "xyz"[i] + "xyz"[j]
-                drawn[f"{name}_{axes}"] = label.format(axes), values[:, i, j]
-    return drawn
-
-
-def surface(problem: Shown, warp: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
-    """Corners x = X + warp u of the outer facets of this rank, in order around each.
-
-    A plane mesh is its own surface.
-
-    Returns:
-        (n, 3 or 4, 3) and the local cell of each facet (n,).
-    """
-    mesh = problem.mesh
-    dim = mesh.topology.dim
-    mesh.topology.create_connectivity(2, dim)
-    mesh.topology.create_connectivity(dim, 2)
-    if dim == 3:
-        facets = dmesh.exterior_facet_indices(mesh.topology)
-        owner = mesh.topology.connectivity(2, 3)
-        cells = np.array([owner.links(f)[0] for f in facets], dtype=np.int32)
-    else:
-        facets = cells = np.arange(mesh.topology.index_map(2).size_local, dtype=np.int32)
-    # Displacement of the corners: they come first in every cell, of mesh and function alike.
-    corners = fem.Function(fem.functionspace(mesh, ("Lagrange", 1, (dim,))))
-    corners.interpolate(problem.u)
-    dofs = corners.function_space.dofmap.list
-    nodes = mesh.geometry.dofmap[:, : dofs.shape[1]].ravel()
-    u = np.zeros_like(mesh.geometry.x)
-    u[nodes, :dim] = corners.x.array.reshape(-1, dim)[dofs.ravel()]
-    points = mesh.geometry.x + warp * u
-    around = dmesh.entities_to_geometry(mesh, 2, facets)
-    square = mesh.topology.cell_type in (dmesh.CellType.hexahedron, dmesh.CellType.quadrilateral)
-    return points[around[:, [0, 1, 3, 2] if square else [0, 1, 2]]], cells
 
 
 def draw_facets(
