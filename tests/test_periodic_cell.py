@@ -350,6 +350,16 @@ def test_given_the_mean_stress_the_mean_deformation_comes_back(coarse_truss):
     assert back.energy == pytest.approx(there.energy, rel=1e-10)
 
 
+def test_a_small_strain_is_predicted_and_corrected_once():
+    """Newton's method on fluctuation and mean F together: both steps are of second order."""
+    cell = PeriodicCell(*crystal(np.eye(3), "hexahedron"), UNIT, degree=1)
+    for given in ({"P_mean": SIDES}, {}):
+        F = [[1 + 1e-6, 0, 0], *(PULLED if given else np.eye(3))[1:]]
+        answer = cell.solve(F, **given)
+        assert len(answer.residuals) <= 2
+        assert answer.residuals[0] < 1e-8
+
+
 def test_a_cube_under_dead_loads_is_seen_to_lose_its_shape():
     """Rivlin's cube: mu (1 + 1/x^2) < lambda ln J / x^2 for both changes of its edges' ratio."""
     mu, lam, x = 1.0, 10.0, 1.1
