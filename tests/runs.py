@@ -18,6 +18,7 @@ import objstress.fem as fe
 from objstress.elasticity.moduli import cubic_stiffness
 from objstress.elasticity.orientations import random_orientations
 from objstress.fem import meshes
+from objstress.fem.solve import linear
 from objstress.laws.analytic import NeoHooke, SaintVenantKirchhoff
 
 COPPER = SaintVenantKirchhoff(cubic_stiffness(168.4, 121.4, 75.4), "m-3m")
@@ -112,6 +113,23 @@ def grains() -> fe.PeriodicCell:
     return fe.PeriodicCell(mesh, polycrystal(1).law.grains, UNIT)
 
 
+def sheared() -> fe.PeriodicCell:
+    """A triclinic cell, and a basis of its lattice that is not along its edges."""
+    mesh = meshes.box(UNIT, (3, 3, 3), "tetrahedron")
+    lattice = np.array([[1.0, 0.2, 0.0], [0.0, 0.8, 0.3], [-0.1, 0.0, 1.2]])
+    mesh.geometry.x[:] = mesh.geometry.x @ lattice
+    basis = np.array([[1, 0, 0], [1, 1, 0], [1, 1, 1]])
+    return fe.PeriodicCell(mesh, polycrystal(1).law.grains, basis @ lattice)
+
+
+def multigrid() -> fe.PeriodicCell:
+    """As if it were large."""
+    before, linear.DIRECT_UP_TO = linear.DIRECT_UP_TO, 0
+    cell = sheared()
+    linear.DIRECT_UP_TO = before
+    return cell
+
+
 def plates() -> fe.PeriodicCell:
     """Two that do not touch: no cell that bears."""
     solid = np.zeros((4, 4, 4), dtype=bool)
@@ -126,14 +144,19 @@ RUNS = {
     "cycle": cycle,
     "tagged": tagged,
 }
-CELLS = {"cells": [truss, grains], "plates": [plates]}
+CELLS = {"cells": [truss, grains, sheared], "multigrid": [multigrid], "plates": [plates]}
 
 
 def answer(cell: fe.PeriodicCell) -> dict[str, list]:
-    """Stretched, sheared and turned."""
+    """Stretched, sheared and turned; pulled with free sides."""
     F = np.array([[1.03, 0.05, 0.0], [-0.03, 0.99, 0.01], [0.0, 0.0, 1.01]])
     result = asdict(cell.solve(F, tangent=True)) | {"stiffness": cell.stiffness()}
-    return {name: np.asarray(value).tolist() for name, value in result.items()}
+    pulled = [[1.02, 0, 0], [None, None, 0], [None, None, None]]
+    sides = [[None, None, None], [0, 0, None], [0, 0, 0]]
+    mixed = asdict(cell.solve(pulled, tangent=True, P_mean=sides))
+    result |= {f"pulled {name}": value for name, value in mixed.items()}
+    known = {name: value for name, value in result.items() if value is not None}
+    return {name: np.asarray(value).tolist() for name, value in known.items()}
 
 
 def solved(name: str, checkpoint: str | None, pause: float) -> dict:
