@@ -47,6 +47,10 @@ def plot(
         typer.Option(help="Draw the deformed body in its last state in this field instead."),
     ] = None,
     warp: Annotated[float, typer.Option(help="Factor of the displacement, with --field.")] = 1.0,
+    view: Annotated[
+        tuple[float, float],
+        typer.Option(help="Elevation and azimuth of the eye, degrees, with --field."),
+    ] = (25.0, -60.0),
     reaction: Annotated[
         str | None, typer.Option(help="Name of the only reaction to draw; all by default.")
     ] = None,
@@ -68,7 +72,7 @@ def plot(
         from objstress.fem.results.surface import read_surface
 
         path = out or folder / f"{field}.png"
-        plot_surface(read_surface(folder), path, field, warp)
+        plot_surface(read_surface(folder), path, field, warp, view=view)
     else:
         path = out or folder / "history.png"
         plot_history(read_history(folder), path, reaction=reaction, component=component)

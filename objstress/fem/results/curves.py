@@ -138,6 +138,7 @@ def plot_history(
         axes = figure.add_subplot(1, len(panels), number + 1, xlabel=xlabel, ylabel=ylabel)
         for label, colour, x, y in drawn:
             _draw_steps(axes, x, y, label, colour)
+        axes.locator_params(axis="x", nbins=6)
         axes.grid(alpha=0.3)
         if ylabel == force:
             axes.legend(frameon=False)
