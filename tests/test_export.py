@@ -344,6 +344,9 @@ def test_umat_of_a_rotated_law_turned_once_more(law, deformations, tmp_path):
     umat = CompiledUmat(RotatedLaw(law, first), tmp_path / "turned.f90")
     turned = RotatedLaw(law, then @ first)
     assert_umat(umat, turned, deformations[:50], props=then.ravel())
+    f = random_deformations(200, 3 * trained_radius(law), np.random.default_rng(1))
+    far = [umat(point, props=then.ravel())["statev"][0] for point in f]
+    assert np.array_equal(np.array(far) > 1, turned.outside(f).numpy())
 
 
 @needs_fortran
