@@ -77,31 +77,31 @@ def test_waves_have_the_speeds_of_the_acoustic_tensor(polarisation):
     which = int(np.argmax(np.abs(ways[polarisation])))
     assert abs(ways[polarisation, which]) == pytest.approx(1.0, abs=1e-9)
     speed = np.sqrt(moduli[which] * 1e9 / HEAVY) * 1e-3
-    width, length = 6.0, 80.0
+    width, length = 6.0, 60.0
     still = [0.0, 0.0, 0.0]
     still[polarisation] = None
     push = [None, None, None]
     push[polarisation] = 1e-6
-    begin, end = 4 * width / speed, (66 + 8 * width) / speed
+    begin, end = 4 * width / speed, (50 + 8 * width) / speed
     problem = ExplicitProblem(
-        meshes.box((length, 1, 1), (80, 1, 1)),
+        meshes.box((length, 1, 1), (60, 1, 1)),
         crystal,
         [Displacement(lambda x: x[0] >= 0, still), Displacement("x=min", push)],
         density=HEAVY,
         amplitude=lambda t: np.exp(-0.5 * ((t - begin) * speed / width) ** 2),
     )
     x = problem.V.tabulate_dof_coordinates()
-    stations = [int(np.argmin(np.abs(x - [at, 0, 0]).sum(axis=1))) for at in (5.0, 45.0)]
+    stations = [int(np.argmin(np.abs(x - [at, 0, 0]).sum(axis=1))) for at in (5.0, 35.0)]
     seen = []
     problem.solve(
-        160,
+        80,
         duration=end,
         progress=False,
         after_step=lambda p, r: seen.append(p.u.x.array.reshape(-1, 3)[stations, polarisation]),
     )
     a, b = np.array(seen).T
     # Up to where the pulse comes back from the far end.
-    measured = 40.0 / delay(a, b, end / 160)
+    measured = 30.0 / delay(a, b, end / 80)
     assert measured == pytest.approx(speed, rel=5e-3)
 
 
@@ -150,9 +150,9 @@ def test_the_step_of_a_bar_is_the_time_through_a_cell():
 
 def test_a_free_bar_keeps_its_energy():
     problem = bar(displacement=first_mode(0.04), cells=(6, 1, 1))
-    history = problem.solve(50, duration=26 * PERIOD, progress=False)
-    assert history[-1].time == 26 * PERIOD
-    assert sum(r.steps for r in history) > 600
+    history = problem.solve(20, duration=10.4 * PERIOD, progress=False)
+    assert history[-1].time == 10.4 * PERIOD
+    assert sum(r.steps for r in history) > 250
     start = history[0].kinetic + history[0].energy - history[0].balance
     worst = max(abs(r.balance) for r in history) / start
     assert worst < 1e-3
@@ -161,14 +161,14 @@ def test_a_free_bar_keeps_its_energy():
     assert all(r.work == pytest.approx(0.0, abs=1e-9) for r in history)
     # A body as good as linear keeps it to round-off, whatever waves there are.
     gentle = bar([WALL, Traction("x=max", (1e-4, 0.0, 0.0))], cells=(6, 1, 1))
-    history = gentle.solve(20, duration=PERIOD, progress=False)
+    history = gentle.solve(5, duration=PERIOD, progress=False)
     assert max(abs(r.balance) for r in history) < 1e-4 * max(r.work for r in history)
 
 
 def test_explicit_and_implicit_steps_agree():
     """All kinds of conditions, each with an amplitude of its own; masses differ by (kh)^2 / 12."""
 
-    def made(kind):
+    def made(kind, **options):
         ramp = [(0.0, 0.0), (0.3 * PERIOD, 1.0), (PERIOD, 0.6)]
         wall = Displacement("x=min", (0.02, 0.0, 0.0), "wall", amplitude=lambda t: np.sin(t) ** 2)
         bcs = [
@@ -179,9 +179,9 @@ def test_explicit_and_implicit_steps_agree():
             RigidPlane("z=min", (0, 0, 0.01), 2.0, "floor", amplitude=np.sin),
         ]
         mesh = meshes.box((3, 1, 1), (9, 3, 3))
-        return kind(mesh, LAW, bcs, density=DENSITY, amplitude=lambda t: t)
+        return kind(mesh, LAW, bcs, density=DENSITY, amplitude=lambda t: t, **options)
 
-    explicit, implicit = made(ExplicitProblem), made(DynamicProblem)
+    explicit, implicit = made(ExplicitProblem), made(DynamicProblem, spectral_radius=0.8)
     run = {"duration": 0.3 * PERIOD, "progress": False}
     ours, theirs = explicit.solve(3, **run), implicit.solve(30, **run)[9::10]
     size = np.abs(implicit.u.x.array).max()
@@ -222,7 +222,7 @@ def test_a_bar_bounces_off_a_plane(stiffness, safety):
     speed = 0.1
     plane = RigidPlane("x=min", (0, 0, 0), stiffness, point=(-0.1, 0, 0), normal=(1, 0, 0))
     problem = bar([plane], velocity=(-speed, 0, 0), cells=(5, 1, 1), safety=safety)
-    history = problem.solve(60, duration=1.6 * PERIOD, progress=False)
+    history = problem.solve(20, duration=1.6 * PERIOD, progress=False)
     start = 0.5 * DENSITY * 1e-3 * LENGTH * speed**2
     assert max(r.contact for r in history) > 0.05 * start
     assert history[-1].contact == 0.0

@@ -97,24 +97,25 @@ class LumpedBody(MovingBody):
         place = self.V.tabulate_dof_coordinates()[: len(scale) // self.dim] / self.edge
         phase = np.add.outer(place @ [97.0, 131.0, 173.0], np.arange(self.dim)).ravel()
         r, before = np.where(scale > 0, np.sin(phase), 0.0), np.zeros(len(scale))
-        beta, value = dot(r, r) ** 0.5, 0.0
         alphas: list[float] = []
-        betas: list[float] = []
-        # A residual of round-off: no other direction is left.
-        while beta > 1e-12 * value and len(alphas) < MOST:
-            q = r / beta
-            r = product(q) - (beta if alphas else 0.0) * before
+        betas = [dot(r, r) ** 0.5]
+        if betas[0] == 0.0:
+            return 0.0  # all is held
+        while True:
+            q = r / betas[-1]
+            r = product(q) - (betas[-1] * before if alphas else 0.0)
             alphas.append(dot(q, r))
             r, before = r - alphas[-1] * q, q
-            beta = dot(r, r) ** 0.5
-            (value,), vector = eigh_tridiagonal(
-                alphas, betas, select="i", select_range=(len(alphas) - 1, len(alphas) - 1)
-            )
-            residual = beta * abs(float(vector[-1, 0]))
-            betas.append(beta)
-            if len(alphas) >= LEAST and residual <= CLOSE * value:
-                break
-        return float(np.sqrt(max(0.0, value + residual))) if alphas else 0.0
+            betas.append(dot(r, r) ** 0.5)
+            number = len(alphas)
+            # A residual of round-off: no other direction is left.
+            last = betas[-1] <= 1e-12 * max(map(abs, alphas)) or number == MOST
+            if last or (number >= LEAST and number % 5 == 0):
+                top = {"select": "i", "select_range": (number - 1, number - 1)}
+                (value,), vector = eigh_tridiagonal(alphas, betas[1:-1], **top)
+                residual = betas[-1] * abs(float(vector[-1, 0]))
+                if last or residual <= CLOSE * value:
+                    return float(np.sqrt(max(0.0, value + residual)))
 
     def kinetic_energy(self) -> float:
         """1/2 v . M v, GPa length^3."""
