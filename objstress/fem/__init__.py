@@ -1,8 +1,8 @@
 """FEniCSx: crystals as finite elements, from a material law at a point to a simulated body.
 
 A `StaticProblem` takes a dolfinx mesh, a law (or `Grains`, a law and an orientation for each) and
-conditions; `DynamicProblem` moves it in time, `follow_path` goes through limit points, a
-`PeriodicCell` is homogenised, and `simulate` runs a case written in YAML::
+conditions; `DynamicProblem` and `ExplicitProblem` move it in time, `follow_path` goes through limit
+points, a `PeriodicCell` is homogenised, and `simulate` runs a case written in YAML::
 
     law = load_law("silicon.law")
     ends = [Displacement("x=min", (0, 0, 0)), Displacement("x=max", (0.1, None, None), "end")]

@@ -38,6 +38,8 @@ from .results.sections import section_force as section_force
 from .results.vtx import ResultFile as ResultFile
 from .solve.arc_length import follow_path as follow_path
 from .solve.dynamic import DynamicProblem as DynamicProblem
+from .solve.explicit import ExplicitProblem as ExplicitProblem
 from .solve.record import DynamicRecord as DynamicRecord
+from .solve.record import ExplicitRecord as ExplicitRecord
 from .solve.record import StepRecord as StepRecord
 from .solve.static import StaticProblem as StaticProblem

@@ -63,6 +63,14 @@ class Contact:
         stiffness, depth, normal = self._depth(surface)
         return stiffness * depth * ufl.inner(normal, surface.v) * surface.ds
 
+    def hardest(self, surface: Surface) -> Any:
+        """UFL form of the row sums of eps v . v: no state of the contact is stiffer.
+
+        Neither where it touches in part nor where the body's or the obstacle's surface is curved.
+        """
+        stiffness, _, _ = self._depth(surface)
+        return stiffness * sum(surface.v[k] for k in range(len(surface.u))) * surface.ds
+
     def forces(self, surface: Surface) -> list[Any]:
         """UFL forms of the components of the force on the body."""
         stiffness, depth, normal = self._depth(surface)

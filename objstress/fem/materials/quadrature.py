@@ -225,6 +225,7 @@ class Material:
     def worst_cells(self, number: int = 3) -> str:
         """The cells whose det F was least at the last `update`, over all ranks, in words."""
         j = np.linalg.det(self.F[: self.owned]).reshape(-1, len(self.weights)).min(axis=1)
+        j[np.isnan(j)] = -np.inf  # worse than any number
         worst = np.argsort(j)[:number].astype(np.int32)
         places = self._places(worst, j[worst])
         return "; ".join(f"{place}, det F = {least:.2g}" for least, place in places[:number])

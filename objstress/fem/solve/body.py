@@ -92,6 +92,7 @@ class Body:
         begin: load factor at which the body came under its present conditions.
         dead, following, touching: virtual work of the forces that u does not change, of those
             that it does, and of the contacts, UFL forms.
+        hardest: row sums of the stiffness of the contacts where all of them touches, UFL forms.
         potentials: energies of the contacts, UFL forms, each with its factor as in `load, factor`.
         moved: how far the contacts had moved at `begin`, {name: length}.
         contacts: {name: forms of the components of the force}.
@@ -248,6 +249,7 @@ class Body:
         self.dead = [c.work(self.u, v, self._factor(c)[1], ufl.dx) for c in bulk]
         self.following: list[Any] = []
         self.touching: list[Any] = []
+        self.hardest: list[Any] = []
         self.potentials: list[tuple[Any, fem.Constant, Any]] = []
         self.contacts: dict[str, list[fem.Form]] = {}
         self._moving: list[tuple[str, Contact, fem.Constant]] = []
@@ -267,6 +269,7 @@ class Body:
                 raise InputError(f"two contacts are named {name!r}: give each a name of its own")
             surface = Surface(self.u, v, factor, ds, penalty, self.moved.get(name))
             self.touching.append(condition.work(surface))
+            self.hardest.append(condition.hardest(surface))
             self.potentials.append((condition.energy(surface), constant, factor))
             self.contacts[name] = [fem.form(f) for f in condition.forces(surface)]
             self._moving.append((name, condition, constant))

@@ -6,25 +6,21 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from dolfinx import fem
 from dolfinx import mesh as dmesh
 
 from objstress.errors import InputError
 from objstress.fem.materials.grains import Grains
 from objstress.fem.solve.body import Condition
 from objstress.fem.solve.checkpoint import Checkpoint
-from objstress.fem.solve.moving_body import MovingBody
-from objstress.fem.solve.problem import Problem
+from objstress.fem.solve.moving_body import ConsistentBody
+from objstress.fem.solve.moving_problem import Field, MovingProblem
+from objstress.fem.solve.newton import Newton
 from objstress.fem.solve.record import DynamicRecord
 from objstress.fem.solve.stepping import march
 from objstress.laws.base import MaterialLaw
 
-Field = Callable[[np.ndarray], np.ndarray] | Sequence[float]
-"""A vector for each point: a function of points (3, n) that returns (dim, n), or one vector."""
 
-
-class DynamicProblem(Problem[DynamicRecord]):
+class DynamicProblem(MovingProblem[DynamicRecord]):
     r"""Motion of a body, rho u'' = Div P + b, in time by the generalised-alpha method.
 
     .. math::
@@ -71,8 +67,7 @@ class DynamicProblem(Problem[DynamicRecord]):
             outside [0, 1].
     """
 
-    body: MovingBody
-    pace = "time"
+    body: ConsistentBody
     record_type = DynamicRecord
 
     def __init__(
@@ -96,19 +91,11 @@ class DynamicProblem(Problem[DynamicRecord]):
         m, f = (2 * r - 1) / (r + 1), r / (r + 1)
         self._m, self._f = m, f
         self._gamma, self._beta = 0.5 - m + f, 0.25 * (1 - m + f) ** 2
-        self.amplitude = amplitude or (lambda t: 1.0)
-        self._start = (displacement, velocity)
-        self.time = 0.0
-        super().__init__(MovingBody(mesh, law, bcs, density, length_unit, **others), petsc_options)
-        self.velocity, self.acceleration = self.body.velocity, self.body.acceleration
-
-    def state(self) -> dict[str, fem.Function]:
-        """Displacement, velocity and acceleration, {name: function}."""
-        return self.initial() | {"acceleration": self.acceleration}
-
-    def initial(self) -> dict[str, fem.Function]:
-        """Displacement and velocity; the acceleration follows from the forces."""
-        return {"displacement": self.u, "velocity": self.velocity}
+        body = ConsistentBody(mesh, law, bcs, density, length_unit, **others)
+        self.petsc_options = petsc_options or {}
+        self.newton = Newton(body, self.petsc_options)
+        amplitude = amplitude or (lambda t: 1.0)
+        super().__init__(body, self.newton, amplitude, displacement, velocity)
 
     def solve(
         self,
@@ -160,46 +147,6 @@ class DynamicProblem(Problem[DynamicRecord]):
         )
         return self.history
 
-    def reset(self) -> None:
-        """Back to the initial state: no steps."""
-        self.history.clear()
-        self._begin(1e-3)
-
-    def _begin(self, step: float) -> None:
-        """u, v and a at time 0; a balances the forces there."""
-        h = 1e-3 * step
-        now, soon, later = (self.amplitude(k * h) for k in range(3))
-        supports = self.body.supports
-
-        def accelerations() -> None:
-            supports.apply_difference(now, [(-2, soon), (1, later)], h**2)
-
-        prescribe: list[Callable[[], None]] = [
-            lambda: self.apply_load(now),
-            lambda: supports.apply_difference(now, [(4, soon), (-1, later)], 2 * h),
-        ]
-        fields = zip((self.u, self.velocity), self._start, prescribe, strict=True)
-        for function, field, prescribed in fields:
-            function.x.array[:] = 0.0
-            if field is not None:
-                function.interpolate(field if callable(field) else _constant(field, self.dim))
-            prescribed()
-            for bc in supports.bcs:
-                bc.set(function.x.array)
-            function.x.scatter_forward()
-        self.time = 0.0
-        self.apply_load(now)
-        if not self.evaluate():
-            raise InputError("the initial displacement leaves det F <= 0 at some points")
-        body = self.body
-        body.balance_accelerations(now, accelerations)
-        self._first_energy = body.kinetic_energy() + body.stored_energy() + body.contact_energy()
-
-    def settle(self, at: float) -> None:
-        """Set loads, P and A to the present state, reached at this time in microseconds."""
-        self.time = at
-        super().settle(self.amplitude(at))
-
     def step(self, target: float) -> bool:
         """Move the body on to a time.
 
@@ -241,22 +188,4 @@ class DynamicProblem(Problem[DynamicRecord]):
             at: its time, microseconds.
             rejected: tries that were taken back.
         """
-        self.apply_load(self.amplitude(at))
-        static = self.step_record(self.amplitude(at), rejected, self._reactions)
-        kinetic, contact = self.body.kinetic_energy(), self.body.contact_energy()
-        work = self._work + (self.history[-1].work if self.history else 0.0)
-        return DynamicRecord(
-            **vars(static),
-            time=at,
-            kinetic=kinetic,
-            contact=contact,
-            work=work,
-            balance=kinetic + static.energy + contact - work - self._first_energy,
-        )
-
-
-def _constant(value: Sequence[float], dim: int) -> Callable[[np.ndarray], np.ndarray]:
-    vector = np.asarray(value, dtype=np.float64)
-    if vector.shape != (dim,):
-        raise InputError(f"initial value {value}: give {dim} components")
-    return lambda x: np.repeat(vector[:, None], x.shape[1], axis=1)
+        return self.motion_record(at, rejected, self._reactions, self._work)

@@ -22,7 +22,7 @@ MICROSECOND = 1e-6
 
 
 class MovingBody(Body):
-    """Inertia with the forces: rho c (u - q) at the u of a time step, see `DynamicProblem.step`.
+    """What a body has besides its forces when it moves, whatever its masses.
 
     Args:
         mesh, law, conditions, options: see `Body`.
@@ -30,7 +30,6 @@ class MovingBody(Body):
 
     Attributes:
         velocity, acceleration: at the end of the last step.
-        c, q: of the time step; q is where the body would be without forces.
 
     Raises:
         InputError: see `Body` and `DynamicProblem`.
@@ -62,29 +61,18 @@ class MovingBody(Body):
         ]
 
     def internal_forces(self, du: Any, v: Any) -> tuple[Any, Any]:
-        """UFL forms of inertia and of the forces of the body itself, and of their derivative."""
+        """UFL forms of the forces of the body itself, and of their derivative; no inertia."""
         self.velocity = fem.Function(self.V, name="velocity")
         self.acceleration = fem.Function(self.V, name="acceleration")
-        self.c = fem.Constant(self.mesh, PETSc.ScalarType(0.0))
-        self.q = fem.Function(self.V)
+        return super().internal_forces(du, v)
+
+    def densities(self) -> np.ndarray:
+        """rho of each local cell, GPa us^2 / length^2, (cells,)."""
         cells, law = self.material.cells, self.material.law
-        grains = law.cell_grains if isinstance(law, GrainsLaw) else 0 * cells
-        rho = self.material.cell_function(self._density[grains])
-        dx = ufl.dx(metadata={"quadrature_degree": 2 * self.degree})
-        self._mass_form = fem.form(rho * ufl.inner(du, v) * dx)
-        self._kinetic_form = fem.form(0.5 * rho * ufl.inner(self.velocity, self.velocity) * dx)
-        forces, tangent = super().internal_forces(du, v)
-        return (
-            forces + rho * self.c * ufl.inner(self.u - self.q, v) * dx,
-            tangent + rho * self.c * ufl.inner(du, v) * dx,
-        )
+        return self._density[law.cell_grains if isinstance(law, GrainsLaw) else 0 * cells]
 
     def check_rigid_motions(self) -> None:
         """Inertia holds what the displacements leave free."""
-
-    def kinetic_energy(self) -> float:
-        """1/2 integral of rho v . v, GPa length^3."""
-        return self._integral(self._kinetic_form)
 
     def contact_energy(self) -> float:
         """Pi of all contacts, GPa length^3."""
@@ -104,6 +92,60 @@ class MovingBody(Body):
         self.apply_load(now)
         return work
 
+    def add_loads(self, forces: PETSc.Vec) -> None:
+        """Add the forces of tractions, pressures and body forces of the present state."""
+        if self._work_form is not None:
+            loads = fem_petsc.assemble_vector(self._work_form)
+            loads.ghostUpdate(addv=PETSc.InsertMode.ADD, mode=PETSc.ScatterMode.REVERSE)
+            forces.axpy(1.0, loads)
+
+    def balance_accelerations(self, load: float, prescribe: Callable[[], None]) -> None:
+        """The accelerations that balance the forces of a state at rest or in motion.
+
+        Args:
+            load: load factor of the state.
+            prescribe: sets the prescribed displacements to their accelerations.
+
+        Raises:
+            ConvergenceError: a linear solver fails.
+        """
+        raise NotImplementedError
+
+    def _integral(self, form: fem.Form | None) -> float:
+        """Over all ranks; no form is 0."""
+        if form is None:
+            return 0.0
+        return self.comm.allreduce(float(fem.assemble_scalar(form)), op=MPI.SUM)
+
+
+class ConsistentBody(MovingBody):
+    """Inertia with the forces: rho c (u - q) at the u of a time step, see `DynamicProblem.step`.
+
+    Args:
+        mesh, law, conditions, density, length_unit, options: see `MovingBody`.
+
+    Attributes:
+        c, q: of the time step; q is where the body would be without forces.
+    """
+
+    def internal_forces(self, du: Any, v: Any) -> tuple[Any, Any]:
+        """UFL forms of inertia and of the forces of the body itself, and of their derivative."""
+        forces, tangent = super().internal_forces(du, v)
+        self.c = fem.Constant(self.mesh, PETSc.ScalarType(0.0))
+        self.q = fem.Function(self.V)
+        rho = self.material.cell_function(self.densities())
+        dx = ufl.dx(metadata={"quadrature_degree": 2 * self.degree})
+        self._mass_form = fem.form(rho * ufl.inner(du, v) * dx)
+        self._kinetic_form = fem.form(0.5 * rho * ufl.inner(self.velocity, self.velocity) * dx)
+        return (
+            forces + rho * self.c * ufl.inner(self.u - self.q, v) * dx,
+            tangent + rho * self.c * ufl.inner(du, v) * dx,
+        )
+
+    def kinetic_energy(self) -> float:
+        """1/2 integral of rho v . v, GPa length^3."""
+        return self._integral(self._kinetic_form)
+
     def forces_of_state(self) -> PETSc.Vec:
         """Internal minus external forces of the state at the end of a step, no inertia."""
         # The inertia in the residual is that of the step.
@@ -121,23 +163,11 @@ class MovingBody(Body):
         """
         # What is left of the residual there is what holds the prescribed displacements.
         forces = self.assemble_residual(b)
-        if self._work_form is not None:
-            loads = fem_petsc.assemble_vector(self._work_form)
-            loads.ghostUpdate(addv=PETSc.InsertMode.ADD, mode=PETSc.ScatterMode.REVERSE)
-            forces.axpy(1.0, loads)
+        self.add_loads(forces)
         values = forces.getArray()
         return self.comm.allreduce(float(values @ change[: len(values)]), op=MPI.SUM)
 
     def balance_accelerations(self, load: float, prescribe: Callable[[], None]) -> None:
-        """The accelerations that balance the forces of a state at rest or in motion.
-
-        Args:
-            load: load factor of the state.
-            prescribe: sets the prescribed displacements to their accelerations.
-
-        Raises:
-            ConvergenceError: the linear solver fails.
-        """
         b = self.forces_of_state()
         b.scale(-1.0)
         prescribe()
@@ -156,12 +186,6 @@ class MovingBody(Body):
         fem_petsc.assign(x, self.acceleration)
         self.acceleration.x.scatter_forward()
         self.apply_load(load)
-
-    def _integral(self, form: fem.Form | None) -> float:
-        """Over all ranks; no form is 0."""
-        if form is None:
-            return 0.0
-        return self.comm.allreduce(float(fem.assemble_scalar(form)), op=MPI.SUM)
 
 
 def _checked_density(density: Any, law: MaterialLaw | Grains) -> np.ndarray:

@@ -41,7 +41,7 @@ class Newton:
     """
 
     def __init__(self, body: Body, options: dict[str, Any]):
-        self.body = body
+        self.body, self._options = body, options
         self.residuals: list[float] = []
         self.corrections: list[float] = []
         self.why = ""
@@ -92,6 +92,10 @@ class Newton:
         body.u.x.scatter_forward()
         body.material.update(tangent=True)
         body.assemble_jacobian(P)
+
+    def settings(self) -> dict[str, Any]:
+        """What of the solver the answer depends on."""
+        return {"PETSc options": that_change_the_answer(self._options)}
 
     def begin(self) -> None:
         """Forget the norms of the solution before."""

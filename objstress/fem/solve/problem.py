@@ -1,4 +1,4 @@
-"""What static and dynamic problems share: a body, Newton's method, and the accepted steps."""
+"""What static and dynamic problems share: a body, what solves a step, and the accepted steps."""
 
 from __future__ import annotations
 
@@ -12,42 +12,40 @@ from mpi4py import MPI
 from objstress.fem.results.vtx import ResultFile
 from objstress.fem.solve.body import Body
 from objstress.fem.solve.checkpoint import SAME
-from objstress.fem.solve.newton import Newton, that_change_the_answer
+from objstress.fem.solve.protocol import Solver
 from objstress.fem.solve.record import StepRecord, observed_order
 from objstress.laws.outside import report_outside
 
 
 class Problem[R: StepRecord]:
-    """A body that Newton's method brings into equilibrium, step by step: `Steppable` and `Shown`.
+    """A body that is brought on step by step: `Steppable` and `Shown`.
 
     Args:
         body: discretised.
-        petsc_options: see `StaticProblem`.
+        solver: of a step.
     """
 
     pace: str
     record_type: type[Any]
 
-    def __init__(self, body: Body, petsc_options: dict[str, Any] | None):
-        self.body = body
+    def __init__(self, body: Body, solver: Solver):
+        self.body, self.solver = body, solver
         self.mesh, self.comm, self.dim = body.mesh, body.comm, body.dim
         self.V, self.u = body.V, body.u
         self.material, self.law = body.material, body.material.law
-        self.petsc_options = petsc_options or {}
-        self.newton = Newton(body, self.petsc_options)
         self.history: list[R] = []
 
     @property
     def why(self) -> str:
         """Why the last step failed, in words."""
-        return self.newton.why
+        return self.solver.why
 
     def settings(self) -> dict[str, Any]:
         """What the answer depends on and a state does not show: a kept run must have the same."""
         return {
             "assembly": type(self.material).__name__,
             "quadrature degree": self.material.degree,
-            "PETSc options": that_change_the_answer(self.petsc_options),
+            **self.solver.settings(),
         }
 
     def state(self) -> dict[str, fem.Function]:
@@ -67,7 +65,7 @@ class Problem[R: StepRecord]:
         return self.body.evaluate(tangent=True)
 
     def settle(self, at: float) -> None:
-        """Set loads, P and A to the present state, reached at this load factor."""
+        """Set loads and material to the present state, reached at this load factor."""
         self.apply_load(at)
         self.material.update(tangent=True)
 
@@ -95,7 +93,7 @@ class Problem[R: StepRecord]:
 
     def noise(self) -> float:
         """Round-off of the norm of the forces after a step, GPa length^2."""
-        return self.newton.noise()
+        return self.solver.noise()
 
     def is_in_balance(self, kept: dict[str, float], record: Any, noise: float) -> bool:
         """Whether `balance` is now what was kept with a record.
@@ -107,7 +105,7 @@ class Problem[R: StepRecord]:
         """
         now = self.balance()
         energy = max(abs(record.energy), kept["kinetic"])
-        force = max(kept["forces"], *record.residuals)
+        force = max([kept["forces"], *record.residuals])
         edge = self.body.edge * self.V.dofmap.index_map.size_global**0.5
         allowed = {
             "energy": SAME * energy + 100 * noise * edge,
@@ -121,14 +119,14 @@ class Problem[R: StepRecord]:
 
     def step_record(self, load: float, rejected: int, reactions: Any) -> StepRecord:
         """What happened in the last step, and the present state in numbers."""
-        material, newton = self.material, self.newton
+        material, solver = self.material, self.solver
         f = material.F[: material.owned]
         outside, worst = material.outside_points()
         return StepRecord(
             load=load,
-            residuals=list(newton.residuals),
-            corrections=list(newton.corrections),
-            order=observed_order(newton.corrections),
+            residuals=list(solver.residuals),
+            corrections=list(solver.corrections),
+            order=observed_order(solver.corrections),
             rejected=rejected,
             reactions=reactions,
             energy=self.body.stored_energy(),

@@ -43,6 +43,25 @@ class Shown(Protocol):
         """The fields by name."""
 
 
+class Solver(Protocol):
+    """What a problem asks of that which solves its steps.
+
+    Attributes:
+        why: why the last step failed, in words.
+        residuals, corrections: of the last step, see `StepRecord`.
+    """
+
+    why: str
+    residuals: list[float]
+    corrections: list[float]
+
+    def settings(self) -> dict[str, Any]:
+        """What of the solver the answer depends on."""
+
+    def noise(self) -> float:
+        """Round-off of the norm of the forces after a step, GPa length^2."""
+
+
 class Steppable(Protocol):
     """A problem as load stepping, time stepping and checkpoints see it.
 

@@ -53,6 +53,11 @@ class StepRecord:
         """What the run steps through: the load factor, or the time in microseconds."""
         return self.load
 
+    @property
+    def effort(self) -> str:
+        """What the step took, in words."""
+        return f"{len(self.residuals) - 1} iterations"
+
     def to_dict(self) -> dict[str, Any]:
         """The attributes as JSON keeps them."""
         return asdict(self)
@@ -86,6 +91,31 @@ class DynamicRecord(StepRecord):
     def at(self) -> float:
         """The time, microseconds."""
         return self.time
+
+
+@dataclass
+class ExplicitRecord(DynamicRecord):
+    """What is recorded now and then of an explicit motion: a `DynamicRecord` without iterations.
+
+    Newton's method has no part in it: `residuals` and `corrections` are empty, `order` is None,
+    `rejected` 0. `reactions` are those at the `time` itself, inertia included.
+
+    Attributes:
+        steps: time steps since the record before, a pure number.
+        step: length of the last of them, microseconds.
+        kinetic: of the lumped masses, GPa length^3 (in mm: joule).
+        balance: kinetic + stored + contact - work - their sum at time 0 - the sum over all steps
+            of the change of dt^2/8 a . M a, GPa length^3. The last term is how far v at the end
+            of a step is off the motion that central differences do: without it the balance swings
+            with the shortest waves, with it the balance of a linear body is round-off.
+    """
+
+    steps: int = 0
+    step: float = 0.0
+
+    @property
+    def effort(self) -> str:
+        return f"{self.steps} steps"
 
 
 def observed_order(errors: Sequence[float], floor: float = 1e-11) -> float | None:

@@ -86,7 +86,9 @@ class StaticProblem(Problem[StepRecord]):
             plane=plane,
             quadrature_degree=quadrature_degree,
         )
-        super().__init__(body, petsc_options)
+        self.petsc_options = petsc_options or {}
+        self.newton = Newton(body, self.petsc_options)
+        super().__init__(body, self.newton)
 
     def solve(
         self,
@@ -170,7 +172,7 @@ class StaticProblem(Problem[StepRecord]):
         """
         load = self.at
         self.body.change(bcs, load)
-        self.newton = Newton(self.body, self.petsc_options)
+        self.newton = self.solver = Newton(self.body, self.petsc_options)
         self.settle(load)
 
     def reset(self) -> None:

@@ -73,7 +73,7 @@ def march(
             if problem.step(target):
                 record = accepted(problem, target, rejected, saved, at)
                 problem.history.append(record)
-                bar.set_postfix_str(f", {len(record.residuals) - 1} iterations")
+                bar.set_postfix_str(f", {record.effort}")
                 bar.update(target - at)
                 good += 1
                 longer = _longer(len(record.residuals) - 1)
