@@ -32,6 +32,7 @@ from .laws.analytic import NeoHooke as NeoHooke
 from .laws.analytic import SaintVenantKirchhoff as SaintVenantKirchhoff
 from .laws.check import check_law as check_law
 from .laws.compile import compile_law as compile_law
+from .laws.export.files import export_law as export_law
 from .laws.guarded import GuardedLaw as GuardedLaw
 from .laws.loading import load_law as load_law
 from .laws.rotated import RotatedLaw as RotatedLaw

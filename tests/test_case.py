@@ -272,7 +272,12 @@ def test_without_restart_no_states_are_kept(folder):
     solved(
         folder, BLOCK + SLIDING + "restart: false\ntractions: [{where: x=max, value: [1, 0, 0]}]"
     )
-    assert sorted(p.name for p in (folder / "out").iterdir()) == ["history.json", "result.bp"]
+    assert sorted(p.name for p in (folder / "out").iterdir()) == [
+        "history.csv",
+        "history.json",
+        "result.bp",
+        "surface.safetensors",
+    ]
 
 
 def test_a_run_that_cannot_converge_keeps_what_it_reached(folder):

@@ -116,6 +116,8 @@ def bodies():
         "tetrahedra": (meshes.box(**boxed, kind="tetrahedron"), [], {}),
         "quadratic": (meshes.box((1, 1, 1), (2, 2, 1)), [], {"degree": 2}),
         "plane strain": (square, [], {}),
+        "plane stress": (square, [], {"plane": "stress"}),
+        "mixed": (meshes.box(**boxed), [], {"element": "mixed"}),
         "contact": (meshes.box(**boxed), [plane], {}),
     }
 

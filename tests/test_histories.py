@@ -197,6 +197,35 @@ def test_a_stage_that_changed_is_not_resumed(folder):
         simulate(folder / "case.yaml", folder / "out", progress=False)
 
 
+def test_a_mesh_with_other_tags_is_not_resumed(folder):
+    """The same nodes, cells and conditions; the groups have changed places."""
+    pytest.importorskip("gmsh")
+    from tests.test_conditions import bar as gmsh_bar
+
+    gmsh_bar(folder / "bar.msh")
+    text = """
+law: soft.law
+mesh: {shape: file, file: bar.msh}
+displacements:
+  - {where: {tag: left}, value: [0, 0, 0]}
+  - {where: {tag: [right]}, value: [0.1, 0, 0], name: end}
+steps: 1
+"""
+    (folder / "case.yaml").write_text(text)
+    first = simulate(folder / "case.yaml", folder / "out", progress=False)
+    assert first["steps"][-1]["reactions"]["end"][0] > 0
+    mesh = (folder / "bar.msh").read_text()
+    swapped = mesh.replace('"left"', '"?"').replace('"right"', '"left"').replace('"?"', '"right"')
+    (folder / "bar.msh").write_text(swapped)
+    with pytest.raises(InputError, match=r"other settings: content of bar\.msh"):
+        simulate(folder / "case.yaml", folder / "out", progress=False)
+    again = simulate(folder / "case.yaml", folder / "out", progress=False, fresh=True)
+    assert again["steps"][-1]["reactions"]["end"][0] > 0
+    (folder / "case.yaml").write_text(text.replace("tag: left", "tag: top"))
+    with pytest.raises(InputError, match="no group 'top'"):
+        simulate(folder / "case.yaml", folder / "out", progress=False, fresh=True)
+
+
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [

@@ -23,7 +23,7 @@ from objstress.fem import (
     plot_field,
     plot_load_displacement,
 )
-from objstress.fem.results.plots import surface
+from objstress.fem.results.surface import outer_facets
 from objstress.symmetry.point_group import PointGroup
 from tests.helpers import read_vtx
 
@@ -215,7 +215,8 @@ def test_the_drawn_surface_is_the_deformed_one(kind, degree):
     problem = bar(kind, degree)
     problem.u.interpolate(lambda x: np.array([0.5 * x[0], 0 * x[1], 0 * x[2]]))
     for warp, length in ((0.0, 2.0), (1.0, 3.0), (2.0, 4.0)):
-        facets, cells = surface(problem, warp)
+        corners, u, cells = outer_facets(problem)
+        facets = corners + warp * u
         assert area(facets) == pytest.approx(2 + 4 * length)
         assert facets.max(axis=(0, 1)) == pytest.approx((length, 1, 1))
     middle = dmesh.compute_midpoints(problem.mesh, 3, cells)
@@ -226,7 +227,8 @@ def test_the_drawn_surface_is_the_deformed_one(kind, degree):
 def test_a_plane_mesh_is_its_own_surface(cell):
     problem = StaticProblem(meshes.rectangle((2, 1), (3, 2), cell), COPPER, PULL)
     problem.solve(1, progress=False)
-    facets, cells = surface(problem, 10.0)
+    corners, u, cells = outer_facets(problem)
+    facets = corners + 10 * u
     assert len(facets) == len(cells) == problem.mesh.topology.index_map(2).size_local
     assert facets[..., 0].max() == pytest.approx(3.0)
     assert (facets[..., 2] == 0).all()
@@ -257,7 +259,9 @@ def test_plots_are_drawn_without_a_display(tmp_path, monkeypatch):
 
 def test_plots_that_cannot_be_drawn_are_refused(tmp_path):
     problem = bar()
-    with pytest.raises(InputError, match=r"'grian': give one of von_mises, J, energy, outside$"):
+    with pytest.raises(
+        InputError, match=r"'grian': give one of cauchy_stress_xx, .*, J, energy, outside$"
+    ):
         plot_field(problem, tmp_path / "a.png", "grian")
     with pytest.raises(InputError, match="not an image format"):
         plot_field(problem, tmp_path / "a.docx")

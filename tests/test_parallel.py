@@ -43,13 +43,13 @@ def finished(names, **options):
     return json.loads(done.stdout.strip().splitlines()[-1])
 
 
-RUNS = ("polycrystal", "sphere", "one-cell")
+RUNS = ("polycrystal", "sphere", "one-cell", "cycle", "tagged")
 
 
 @functools.cache
 def answers(ranks):
     """All of them from one start of Python: starts take longer than the runs."""
-    return finished(",".join((*RUNS, "cells")), ranks=ranks)
+    return finished(",".join((*RUNS, "cells", "multigrid")), ranks=ranks)
 
 
 @pytest.mark.skipif(not MPIEXEC.exists(), reason="no mpiexec beside this Python")
@@ -73,9 +73,9 @@ def test_ranks_do_not_change_the_answer(name, ranks):
 
 @pytest.mark.skipif(not MPIEXEC.exists(), reason="no mpiexec beside this Python")
 def test_ranks_do_not_change_periodic_cells():
-    """One with voids, one of grains; each rank gets the whole answer."""
+    """One with voids, one of grains, one triclinic; each rank gets the whole answer."""
     (alone,) = answers(1)["cells"]
-    assert len(alone) == 2
+    assert len(alone) == 3
     for ranks in (2, 4):
         every = answers(ranks)["cells"]
         assert len(every) == ranks
@@ -85,6 +85,18 @@ def test_ranks_do_not_change_periodic_cells():
                 for key, value in one.items():
                     scale = np.abs(value).max()
                     assert np.allclose(many[key], value, rtol=0, atol=1e-9 * scale), key
+
+
+@pytest.mark.skipif(not MPIEXEC.exists(), reason="no mpiexec beside this Python")
+@pytest.mark.parametrize("ranks", [1, 2, 4])
+def test_multigrid_gives_a_cell_the_answer_of_the_direct_solver(ranks):
+    direct = answers(1)["cells"][0][2]
+    for (iterative,) in answers(ranks)["multigrid"]:
+        assert "unstable_modes" not in iterative
+        for name in ("F", "P", "energy", "tangent", "stiffness"):
+            for key in {name, f"pulled {name}"} & direct.keys():
+                scale = np.abs(direct[key]).max()
+                assert np.allclose(iterative[key], direct[key], rtol=0, atol=1e-9 * scale), key
 
 
 @pytest.mark.skipif(not MPIEXEC.exists(), reason="no mpiexec beside this Python")

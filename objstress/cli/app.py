@@ -15,7 +15,17 @@ from objstress import __version__
 from objstress.errors import InputError
 
 SECTIONS = {
-    "Material laws": ("symmetry", "label", "fit", "compile", "check", "simulate", "refine"),
+    "Material laws": (
+        "symmetry",
+        "label",
+        "fit",
+        "compile",
+        "check",
+        "export",
+        "simulate",
+        "plot",
+        "refine",
+    ),
     "Tensors of crystals": ("properties", "fit-tensors", "serve"),
     "Potentials, dynamics, spectra": ("settings", "fit-potential", "evaluate", "md", "spectra"),
     "Docking": ("dock", "fit-pose-energy"),

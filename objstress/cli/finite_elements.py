@@ -1,4 +1,4 @@
-"""`objstress simulate`."""
+"""Commands on finite elements: simulate, plot."""
 
 from __future__ import annotations
 
@@ -31,6 +31,52 @@ def simulate(
     for warning in result["warnings"]:
         say(f"warning: {warning}")
     print_result(result, as_json, _steps)
+
+
+@app.command()
+def plot(
+    folder: Annotated[Path, typer.Argument(help="Folder that `simulate` wrote.")],
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Image: .png, .pdf or .svg; FOLDER/history.png or FOLDER/FIELD.png by default."
+        ),
+    ] = None,
+    field: Annotated[
+        str | None,
+        typer.Option(help="Draw the deformed body in its last state in this field instead."),
+    ] = None,
+    warp: Annotated[float, typer.Option(help="Factor of the displacement, with --field.")] = 1.0,
+    view: Annotated[
+        tuple[float, float],
+        typer.Option(help="Elevation and azimuth of the eye, degrees, with --field."),
+    ] = (25.0, -60.0),
+    reaction: Annotated[
+        str | None, typer.Option(help="Name of the only reaction to draw; all by default.")
+    ] = None,
+    component: Annotated[
+        str | None,
+        typer.Option(help="x, y or z; by default that in which a force is largest."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Draw force-displacement and energy curves of a run, or a field.
+
+    The curves follow the load steps in their order, forces in GPa length^2 and displacements in
+    the mesh's length. `result.bp` in the same folder holds the fields, for ParaView.
+    """
+    from objstress.fem.results.curves import plot_history, read_history
+
+    if field is not None:
+        from objstress.fem.results.plots import plot_surface
+        from objstress.fem.results.surface import read_surface
+
+        path = out or folder / f"{field}.png"
+        plot_surface(read_surface(folder), path, field, warp, view=view)
+    else:
+        path = out or folder / "history.png"
+        plot_history(read_history(folder), path, reaction=reaction, component=component)
+    print_result({"plot": str(path)}, as_json, lambda r: f"drawn in {r['plot']}")
 
 
 def _steps(result: dict[str, Any]) -> str:

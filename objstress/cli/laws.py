@@ -1,4 +1,4 @@
-"""Commands for material laws: label, fit, compile, check."""
+"""Commands for material laws: label, fit, refine, compile, check, export."""
 
 from __future__ import annotations
 
@@ -278,6 +278,32 @@ def check(law: Law, as_json: Json = False) -> None:
     )
     if not all(c.ok for c in claims):
         raise typer.Exit(1)
+
+
+@app.command()
+def export(
+    law: Law,
+    out: Annotated[
+        Path,
+        typer.Argument(
+            help="File to write: .c (and .h), .f90 or .for (an Abaqus UMAT), or .mfront."
+        ),
+    ],
+    as_json: Json = False,
+) -> None:
+    """Write a compiled law as source code that other programs compile.
+
+    Names in the code begin with the stem of OUT. Energies, stresses and tangents are in GPa.
+    """
+    from objstress.laws.export.files import export_law
+    from objstress.laws.export.text import identifier
+    from objstress.laws.loading import load_law
+
+    files = [str(path) for path in export_law(load_law(law), out)]
+    result = {"files": files, "name": identifier(out.stem)}
+    print_result(
+        result, as_json, lambda r: f"law {r['name']} written to {' and '.join(r['files'])}"
+    )
 
 
 def _stiffness(c: Any) -> str:

@@ -25,9 +25,16 @@ from .materials.quadrature import QuadratureMaterial as QuadratureMaterial
 from .materials.ufl import UflMaterial as UflMaterial
 from .materials.ufl_polynomial import energy_density as energy_density
 from .mesh_files import read_mesh as read_mesh
+from .results.curves import plot_history as plot_history
+from .results.curves import plot_load_displacement as plot_load_displacement
+from .results.curves import read_history as read_history
+from .results.curves import write_history as write_history
 from .results.plots import colour_key as colour_key
 from .results.plots import plot_field as plot_field
-from .results.plots import plot_load_displacement as plot_load_displacement
+from .results.probes import Probe as Probe
+from .results.probes import probe as probe
+from .results.sections import SectionForce as SectionForce
+from .results.sections import section_force as section_force
 from .results.vtx import ResultFile as ResultFile
 from .solve.arc_length import follow_path as follow_path
 from .solve.dynamic import DynamicProblem as DynamicProblem

@@ -29,8 +29,8 @@ def write_tensors(
         description: what JSON can hold.
         tensors: {name: tensor} (n, ...) of any shape and unit.
     """
-    kept = {name: value.detach().cpu().contiguous() for name, value in sorted(tensors.items())}
-    content = {"format": FORMAT, "sha256": _digest(kept)} | dict(description)
+    kept = _plain(tensors)
+    content = {"format": FORMAT, "sha256": digest(kept)} | dict(description)
     write_whole(path, save(kept, metadata={"objstress": json.dumps(content)}))
 
 
@@ -61,7 +61,7 @@ def read_tensors(path: str | Path, what: str) -> tuple[dict[str, Any], dict[str,
     with rebuilding(path, what):
         description = json.loads(header)
         newer = description["format"] > FORMAT
-        intact = newer or description["sha256"] == _digest(tensors)
+        intact = newer or description["sha256"] == digest(tensors)
     if newer:
         raise InputError(
             f"{path}: written by a newer objstress (format {description['format']}, "
@@ -87,8 +87,20 @@ def rebuilding(path: str | Path, what: str) -> Iterator[None]:
         raise InputError(f"{path}: damaged {what} file ({type(error).__name__}: {error})") from None
 
 
-def _digest(tensors: Mapping[str, Tensor]) -> str:
-    digest = hashlib.sha256()
-    for name in sorted(tensors):
-        digest.update(name.encode() + tensors[name].numpy().tobytes())
-    return digest.hexdigest()
+def digest(tensors: Mapping[str, Tensor]) -> str:
+    """Checksum of tensors, as their file holds it.
+
+    Args:
+        tensors: {name: tensor} (n, ...) of any shape and unit.
+
+    Returns:
+        sha256 in hexadecimal digits.
+    """
+    found = hashlib.sha256()
+    for name, value in _plain(tensors).items():
+        found.update(name.encode() + value.numpy().tobytes())
+    return found.hexdigest()
+
+
+def _plain(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: value.detach().cpu().contiguous() for name, value in sorted(tensors.items())}

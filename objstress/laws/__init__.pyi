@@ -10,6 +10,7 @@ from .check import random_deformations as random_deformations
 from .check import trained_radius as trained_radius
 from .compile import compile_law as compile_law
 from .ensemble import EnsembleLaw as EnsembleLaw
+from .export.files import export_law as export_law
 from .fused import FusedLaw as FusedLaw
 from .guarded import GuardedLaw as GuardedLaw
 from .learned import LearnedLaw as LearnedLaw

@@ -106,17 +106,21 @@ def deformed(bodies: dict[str, StaticProblem], path: Path, magnify: float = 5.0)
         path: PNG to write.
         magnify: factor of the displacements.
     """
-    from objstress.fem.results.plots import draw_facets, surface
+    from objstress.fem.results.plots import draw_facets
+    from objstress.fem.results.surface import fields_to_draw, surface_of
 
-    stresses = {k: b.material.cell_averages()["von_mises"] for k, b in bodies.items()}
-    norm = plt.Normalize(
-        min(s.min() for s in stresses.values()), max(s.max() for s in stresses.values())
-    )
+    surfaces = {}
+    for name, body in bodies.items():
+        each = surface_of(body, {"von_mises": fields_to_draw(body)["von_mises"]})
+        if each is not None:  # one rank draws
+            surfaces[name] = each
+    values = np.concatenate([each.fields["von_mises"] for each in surfaces.values()])
+    norm = plt.Normalize(values.min(), values.max())
     figure = plt.figure(figsize=(4.6 * len(bodies), 4.2), dpi=150)
-    for k, (name, body) in enumerate(bodies.items()):
-        facets, cells = surface(body, magnify)
+    for k, (name, each) in enumerate(surfaces.items()):
         axes = figure.add_subplot(1, len(bodies), k + 1, projection="3d", title=f"{name} along x")
-        draw_facets(axes, facets, plt.cm.viridis(norm(stresses[name][cells])), (52, -86), zoom=1.15)
+        colours = plt.cm.viridis(norm(each.fields["von_mises"]))
+        draw_facets(axes, each.deformed(magnify), colours, (52, -86), zoom=1.15)
     figure.subplots_adjust(left=0, right=1, top=0.92, bottom=0.17, wspace=-0.1)
     bar = figure.colorbar(
         plt.cm.ScalarMappable(norm, "viridis"),

@@ -10,9 +10,12 @@ from mpi4py import MPI
 
 from objstress.errors import ConvergenceError, InputError
 from objstress.fem.case.schema import read_case
+from objstress.fem.results.curves import write_history
+from objstress.fem.results.surface import fields_to_draw, surface_of
 from objstress.fem.results.vtx import ResultFile
 from objstress.fem.solve.protocol import Shown
 from objstress.fem.solve.record import StepRecord
+from objstress.fem.solve.static import StaticProblem
 from objstress.io.files import write_json
 from objstress.io.run_folder import keep_settings
 from objstress.laws.outside import outside_text
@@ -22,11 +25,12 @@ from objstress.parallel import all_arrive, on_first_rank
 def simulate(
     path: str | Path, out: str | Path, progress: bool = True, fresh: bool = False
 ) -> dict[str, Any]:
-    """Solve a case and write `result.bp` and `history.json` into the folder `out`.
+    """Solve a case and write `result.bp`, `history.json` and `history.csv` into the folder `out`.
 
-    `result.bp` holds every accepted step, the load factor as its time, see `ResultFile`. Unless
-    the case says `restart: false`, the states of the steps are kept in `out/states`, and an
-    interrupted run resumes from them. All ranks call this; one writes the reports.
+    `result.bp` holds every accepted step, the load factor as its time, see `ResultFile`, and
+    `history.csv` a row for each, see `write_history`. Unless the case says `restart: false`, the
+    states of the steps are kept in `out/states`, and an interrupted run resumes from them. All
+    ranks call this; one writes the reports.
 
     Args:
         path: the case, a YAML file, see `read_case`.
@@ -39,22 +43,24 @@ def simulate(
         and `warnings` (points outside the strains that the law was fitted to).
 
     Raises:
-        InputError: see `read_case`, `load_law`, `StaticProblem`; states of another case in `out`
-            (what differs is named); strains outside those of the fit where the case says
+        InputError: see `read_case`, `load_law`, `StaticProblem`, `probe`; states of another case in
+            `out` (what differs is named); strains outside those of the fit where the case says
             `outside: error` (nothing is left in `out` then).
         ConvergenceError: the smallest step failed; the accepted steps are written.
     """
     case = read_case(path)
     folder, out = Path(path).parent, Path(out)
     problem = case.build(folder)
+    case.probed(problem)  # refused before the work
     problem.law.outside_action = "ignore"  # history.json has it, see `accept`
     comm, states = problem.comm, out / "states"
     files = ResultFile(problem, out / "result.bp")
 
-    def accept(_: Shown, record: StepRecord) -> None:
+    def accept(problem: StaticProblem, record: StepRecord) -> None:
         if record.outside and case.outside == "error":
             _remove(states, comm)
             raise InputError(_outside(record))
+        record.probes = case.probed(problem)
         files.write(record.load)
 
     try:
@@ -104,7 +110,16 @@ def _write_history(problem: Shown, out: Path, complete: bool, warn: bool) -> dic
         "steps": [record.to_dict() for record in problem.history],
         "warnings": [_outside(worst)] if worst and worst.outside and warn else [],
     }
-    on_first_rank(problem.comm, lambda: write_json(out / "history.json", result))
+
+    drawn = surface_of(problem, fields_to_draw(problem)) if problem.history else None
+
+    def write() -> None:
+        if drawn is not None:
+            drawn.save(out / "surface.safetensors")
+        write_json(out / "history.json", result)
+        write_history(problem.history, out / "history.csv")
+
+    on_first_rank(problem.comm, write)
     return result
 
 

@@ -8,15 +8,24 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, FiniteFloat, PrivateAttr, ValidationError, field_validator
 
 from objstress.errors import InputError
+from objstress.fem.case.base import Components, Strict
 from objstress.fem.case.conditions import Conditions, Stage
 from objstress.fem.case.crystals import GrainsCase, Orientation
 from objstress.fem.case.geometry import FileMesh, Mesh
+from objstress.fem.results.probes import probe
 from objstress.fem.solve.body import Condition
 from objstress.fem.solve.newton import that_change_the_answer
 from objstress.fem.solve.static import StaticProblem
 from objstress.io.run_folder import fingerprint
 from objstress.io.yaml import explain, read_mapping
 from objstress.laws.loading import load_law
+
+
+class ProbeCase(Strict):
+    """A point whose displacement, stress and strain each step records, see `probe`."""
+
+    name: str = Field(min_length=1, description="of its columns in history.csv")
+    at: Components = Field(description="place in the undeformed body; length")
 
 
 class Case(Conditions):
@@ -26,9 +35,9 @@ class Case(Conditions):
         law, mesh, orientation, grains: the body, of one crystal or of grains.
         displacements, symmetry, mean_deformation: what is prescribed.
         tractions, pressures, body_force, contacts: what pushes on it.
-        degree, assembly, petsc_options, steps, until, stages: how it is solved, see
+        degree, assembly, element, plane, petsc_options, steps, until, stages: how it is solved, see
             `StaticProblem`.
-        outside, restart: what a run does, see the description of each field.
+        probes, outside, restart: what a run does, see the description of each field.
     """
 
     law: str | Annotated[list[str], Field(min_length=1)] = Field(
@@ -44,6 +53,13 @@ class Case(Conditions):
         default="quadrature",
         description="quadrature for any law, or ufl for a compiled law inside the form",
     )
+    element: Literal["displacement", "mixed"] = Field(
+        default="displacement",
+        description="mixed for laws that hardly change their volume, where others lock",
+    )
+    plane: Literal["strain", "stress"] = Field(
+        default="strain", description="of a mesh of two dimensions"
+    )
     petsc_options: dict[str, Any] = Field(
         default={}, description="options of PETSc's SNES and KSP, {name: value}"
     )
@@ -53,6 +69,9 @@ class Case(Conditions):
         default=[],
         description="one after the other, each with conditions of its own beside those above, "
         "steps and until; displacements begin from where the nodes are",
+    )
+    probes: list[ProbeCase] = Field(
+        default=[], description="points whose displacement, stress and strain are recorded"
     )
     outside: Literal["warn", "error", "ignore"] = Field(
         default="warn", description="what to do at strains outside those of the fit"
@@ -71,6 +90,14 @@ class Case(Conditions):
             if not isinstance(value, bool | int | float | str | None):
                 raise ValueError(f"{key} is neither a number, nor text, true, false or null")
         return options
+
+    @field_validator("probes")
+    @classmethod
+    def _named_once(cls, probes: list[ProbeCase]) -> list[ProbeCase]:
+        names = [one.name for one in probes]
+        if twice := [name for name in names if names.count(name) > 1]:
+            raise ValueError(f"two are named {twice[0]!r}: give each a name of its own")
+        return probes
 
     def build(self, folder: Path) -> StaticProblem:
         """The problem that the case describes, at the beginning of its first stage.
@@ -100,6 +127,8 @@ class Case(Conditions):
             orientation=self.orientation.rotation() if self.orientation else None,
             degree=self.degree,
             assembly=self.assembly,
+            element=self.element,
+            plane=self.plane,
             petsc_options=self.petsc_options,
         )
 
@@ -121,13 +150,38 @@ class Case(Conditions):
             until = problem.at + stage.until
             problem.solve(stage.steps, until=until, checkpoint=folder, **options)
 
+    def probed(self, problem: StaticProblem) -> dict[str, dict[str, Any]]:
+        """What the probes show of the present state, as `StepRecord.probes` has it.
+
+        Args:
+            problem: of this case.
+
+        Raises:
+            InputError: a probe outside the body.
+        """
+        dim = problem.dim
+        for one in self.probes:
+            if len(one.at) != dim:
+                raise InputError(f"probe {one.name!r}: give {dim} coordinates")
+        if not self.probes:
+            return {}
+        found = probe(problem, [one.at for one in self.probes])
+        return {
+            one.name: {
+                "displacement": found.displacement[k].tolist(),
+                "cauchy_stress": found.cauchy_stress[k].tolist(),
+                "green_lagrange": found.green_lagrange[k].tolist(),
+            }
+            for k, one in enumerate(self.probes)
+        }
+
     def facts(self, folder: Path) -> dict[str, Any]:
         """What the states of a run depend on, {name: value}: runs of the same facts may be one.
 
         Args:
             folder: that paths in the case are relative to.
         """
-        facts = self.model_dump(mode="json", exclude={"outside", "restart"})
+        facts = self.model_dump(mode="json", exclude={"probes", "outside", "restart"})
         facts["petsc_options"] = that_change_the_answer(self.petsc_options)
         names = [self.law] if isinstance(self.law, str) else list(self.law)
         if isinstance(self.mesh, FileMesh):

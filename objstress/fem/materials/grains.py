@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from copy import copy
 from typing import Any
 
 import numpy as np
@@ -151,14 +152,25 @@ class GrainsLaw(MaterialLaw):
         self.outside_action = next(a for a in ("error", "warn", "ignore") if a in actions)
         self.cell_grains = grains.of_cells(mesh)
         self.Q = torch.tensor(grains.orientations)
-        of_point = np.repeat(self.cell_grains, points)
+        self._arrange(np.repeat(self.cell_grains, points))
+
+    def _arrange(self, of_point: np.ndarray) -> None:
+        """Sort points by their laws, from the grain of each."""
+        laws = self.grains.laws
         self._of_point = torch.tensor(of_point)
-        distinct = {id(law): law for law in grains.laws}
-        number = np.array([list(distinct).index(id(law)) for law in grains.laws])
+        distinct = {id(law): law for law in laws}
+        number = np.array([list(distinct).index(id(law)) for law in laws])
         self._parts = [
             (law, torch.tensor(np.flatnonzero(number[of_point] == k)))
             for k, law in enumerate(distinct.values())
         ]
+
+    def in_cells(self, cells: np.ndarray) -> GrainsLaw:
+        """The law of one point in each of these local cells, (cells,)."""
+        law = copy(self)
+        law.points, law.cell_grains = 1, self.cell_grains[cells]
+        law._arrange(law.cell_grains)
+        return law
 
     @property
     def several(self) -> bool:

@@ -15,6 +15,7 @@ import ufl
 from dolfinx import fem
 from dolfinx import mesh as dmesh
 from mpi4py import MPI
+from petsc4py import PETSc
 from ufl.algorithms.analysis import extract_coefficients, extract_constants
 
 from objstress.fem.materials.grains import Grains, GrainsLaw
@@ -83,6 +84,7 @@ class Material:
         volumes: reference volume that each of these points stands for, (n_points,).
         owned: how many of the points are this rank's own; they come first, ghosts' last.
         threads: that torch uses for the law on this rank, see `torch_threads`.
+        condenses: whether the tangent is more than its form, see `condense`.
         watch: reports points outside the strains of the fit at an `update`, and again when they
             are more; None where the caller reports them after each step (`outside_points`).
 
@@ -91,6 +93,7 @@ class Material:
     """
 
     energy: np.ndarray
+    condenses = False
 
     def __init__(self, u: fem.Function, law: MaterialLaw | Grains, degree: int):
         self.u, self.degree = u, degree
@@ -105,7 +108,7 @@ class Material:
         self.law: MaterialLaw = (
             GrainsLaw(law, mesh, len(self.weights)) if isinstance(law, Grains) else law
         )
-        deformation = ufl.Identity(3) + gradient(u)
+        deformation = self.deformation()
         self.inputs: list[Any] = [
             *extract_coefficients(deformation),
             *extract_constants(deformation),
@@ -137,12 +140,23 @@ class Material:
             if same and (known or not tangent) and all(map(np.array_equal, before, now)):
                 return
         self._evaluated = None
+        self._before()
         self.F = self._gradient.eval(self.u.function_space.mesh, self.cells).reshape(-1, 3, 3)
         with limited_threads(self.threads):
             self._evaluate(tangent)
         if self.watch is not None:
             self.watch(self.F[: self.owned])
         self._evaluated = (self.law, [values.copy() for values in now], tangent)
+
+    def deformation(self) -> Any:
+        """The UFL tensor (3, 3) that the law is evaluated at."""
+        return ufl.Identity(3) + gradient(self.u)
+
+    def _before(self) -> None:
+        """Bring what F depends on beside u up to date."""
+
+    def condense(self, A: PETSc.Mat) -> None:
+        """Add to the assembled tangent what eliminated fields make of it; none here."""
 
     def invalidate(self) -> None:
         """Make the next `update` evaluate: for what `inputs` do not show.
@@ -165,6 +179,10 @@ class Material:
     def piola(self) -> np.ndarray:
         """P at the points as of the last `update`, GPa, (n_points, 3, 3)."""
         raise NotImplementedError
+
+    def law_in(self, cells: np.ndarray) -> MaterialLaw:
+        """The law of one point in each of these local cells, (cells,)."""
+        return self.law.in_cells(cells) if isinstance(self.law, GrainsLaw) else self.law
 
     def cell_function(self, values: np.ndarray) -> fem.Function:
         """A function that is constant in each cell: `values` of the local cells (cells, ...)."""
@@ -226,10 +244,12 @@ class Material:
         ]
 
     def cell_averages(self) -> dict[str, np.ndarray]:
-        """Means over the points of each local cell.
+        """Means over the points of each local cell, {name: (cells, ...)}.
 
-        Cauchy stress (GPa), its von Mises measure, J, energy, the fraction of points outside the
-        strains that the law was fitted to and, for a law with error bars, `stress_error` (GPa).
+        `cauchy_stress` (3, 3) in GPa and of it `von_mises` and `principal_stress` (3,), largest
+        first; `green_lagrange` (3, 3), the strain E, and of it `principal_strain` (3,); `J`,
+        `energy` (GPa), `outside`, the fraction of points outside the strains that the law was
+        fitted to, and `stress_error` (GPa) of a law with error bars.
         """
         points = len(self.weights)
         w = self.volumes.reshape(-1, points)
@@ -241,12 +261,16 @@ class Material:
             return np.einsum("cq,cq...->c...", w, values.reshape(-1, points, *values.shape[1:]))
 
         sigma = mean(sigma)
+        strain = mean(0.5 * (self.F.transpose(0, 2, 1) @ self.F - np.eye(3)))
         deviator = sigma - np.trace(sigma, axis1=1, axis2=2)[:, None, None] * np.eye(3) / 3
         error = self.law.stress_error(self.F)
         bars = {} if error is None else {"stress_error": mean(error.numpy())}
         return {
             "cauchy_stress": sigma,
             "von_mises": np.sqrt(1.5 * (deviator**2).sum((1, 2))),
+            "principal_stress": np.linalg.eigvalsh(sigma)[:, ::-1],
+            "green_lagrange": strain,
+            "principal_strain": np.linalg.eigvalsh(strain)[:, ::-1],
             "J": mean(j),
             "energy": mean(self.energy),
             "outside": mean(self.law.outside(self.F).numpy().astype(float)),

@@ -7,29 +7,24 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from dolfinx import fem
-from dolfinx import mesh as dmesh
 from matplotlib import colormaps
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from mpl_toolkits.mplot3d.art3d import Poly3DCollection
 
-from objstress.errors import InputError
-from objstress.fem.results.vtx import SHAPES, grain_fields
+from objstress.fem.results.surface import (
+    Surface,
+    check_field,
+    fields_to_draw,
+    label_of,
+    surface_of,
+)
 from objstress.fem.solve.protocol import Shown
-from objstress.fem.solve.record import StepRecord
 from objstress.io.files import check_writable, write_figure
 from objstress.symmetry.ipf import direction_colours, sector_corners
 from objstress.symmetry.point_group import PointGroup
 
-LABELS = {
-    "von_mises": "von Mises stress, GPa",
-    "energy": "energy density, GPa",
-    "outside": "fraction of points outside the fitted strains",
-    "stress_error": "error bar of the stress, GPa",
-    "J": "J = det F",
-}
 COLOURS = "viridis"
 
 
@@ -50,7 +45,8 @@ def plot_field(
     Args:
         problem: its present state is drawn.
         path: of the image, `.png`, `.pdf` or `.svg`.
-        field: a scalar of `Material.cell_averages`, or of grains `grain` and `ipf_colour`.
+        field: a scalar of `Material.cell_averages` or a component, such as `cauchy_stress_xx`
+            and `principal_stress_1` (the largest); of grains `grain` and `ipf_colour`.
         warp: factor of the displacement.
         view: elevation and azimuth of the eye, degrees; a plane mesh is seen from above.
         direction: of the sample, that `ipf_colour` is of.
@@ -60,16 +56,36 @@ def plot_field(
             image.
     """
     check_writable(path)
-    fields = problem.material.cell_averages() | grain_fields(problem.material.law, direction)
-    drawn = [name for name in fields if name == "ipf_colour" or name not in SHAPES]
-    if field not in drawn:
-        raise InputError(f"field = {field!r}: give one of {', '.join(drawn)}")
-    facets, cells = surface(problem, warp)
-    parts = problem.comm.gather((facets, fields[field][cells]))
-    if parts is None:
-        return
-    facets, values = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
-    if problem.mesh.topology.dim == 2:
+    known = fields_to_draw(problem, direction)
+    check_field(field, known)
+    drawn = surface_of(problem, {field: known[field]})
+    if drawn is not None:
+        plot_surface(drawn, path, field, warp, view=view, direction=direction)
+
+
+def plot_surface(
+    surface: Surface,
+    path: str | Path,
+    field: str = "von_mises",
+    warp: float = 1.0,
+    *,
+    view: tuple[float, float] = (25.0, -60.0),
+    direction: Sequence[float] = (0, 0, 1),
+) -> None:
+    """Plot a surface that `simulate` kept, as `plot_field` does.
+
+    Args:
+        surface, path, field, warp, view: see `plot_field`.
+        direction: of the sample, that the field `ipf_colour` is of.
+
+    Raises:
+        InputError: an unknown field (all are named), a path that cannot be written or is no
+            image.
+    """
+    check_writable(path)
+    check_field(field, surface.fields)
+    facets, values = surface.deformed(warp), surface.fields[field]
+    if not np.ptp(facets[:, :, 2]):
         view = (90.0, -90.0)
     figure = Figure(figsize=(6.4, 5.0))
     axes = figure.add_subplot(projection="3d")
@@ -81,39 +97,8 @@ def plot_field(
         norm = Normalize(values.min(), values.max())
         draw_facets(axes, facets, colormaps[COLOURS](norm(values)), view)
         bar = figure.colorbar(ScalarMappable(norm, COLOURS), ax=axes, shrink=0.6, pad=0.02)
-        bar.set_label(LABELS.get(field, field) + note)
+        bar.set_label(label_of(field) + note)
     _save(figure, path)
-
-
-def surface(problem: Shown, warp: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
-    """Corners x = X + warp u of the outer facets of this rank, in order around each.
-
-    A plane mesh is its own surface.
-
-    Returns:
-        (n, 3 or 4, 3) and the local cell of each facet (n,).
-    """
-    mesh = problem.mesh
-    dim = mesh.topology.dim
-    mesh.topology.create_connectivity(2, dim)
-    mesh.topology.create_connectivity(dim, 2)
-    if dim == 3:
-        facets = dmesh.exterior_facet_indices(mesh.topology)
-        owner = mesh.topology.connectivity(2, 3)
-        cells = np.array([owner.links(f)[0] for f in facets], dtype=np.int32)
-    else:
-        facets = cells = np.arange(mesh.topology.index_map(2).size_local, dtype=np.int32)
-    # Displacement of the corners: they come first in every cell, of mesh and function alike.
-    corners = fem.Function(fem.functionspace(mesh, ("Lagrange", 1, (dim,))))
-    corners.interpolate(problem.u)
-    dofs = corners.function_space.dofmap.list
-    nodes = mesh.geometry.dofmap[:, : dofs.shape[1]].ravel()
-    u = np.zeros_like(mesh.geometry.x)
-    u[nodes, :dim] = corners.x.array.reshape(-1, dim)[dofs.ravel()]
-    points = mesh.geometry.x + warp * u
-    around = dmesh.entities_to_geometry(mesh, 2, facets)
-    square = mesh.topology.cell_type in (dmesh.CellType.hexahedron, dmesh.CellType.quadrilateral)
-    return points[around[:, [0, 1, 3, 2] if square else [0, 1, 2]]], cells
 
 
 def draw_facets(
@@ -168,55 +153,4 @@ def colour_key(group: PointGroup, path: str | Path) -> None:
     text = ", ".join(f"{corner} {name}" for name, corner in sector_corners(group).items())
     axes.set(title=f"{group.symbol}: {text}")
     axes.set_axis_off()
-    _save(figure, path)
-
-
-def plot_load_displacement(
-    problem_or_history: Shown | Sequence[StepRecord],
-    name: str,
-    path: str | Path,
-    *,
-    displacement: float | None = None,
-    length: str = "length",
-) -> None:
-    """Plot the components of a reaction against the load factor, or the displacement.
-
-    All ranks may call it, one draws where it is given a problem.
-
-    Args:
-        problem_or_history: the accepted steps, or the problem that has them.
-        name: of a prescribed displacement or a contact, as in `StepRecord.reactions`.
-        path: of the image.
-        displacement: at load factor 1, in the mesh's unit; none leaves the load factor.
-        length: the mesh's unit, such as "mm" (forces are then in GPa mm^2 = kN).
-
-    Raises:
-        InputError: no step yet, or no reaction of that name (all are named); a path that cannot be
-            written.
-    """
-    check_writable(path)
-    if isinstance(problem_or_history, Sequence):
-        history, rank = problem_or_history, 0
-    else:
-        history, rank = problem_or_history.history, problem_or_history.comm.rank
-    if not history:
-        raise InputError("no load step to draw: solve the problem first")
-    known = history[0].reactions
-    if name not in known:
-        raise InputError(f"no reaction of {name!r}: give one of {', '.join(known)}")
-    if rank > 0:
-        return
-    # From the undeformed body, which has none.
-    loads = np.array([0.0, *(record.load for record in history)])
-    forces = np.array([np.zeros_like(known[name]), *(r.reactions[name] for r in history)])
-    figure = Figure(figsize=(5.2, 3.8), layout="constrained")
-    axes = figure.add_subplot()
-    for axis, force in zip("xyz", forces.T, strict=False):
-        axes.plot(loads * (displacement or 1.0), force, marker="o", ms=3, label=axis)
-    axes.set(
-        xlabel="load factor" if displacement is None else f"displacement, {length}",
-        ylabel=f"force of {name} on the body, GPa {length}$^2$",
-    )
-    axes.grid(alpha=0.3)
-    axes.legend(frameon=False)
     _save(figure, path)

@@ -21,7 +21,13 @@ from objstress.laws.base import MaterialLaw
 from objstress.parallel import on_first_rank
 from objstress.symmetry.ipf import ipf_colours
 
-SHAPES: dict[str, tuple[int, ...]] = {"cauchy_stress": (3, 3), "ipf_colour": (3,)}
+SHAPES: dict[str, tuple[int, ...]] = {
+    "cauchy_stress": (3, 3),
+    "principal_stress": (3,),
+    "green_lagrange": (3, 3),
+    "principal_strain": (3,),
+    "ipf_colour": (3,),
+}
 """Cell fields other than scalars: see `Material.cell_averages` and `grain_fields`."""
 
 # What may be removed where a new result is to lie.
@@ -56,10 +62,10 @@ class ResultFile:
     """VTX (ADIOS2) for ParaView 5.12 or newer, one time for each `write`.
 
     The fields of the problem's state (displacement; velocity and acceleration of a motion) at
-    their own nodes, whatever their degree, which is the same for all; per cell Cauchy stress, von
-    Mises, J, energy and the fraction of points outside the strains that the law was fitted to,
-    the error bar of the stress where the law has one, and number and orientation colour of the
-    grains where there are some. State at quadrature points is not written.
+    their own nodes, whatever their degree, which is the same for all; per cell what
+    `Material.cell_averages` gives (stresses, strains, energy, points outside the strains that the
+    law was fitted to), and number and orientation colour of the grains where there are some. State
+    at quadrature points is not written.
 
     Until `close` it is `NAME.partial.bp`, which can be looked at; then it replaces what was at
     `path`. A run that resumes from its checkpoint writes it from the start, with all states that

@@ -171,7 +171,7 @@ class _Path:
             fem_petsc.assemble_vector(b, self._form)
             b.ghostUpdate(addv=PETSc.InsertMode.ADD, mode=PETSc.ScatterMode.REVERSE)
         body.supports.apply(1.0)
-        body.supports.bring_in(b, body.jacobian_form, None, 1.0)
+        body.bring_in(b, None, 1.0)
         body.apply_load(load)
         self._pull = body.supports.free_norm(b)
         return newton.solve_linear(b, self._rate)

@@ -21,8 +21,11 @@ from objstress.fem.conditions.facets import facet_measures
 from objstress.fem.conditions.loads import BodyForce, Pressure, Surface, Traction
 from objstress.fem.conditions.where import Places
 from objstress.fem.form_cache import clear_stale_locks
-from objstress.fem.materials.grains import Grains, GrainsLaw
+from objstress.fem.materials.grains import Grains
+from objstress.fem.materials.mixed import MixedMaterial
+from objstress.fem.materials.plane_stress import PlaneStressMaterial
 from objstress.fem.materials.quadrature import Material, QuadratureMaterial, quadrature_degree_for
+from objstress.fem.materials.stiffness import penalty_stiffness, warn_of_locking
 from objstress.fem.materials.ufl import UflMaterial
 from objstress.fem.solve.supports import Supports, over_ranks
 from objstress.laws.base import MaterialLaw
@@ -48,11 +51,35 @@ JIT = {
 }
 
 
+def _material(assembly: str, element: str, plane: str) -> type[Material]:
+    """The kind of material that these words ask for."""
+    choices = {
+        "assembly": (assembly, ("quadrature", "ufl")),
+        "element": (element, ("displacement", "mixed")),
+        "plane": (plane, ("strain", "stress")),
+    }
+    for name, (given, known) in choices.items():
+        if given not in known:
+            raise InputError(f"{name} = {given!r}: give {' or '.join(map(repr, known))}")
+    kinds: dict[tuple[str, str, str], type[Material]] = {
+        ("quadrature", "displacement", "strain"): QuadratureMaterial,
+        ("ufl", "displacement", "strain"): UflMaterial,
+        ("quadrature", "mixed", "strain"): MixedMaterial,
+        ("quadrature", "displacement", "stress"): PlaneStressMaterial,
+    }
+    if (assembly, element, plane) not in kinds:
+        words = [
+            f"{name} = {given!r}" for name, (given, known) in choices.items() if given != known[0]
+        ]
+        raise InputError(f"{' and '.join(words)} do not go together, give one of them")
+    return kinds[assembly, element, plane]
+
+
 class Body:
     """Internal minus external forces of a body and their derivative, as forms in u.
 
     Args:
-        mesh, law, conditions, orientation, degree, assembly, quadrature_degree: see
+        mesh, law, conditions, orientation, degree, assembly, element, plane, quadrature_degree: see
             `StaticProblem`.
 
     Attributes:
@@ -86,6 +113,8 @@ class Body:
         orientation: Any = None,
         degree: int = 1,
         assembly: str = "quadrature",
+        element: str = "displacement",
+        plane: str = "strain",
         quadrature_degree: int | None = None,
     ):
         self.dim = dim = mesh.topology.dim
@@ -113,10 +142,10 @@ class Body:
         self.degree = degree
         if quadrature_degree is None:
             quadrature_degree = quadrature_degree_for(mesh, degree)
-        kinds: dict[str, type[Material]] = {"quadrature": QuadratureMaterial, "ufl": UflMaterial}
-        if assembly not in kinds:
-            raise InputError(f"assembly = {assembly!r}: give 'quadrature' or 'ufl'")
-        self.material = kinds[assembly](self.u, law, quadrature_degree)
+        kind = _material(assembly, element, plane)
+        self.material = kind(self.u, law, quadrature_degree)
+        if degree == 1 and type(self.material) in (QuadratureMaterial, UflMaterial):
+            warn_of_locking(self.material)
         self.material.watch = None  # accepted steps are reported, not Newton's iterates
         volumes = self.material.volumes[: self.material.owned]
         volume = self.comm.allreduce(float(volumes.sum()), op=MPI.SUM)
@@ -226,7 +255,7 @@ class Body:
         self._moving: list[tuple[str, Contact, fem.Constant]] = []
         surfaces = [c for c in conditions if not isinstance(c, Displacement | BodyForce)]
         soft = [c for c in surfaces if isinstance(c, Contact) and c.stiffness is None]
-        penalty = self._penalty() if soft else None
+        penalty = penalty_stiffness(self.material) if soft else None
         # One rule for a force and its sum; a contact's edge lies within facets.
         measures = facet_measures(self.places, surfaces, 3 * self.degree)
         for condition, ds in zip(surfaces, measures, strict=True):
@@ -244,15 +273,6 @@ class Body:
             self.potentials.append((condition.energy(surface), constant, factor))
             self.contacts[name] = [fem.form(f) for f in condition.forces(surface)]
             self._moving.append((name, condition, constant))
-
-    def _penalty(self) -> fem.Function:
-        """Ten times the law's largest constant over the edge of each cell."""
-        law, material = self.material.law, self.material
-        laws = law.grains.laws if isinstance(law, GrainsLaw) else [law]
-        distinct = {id(one): one for one in laws}.values()
-        largest = max(float(np.abs(one.stiffness()).max()) for one in distinct)
-        volumes = material.volumes.reshape(-1, len(material.weights)).sum(axis=1)
-        return material.cell_function(10 * largest / volumes ** (1 / self.dim))
 
     def check_rigid_motions(self) -> None:
         """Contacts may hold what the displacements leave free; nothing else may.
@@ -296,9 +316,30 @@ class Body:
         """The derivative of the residual at the present A."""
         A = A or fem_petsc.create_matrix(self.jacobian_form)
         A.zeroEntries()
-        fem_petsc.assemble_matrix(A, self.jacobian_form, bcs=self.supports.bcs if bcs else [])
+        condenses = self.material.condenses
+        held = self.supports.bcs if bcs and not condenses else []
+        fem_petsc.assemble_matrix(A, self.jacobian_form, bcs=held)
         A.assemble()
+        if condenses:
+            self.material.condense(A)
+            if bcs:
+                self._full = A.copy()
+                first = A.getOwnershipRange()[0]
+                A.zeroRowsColumns((self.supports.held + first).astype(np.int32), diag=1.0)
         return A
+
+    def bring_in(self, b: PETSc.Vec, x: PETSc.Vec | None, alpha: float) -> None:
+        """Prescribed values into a linear problem with the tangent, see `Supports.bring_in`."""
+        if not self.material.condenses:
+            self.supports.bring_in(b, self.jacobian_form, x, alpha)
+            return
+        # The tangent is more than its form: what is prescribed goes through the matrix itself.
+        change = b.duplicate()
+        change.set(0.0)
+        fem_petsc.set_bc(change, self.supports.bcs, x, alpha=1.0)
+        b.axpy(-alpha, self._full * change)
+        fem_petsc.set_bc(b, self.supports.bcs, x, alpha=alpha)
+        b.ghostUpdate(addv=PETSc.InsertMode.INSERT, mode=PETSc.ScatterMode.FORWARD)
 
     def reactions(self) -> dict[str, list[float]]:
         """Forces of the prescribed displacements and the contacts on the body, GPa length^2."""
@@ -307,6 +348,16 @@ class Body:
             sums = [float(fem.assemble_scalar(form)) for form in forms]
             reactions[name] = over_ranks(self.comm, np.array(sums)).tolist()
         return reactions
+
+    def external_work(self, w: Any) -> Any:
+        """UFL form of the virtual work of all loads and contacts on w; None without any."""
+        works = self.dead + self.following + self.touching
+        return ufl.replace(sum(works), {self._v: w}) if works else None
+
+    def displacements(self) -> dict[str, list[float]]:
+        """Mean displacement of the nodes of each support, motion of each contact, length."""
+        contacts = {name: by.tolist() for name, by in self._contacts_at_present().items()}
+        return self.supports.mean_displacements(self.u) | contacts
 
     def stored_energy(self) -> float:
         """Energy of the whole body as of the last update of the material, GPa length^3."""

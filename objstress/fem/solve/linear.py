@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import weakref
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -11,6 +13,9 @@ from petsc4py import PETSc
 DIRECT_UP_TO = 60_000
 """Unknowns up to which MUMPS is taken. On a cube multigrid is faster before that, but MUMPS does
 not mind stretched cells or a tangent that is no longer definite."""
+
+NUMBER = count()
+"""Of solvers, for the prefixes of their PETSc options."""
 
 
 def solver_options(unknowns: int, symmetric: bool) -> dict[str, Any]:
@@ -37,6 +42,30 @@ def solver_options(unknowns: int, symmetric: bool) -> dict[str, Any]:
         "mg_levels_ksp_type": "chebyshev",
         "mg_levels_pc_type": "jacobi",
     }
+
+
+def give_options(owner: Any, solver: PETSc.Object, options: dict[str, Any]) -> None:
+    """Set PETSc options of one solver alone.
+
+    Args:
+        owner: when it is freed, they are forgotten: MUMPS and multigrid read theirs when they are
+            set up, at the first solution.
+        solver: a KSP or SNES with its functions and operators.
+        options: without a prefix.
+    """
+    prefix = f"objstress_{next(NUMBER)}_"
+    solver.setOptionsPrefix(prefix)
+    table = PETSc.Options()
+    for key, value in options.items():
+        table[prefix + key] = value
+    solver.setFromOptions()
+    weakref.finalize(owner, _forget, [prefix + key for key in options])
+
+
+def _forget(keys: list[str]) -> None:
+    table = PETSc.Options()
+    for key in keys:
+        table.delValue(key)
 
 
 def rigid_motions(V: fem.FunctionSpace, centre: np.ndarray | float = 0.0) -> list[np.ndarray]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
-from itertools import count
 from typing import Any
 
 import numpy as np
@@ -12,15 +11,13 @@ from dolfinx.fem import petsc as fem_petsc
 from petsc4py import PETSc
 
 from objstress.fem.solve.body import Body
-from objstress.fem.solve.linear import near_nullspace, solver_options
+from objstress.fem.solve.linear import give_options, near_nullspace, solver_options
 
 REASONS = {
     value: name.lower().replace("_", " ")
     for name, value in vars(PETSc.SNES.ConvergedReason).items()
     if isinstance(value, int) and value < 0
 }
-NUMBER = count()
-"""Of solvers, for the prefixes of their PETSc options."""
 
 
 def that_change_the_answer(options: dict[str, Any]) -> dict[str, str]:
@@ -53,8 +50,6 @@ class Newton:
         self.A.setNearNullSpace(near_nullspace(body.V))
         self.x = self.b.duplicate()
         self.snes = PETSc.SNES().create(body.comm)
-        prefix = f"objstress_{next(NUMBER)}_"
-        self.snes.setOptionsPrefix(prefix)
         defaults = {
             "snes_type": "newtonls",
             "snes_linesearch_type": "bt",
@@ -63,16 +58,11 @@ class Newton:
             "snes_max_it": 15,
             **solver_options(body.V.dofmap.index_map.size_global * body.dim, body.symmetric),
         }
-        table = PETSc.Options()
-        for key, value in (defaults | options).items():
-            table[prefix + key] = value
         # SNES lives in this object: if it held the object, neither would ever be freed.
         self.snes.setFunction(_weakly(self._residual), self.b)
         self.snes.setJacobian(_weakly(self._jacobian), self.A)
         self.snes.setMonitor(_weakly(self._monitor))
-        self.snes.setFromOptions()
-        # MUMPS and multigrid read theirs when they are set up, at the first solution.
-        weakref.finalize(self, _forget, [prefix + key for key in defaults | options])
+        give_options(self, self.snes, defaults | options)
 
     @property
     def ksp(self) -> PETSc.KSP:
@@ -127,7 +117,7 @@ class Newton:
         fem_petsc.assign(body.u, self.x)
         body.assemble_jacobian(self.A)
         b = body.assemble_residual(self.b)
-        supports.bring_in(b, body.jacobian_form, self.x, -1.0)
+        body.bring_in(b, self.x, -1.0)
         first = supports.free_norm(b)
         self.ksp.setOperators(self.A)
         change = self.x.duplicate()
@@ -181,9 +171,3 @@ def _weakly(method: Callable[..., None]) -> Callable[..., None]:
         bound(*arguments)
 
     return call
-
-
-def _forget(keys: list[str]) -> None:
-    table = PETSc.Options()
-    for key in keys:
-        table.delValue(key)

@@ -134,6 +134,7 @@ class Problem[R: StepRecord]:
             outside=outside,
             points=self.comm.allreduce(material.owned, op=MPI.SUM),
             worst_outside=worst,
+            displacements=self.body.displacements(),
         )
 
     def strains_outside(self) -> np.ndarray:

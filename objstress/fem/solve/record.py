@@ -23,6 +23,10 @@ class StepRecord:
         rejected: tries at this step that were taken back.
         reactions: {name of the displacement: force on the body, GPa length^2}; internal minus
             external forces at its nodes. Contacts likewise, by their names.
+        displacements: {name: mean displacement of the nodes it holds, length}, and how far each
+            contact has moved: what the reactions of the same names go with.
+        probes: {name: {`displacement`: (dim,), length; `cauchy_stress`: (3, 3), GPa;
+            `green_lagrange`: (3, 3)}} of the points that a case probes.
         energy: stored energy, GPa length^3.
         min_J: smallest det F.
         outside: quadrature points outside the strains that the law was fitted to.
@@ -41,6 +45,8 @@ class StepRecord:
     outside: int = 0
     points: int = 0
     worst_outside: str = ""
+    displacements: dict[str, list[float]] = field(default_factory=dict)
+    probes: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @property
     def at(self) -> float:
@@ -61,10 +67,10 @@ class StepRecord:
 class DynamicRecord(StepRecord):
     """What happened in one accepted time step: a `StepRecord` and the energies at its end.
 
-    The fields of `StepRecord` (load, residuals, corrections, order, rejected, reactions, energy,
-    min_J, outside, worst_outside, points) mean the same; `load` is amplitude(time), `energy` the
-    stored energy, `reactions` are those of the balance of forces that the step solved, at
-    u_{n+1-alpha_f}, inertia included.
+    The fields of `StepRecord` (load, residuals, corrections, order, rejected, reactions,
+    displacements, probes, energy, min_J, outside, worst_outside, points) mean the same; `load` is
+    amplitude(time), `energy` the stored energy, `reactions` are those of the balance of forces
+    that the step solved, at u_{n+1-alpha_f}, inertia included, `displacements` those at its end.
 
     Attributes:
         time: microseconds.
@@ -93,8 +99,8 @@ class ExplicitRecord(DynamicRecord):
 
     Newton's method has no part in it: `residuals` and `corrections` are empty, `order` is None,
     `rejected` 0. `reactions` are those at the `time` itself, inertia included. The other fields of
-    `DynamicRecord` (load, energy, min_J, outside, worst_outside, points, contact, work) mean the
-    same.
+    `DynamicRecord` (load, displacements, probes, energy, min_J, outside, worst_outside, points,
+    contact, work) mean the same.
 
     Attributes:
         steps: time steps since the record before, a pure number.

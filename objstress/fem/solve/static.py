@@ -29,8 +29,8 @@ class StaticProblem(Problem[StepRecord]):
     Right on any number of ranks: each evaluates the law in its own cells and their ghosts.
 
     Args:
-        mesh: a dolfinx mesh; lengths in any unit. One of two dimensions is in plane strain, the
-            law stays three-dimensional.
+        mesh: a dolfinx mesh; lengths in any unit. One of two dimensions is in plane strain or
+            stress, the law stays three-dimensional.
         law: in the crystal's frame; or `Grains`, a law and an orientation for each.
         bcs: displacements (`Displacement`, at least what takes the rigid motions), forces
             (`Traction`, `Pressure`, `BodyForce`) and contacts (`RigidPlane`, `RigidSphere`).
@@ -39,6 +39,8 @@ class StaticProblem(Problem[StepRecord]):
         assembly: "quadrature" evaluates any law at the quadrature points, see
             `QuadratureMaterial`; "ufl" compiles a polynomial law into the form, see
             `UflMaterial`.
+        element: "mixed" for laws that hardly change their volume, see `MixedMaterial`.
+        plane: of a mesh of two dimensions, "strain" or "stress", see `PlaneStressMaterial`.
         quadrature_degree: 2 degree for hexahedra, 2 (degree - 1) for tetrahedra by default.
         petsc_options: added to, or replacing, {"snes_type": "newtonls", ...} and what
             `solve.linear.solver_options` chooses from the size.
@@ -68,6 +70,8 @@ class StaticProblem(Problem[StepRecord]):
         orientation: Any = None,
         degree: int = 1,
         assembly: str = "quadrature",
+        element: str = "displacement",
+        plane: str = "strain",
         quadrature_degree: int | None = None,
         petsc_options: dict[str, Any] | None = None,
     ):
@@ -78,6 +82,8 @@ class StaticProblem(Problem[StepRecord]):
             orientation=orientation,
             degree=degree,
             assembly=assembly,
+            element=element,
+            plane=plane,
             quadrature_degree=quadrature_degree,
         )
         self.petsc_options = petsc_options or {}

@@ -38,6 +38,7 @@ class Supports:
         bcs: for dolfinx; their values follow `apply`.
         names: {name: the local degrees of freedom of each component}; a shared one belongs to the
             displacement that names it first.
+        nodes: {name: the local nodes that it holds in some component}, shared ones too.
         held: owned degrees of freedom that are prescribed.
         proportional: whether all values are proportional to the load factor.
 
@@ -57,6 +58,7 @@ class Supports:
         self.bcs: list[fem.DirichletBC] = []
         self._prescribed: list[Prescribed] = []
         self.names: dict[str, list[np.ndarray]] = {}
+        self.nodes: dict[str, np.ndarray] = {}
         self.proportional = start is None
         for number, displacement in enumerate(displacements):
             on_every_rank(self.comm, partial(self._add, displacement, f"bc{number}"))
@@ -79,6 +81,7 @@ class Supports:
         locate = self._places.nodes(where, who)
         name = displacement.name or (where if isinstance(where, str) else name)
         self.names.setdefault(name, [np.zeros(0, dtype=np.int32)] * dim)
+        self.nodes.setdefault(name, np.zeros(0, dtype=np.int32))
         caught, missed = 0, 0
         for k in range(dim):
             if not callable(value) and value[k] is None:
@@ -93,6 +96,7 @@ class Supports:
             caught += len(dofs[0])
             missed = max(missed, self._places.near_misses(where, collapsed))
             self.names[name][k] = np.union1d(self.names[name][k], dofs[0]).astype(np.int32)
+            self.nodes[name] = np.union1d(self.nodes[name], dofs[0] // dim)
         if self.comm.allreduce(caught, op=MPI.SUM) == 0:
             raise self._places.nothing(where, who)
         if missed and self.comm.rank == 0:
@@ -171,6 +175,16 @@ class Supports:
             sums = [float(values[d[d < len(values)]].sum()) for d in dofs]
             forces[name] = over_ranks(self.comm, np.array(sums)).tolist()
         return forces
+
+    def mean_displacements(self, u: fem.Function) -> dict[str, list[float]]:
+        """Mean of u over the nodes of each displacement, length."""
+        values = u.x.array.reshape(-1, self.dim)[: self.V.dofmap.index_map.size_local]
+        means = {}
+        for name, nodes in self.nodes.items():
+            mine = values[nodes[nodes < len(values)]]
+            total = over_ranks(self.comm, np.append(mine.sum(axis=0), float(len(mine))))
+            means[name] = (total[:-1] / total[-1]).tolist()
+        return means
 
     def free_motions(self) -> list[str]:
         """The rigid motions that they leave free, of each piece of the body, in words."""
