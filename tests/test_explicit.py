@@ -112,10 +112,12 @@ def bodies():
     return {
         "cube": (meshes.box((1, 1, 1), (3, 3, 3)), [], {}),
         "hexahedra": (meshes.box(**boxed), [], {}),
-        "held": (meshes.box(**boxed), [WALL], {}),
+        "held": (meshes.box(**boxed), [Displacement(lambda x: x[0] >= 0, (0, None, 0))], {}),
         "tetrahedra": (meshes.box(**boxed, kind="tetrahedron"), [], {}),
         "quadratic": (meshes.box((1, 1, 1), (2, 2, 1)), [], {"degree": 2}),
         "plane strain": (square, [], {}),
+        "plane stress": (square, [], {"plane": "stress"}),
+        "mixed": (meshes.box(**boxed), [], {"element": "mixed"}),
         "contact": (meshes.box(**boxed), [plane], {}),
     }
 

@@ -57,7 +57,7 @@ class ExplicitProblem(MovingProblem[ExplicitRecord]):
         amplitude: lambda(t) for t >= 0 in microseconds, asked for one step ahead; 1 by default,
             full loads at once.
         others: `orientation`, `degree` (of more than 1 on hexahedra and quadrilaterals only),
-            `assembly`, `quadrature_degree`, see `StaticProblem`.
+            `assembly`, `element`, `plane`, `quadrature_degree`, see `StaticProblem`.
 
     Attributes:
         u, velocity, acceleration: at `time`, in the mesh's length and microseconds.

@@ -81,6 +81,8 @@ class LumpedBody(MovingBody):
         self._stiffness.zeroEntries()
         fem_petsc.assemble_matrix(self._stiffness, self._stiffness_form)
         self._stiffness.assemble()
+        if self.material.condenses:
+            self.material.condense(self._stiffness)
         scale = self.masses**-0.5
         scale[self.supports.held] = 0.0  # what is held does not vibrate
         x, y = self._stiffness.createVecs()

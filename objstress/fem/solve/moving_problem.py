@@ -100,8 +100,9 @@ class MovingProblem[R: DynamicRecord](Problem[R]):
             reactions: see `StepRecord`.
             work: of loads, prescribed motions and moving contacts in this step, GPa length^3.
         """
-        self.apply_load(self.amplitude(at))
-        static = self.step_record(self.amplitude(at), rejected, reactions)
+        load = self.amplitude(at)
+        self.apply_load(load)
+        static = self.step_record(load, rejected, reactions)
         kinetic, contact = self.body.kinetic_energy(), self.body.contact_energy()
         work = work + (self.history[-1].work if self.history else 0.0)
         return self.record_type(

@@ -98,7 +98,9 @@ class ExplicitRecord(DynamicRecord):
     """What is recorded now and then of an explicit motion: a `DynamicRecord` without iterations.
 
     Newton's method has no part in it: `residuals` and `corrections` are empty, `order` is None,
-    `rejected` 0. `reactions` are those at the `time` itself, inertia included.
+    `rejected` 0. `reactions` are those at the `time` itself, inertia included. The other fields of
+    `DynamicRecord` (load, displacements, probes, energy, min_J, outside, worst_outside, points,
+    contact, work) mean the same.
 
     Attributes:
         steps: time steps since the record before, a pure number.
