@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -100,7 +100,7 @@ def newton(histories: dict[str, list[float]], path: Path) -> None:
     plt.close(figure)
 
 
-def forces(histories: dict[str, Sequence[StepRecord]], path: Path) -> None:
+def forces(histories: Mapping[str, Sequence[StepRecord]], path: Path) -> None:
     """Plot the force on pulled plates against their elongation.
 
     Args:
