@@ -124,6 +124,9 @@ class TestChain:
         assert report["point_group"] == "m-3m"
         assert report["plate"][-1]["load"] == 1.0
         assert set(report["errors_of_the_potential"]["targets"]) == {"energy", "forces", "stress"}
+        assert "(force.png)" in (out / "report.md").read_text()
+        assert (out / "force.png").read_bytes().startswith(b"\x89PNG")
+        assert len(report["plate"]) == 4  # a curve, not a line
         (out / "crystal.law").unlink()
         trained = (out / "model.potential").stat().st_mtime_ns
         again = run_chain(data, structure, out, **common)

@@ -160,12 +160,14 @@ def test_the_motion_of_contacts_is_recorded():
 
 
 def test_a_motion_records_the_end_of_each_step():
-    ends = [Displacement("x=min", (0.1, 0, 0), "hammer")]
+    lid = RigidPlane("x=max", (0.04, 0, 0), name="lid", point=(2.1, 0, 0), normal=(-1, 0, 0))
+    ends = [Displacement("x=min", (0.1, 0, 0), "hammer"), lid]
     problem = DynamicProblem(
         meshes.box((2, 1, 1), (2, 1, 1)), SOFT, ends, density=1e3, amplitude=lambda t: t
     )
     problem.solve(2, duration=1.0, progress=False)
-    assert [r.displacements["hammer"][0] for r in problem.history] == pytest.approx([0.05, 0.1])
+    for name, moved in (("hammer", [0.05, 0.1]), ("lid", [0.02, 0.04])):
+        assert [r.displacements[name][0] for r in problem.history] == pytest.approx(moved)
 
 
 def test_old_records_have_no_displacements():

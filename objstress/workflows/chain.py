@@ -50,7 +50,7 @@ def run_chain(
     2. The crystal is relaxed under it: crystal.cif.
     3. The potential labels strained cells with relaxed ions: labels.extxyz.
     4. A law is fitted: crystal.law.
-    5. FEniCSx pulls a plate with a hole by 3 % along [110]: plate.bp, plate.png.
+    5. FEniCSx pulls a plate with a hole by 3 % along [110]: plate.bp, plate.png, force.png.
 
     The same call resumes an interrupted one.
 
@@ -72,7 +72,7 @@ def run_chain(
         InputError: see the functions of each step; `out` holds a chain of other inputs.
     """
     from objstress.fem.verification import pulled_plate
-    from objstress.workflows.plots import deformed
+    from objstress.workflows.plots import deformed, forces
 
     begun, out = time.perf_counter(), Path(out)
     out.mkdir(parents=True, exist_ok=True)
@@ -143,9 +143,10 @@ def run_chain(
     differences = elastic_differences(read_labels(small, crystal))
 
     stage("pulling", "FEniCSx: a plate with a hole")
-    body = pulled_plate(law, DIRECTION)
+    body = pulled_plate(law, DIRECTION, steps=4)
     body.write(out / "plate.bp")
     deformed({miller(DIRECTION): body}, out / "plate.png")
+    forces({miller(DIRECTION): body.history}, out / "force.png")
 
     held_out = law.metadata["held_out"]["both"]["relative_rmse"]
     claims = [
@@ -195,4 +196,11 @@ def _markdown(report: dict[str, Any], claims: list[Claim]) -> str:
         lines += ["| target | RMSE | unit |", "| --- | --- | --- |"]
         for name, error in report["errors_of_the_potential"]["targets"].items():
             lines.append(f"| {name} | {error['rmse']:.4g} | {error['unit']} |")
+        lines.append("")
+    lines += [
+        "Plate with a hole (4 x 4 x 0.4, radius 0.5), stretched by 3 % along x:",
+        "",
+        "![plate](plate.png)",
+        "![force over elongation](force.png)",
+    ]
     return "\n".join(lines) + "\n"

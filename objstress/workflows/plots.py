@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from objstress.labels.strain_labels import Labels
 from objstress.laws.base import MaterialLaw
 
 if TYPE_CHECKING:
+    from objstress.fem.solve.record import StepRecord
     from objstress.fem.solve.static import StaticProblem
 
 
@@ -92,6 +94,28 @@ def newton(histories: dict[str, list[float]], path: Path) -> None:
         axes.semilogy(residuals, marker=marker, label=name)
     axes.set(xlabel="iterate (0: new load on the old state)", ylabel="|residual|, GPa length$^2$")
     axes.set_xticks(range(max(len(r) for r in histories.values())))
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False, title="crystal direction along the pull")
+    figure.savefig(path)
+    plt.close(figure)
+
+
+def forces(histories: Mapping[str, Sequence[StepRecord]], path: Path) -> None:
+    """Plot the force on pulled plates against their elongation.
+
+    Args:
+        histories: {name: steps of a `pulled_plate`}, forces in GPa length^2.
+        path: PNG to write.
+    """
+    figure, axes = plt.subplots(figsize=(5.2, 3.8), dpi=150, layout="constrained")
+    for (name, history), marker in zip(histories.items(), "os^", strict=False):
+        # From the undeformed plate, which has none.
+        ends = [(0.0, 0.0)]
+        for step in history:
+            longer = step.displacements["right"][0] - step.displacements["left"][0]
+            ends.append((longer, step.reactions["right"][0]))
+        axes.plot(*zip(*ends, strict=True), marker=marker, ms=4, label=name)
+    axes.set(xlabel="elongation, length", ylabel="force along x, GPa length$^2$")
     axes.grid(alpha=0.3)
     axes.legend(frameon=False, title="crystal direction along the pull")
     figure.savefig(path)
