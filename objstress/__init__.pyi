@@ -38,6 +38,7 @@ from .laws.loading import load_law as load_law
 from .laws.rotated import RotatedLaw as RotatedLaw
 from .md.replicas import run_replicas as run_replicas
 from .md.run import run_md as run_md
+from .models.export import export_potential as export_potential
 from .models.potential import Potential as Potential
 from .models.potential import PotentialSettings as PotentialSettings
 from .models.potential import load_potential as load_potential

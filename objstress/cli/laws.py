@@ -282,28 +282,33 @@ def check(law: Law, as_json: Json = False) -> None:
 
 @app.command()
 def export(
-    law: Law,
+    model: Annotated[Path, typer.Argument(help="Law file, or potential file for .pt2.")],
     out: Annotated[
         Path,
         typer.Argument(
-            help="File to write: .c (and .h), .f90 or .for (an Abaqus UMAT), or .mfront."
+            help="File to write: .c (and .h), .f90 or .for (an Abaqus UMAT), .mfront, or .pt2."
         ),
     ],
     as_json: Json = False,
 ) -> None:
-    """Write a compiled law as source code that other programs compile.
+    """Write a compiled law as source code, or a potential as a program of PyTorch.
 
-    Names in the code begin with the stem of OUT. Energies, stresses and tangents are in GPa.
+    Names in the code begin with the stem of OUT. Energies, stresses and tangents of laws are in
+    GPa; those of potentials in eV and Angstrom.
     """
-    from objstress.laws.export.files import export_law
-    from objstress.laws.export.text import identifier
-    from objstress.laws.loading import load_law
+    if out.suffix.lower() == ".pt2":
+        from objstress.models.export import export_potential
+        from objstress.models.potential import load_potential
 
-    files = [str(path) for path in export_law(load_law(law), out)]
-    result = {"files": files, "name": identifier(out.stem)}
-    print_result(
-        result, as_json, lambda r: f"law {r['name']} written to {' and '.join(r['files'])}"
-    )
+        export_potential(load_potential(model), out)
+        files = [out]
+    else:
+        from objstress.laws.export.files import export_law
+        from objstress.laws.loading import load_law
+
+        files = export_law(load_law(model), out)
+    result = {"files": [str(file) for file in files]}
+    print_result(result, as_json, lambda r: f"{model} exported to {' and '.join(r['files'])}")
 
 
 def _stiffness(c: Any) -> str:

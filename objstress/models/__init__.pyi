@@ -6,6 +6,7 @@ from .constitutive import NetworkSettings as NetworkSettings
 from .crystal_tensor import CrystalTensorNetwork as CrystalTensorNetwork
 from .crystal_tensor import CrystalTensorSettings as CrystalTensorSettings
 from .displacements import InternalDisplacements as InternalDisplacements
+from .export import export_potential as export_potential
 from .polynomial import InvariantPolynomial as InvariantPolynomial
 from .polynomial import invariant_polynomials as invariant_polynomials
 from .potential import Potential as Potential

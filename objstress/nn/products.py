@@ -132,7 +132,7 @@ class SpeciesMessage(nn.Module):
         Returns:
             (channels, n, width).
         """
-        n, h = len(edges), edges.shape[-1] // self.radial
+        n, h = edges.shape[0], edges.shape[-1] // self.radial
         total = (one_hot.transpose(1, 2) @ edges).view(n, self.species * self.radial, h)
         parts = []
         for o in self.irreps_out:
@@ -234,9 +234,14 @@ class ChannelProduct(nn.Module):
             zero.
         channels: of each of them.
         dtype: of the weights.
+
+    Attributes:
+        plain: whether the product is left to PyTorch, as those who trace it need; gradients then
+            take more memory.
     """
 
     constants: Tensor
+    plain: bool = False
 
     def __init__(
         self,
@@ -270,6 +275,8 @@ class ChannelProduct(nn.Module):
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         """(channels, n, width x) and (channels, n, width y) to (channels, n, width out)."""
         matrix = (self.weights @ self.constants).view(len(x), -1, self.width_out)
+        if self.plain:
+            return torch.bmm(_pairs(x, y), matrix)
         return _Bilinear.apply(x, y, matrix)
 
 
