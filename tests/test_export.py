@@ -17,6 +17,7 @@ import pytest
 import torch
 
 from objstress import GuardedLaw, InputError, NeoHooke, PointGroup, RotatedLaw, compile_law, fit_law
+from objstress.elasticity.orientations import orientation
 from objstress.io.weights import read_tensors
 from objstress.laws import export_law
 from objstress.laws.check import random_deformations, trained_radius
@@ -622,6 +623,24 @@ def test_only_polynomials_are_exported(quick_law, tmp_path):
         with pytest.raises(InputError, match=r"export the one inside, \.law"):
             export_law(around, out)
         export_law(around.law, out)
+
+
+@needs_c
+def test_a_law_fitted_without_a_network_is_its_polynomial(tmp_path):
+    data, crystal, _ = CRYSTALS["silicon"]
+    fitted = fit_law(
+        ROOT / "data" / data,
+        ROOT / "data" / crystal,
+        degree=3,
+        use_network=False,
+        progress=False,
+    )
+    F = np.eye(3) + 0.01 * np.random.default_rng(0).normal(size=(50, 3, 3))
+    turned = RotatedLaw(fitted, orientation((1, 1, 1)))
+    for number, law in enumerate((fitted, turned)):
+        _, found = CompiledC(law, tmp_path / f"some{number}.c")("response", F, *ALL)
+        for value, expected in zip(found, law.response(F, 2), strict=True):
+            assert_same(value, expected)
 
 
 @pytest.mark.parametrize("name", ["some", "some.py", "some.law"])

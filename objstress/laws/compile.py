@@ -72,7 +72,7 @@ def compile_polynomial(law: MaterialLaw, tolerance: float) -> PolynomialLaw:
     matrix = np.eye(6) / BALL**2 if domain is None else domain.numpy()
     floor = law.stress_floor()
     tested = _Samples(law, matrix, CHECKS, floor, seed=1)
-    known = _own_polynomial(law)
+    known = own_polynomial(law)
     best = (np.inf, 0)
     for degree in DEGREES:
         if known is not None and known.degree == degree:
@@ -108,7 +108,7 @@ def compile_polynomial(law: MaterialLaw, tolerance: float) -> PolynomialLaw:
     )
 
 
-def _own_polynomial(law: MaterialLaw) -> InvariantPolynomial | None:
+def own_polynomial(law: MaterialLaw) -> InvariantPolynomial | None:
     """The polynomial of a law that is nothing else."""
     polynomial = getattr(law, "polynomial", None)
     alone = getattr(law, "network", None) is None and isinstance(law, StrainEnergyLaw)

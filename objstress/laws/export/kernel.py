@@ -14,6 +14,8 @@ from scipy.sparse.csgraph import connected_components
 
 from objstress.errors import InputError
 from objstress.laws.base import LawAround, MaterialLaw
+from objstress.laws.compile import own_polynomial
+from objstress.laws.learned import LearnedLaw
 from objstress.laws.polynomial import PolynomialLaw
 from objstress.laws.rotated import RotatedLaw
 from objstress.models.polynomial import monomials
@@ -75,7 +77,7 @@ def polynomial_of(law: MaterialLaw) -> tuple[PolynomialLaw, np.ndarray | None]:
     """The polynomial in a law, and the rotation around it.
 
     Args:
-        law: a polynomial law, or a rotated one.
+        law: a polynomial law, a fitted one without a network, or one of these rotated.
 
     Returns:
         The polynomial law, and Q (3, 3), crystal frame to sample frame, or None.
@@ -84,8 +86,12 @@ def polynomial_of(law: MaterialLaw) -> tuple[PolynomialLaw, np.ndarray | None]:
         InputError: another kind of law.
     """
     inner = law.law if isinstance(law, RotatedLaw) else law
+    rotation = law.Q.numpy() if isinstance(law, RotatedLaw) else None
     if isinstance(inner, PolynomialLaw):
-        return inner, law.Q.numpy() if isinstance(law, RotatedLaw) else None
+        return inner, rotation
+    if isinstance(inner, LearnedLaw) and (own := own_polynomial(inner)) is not None:
+        facts = (inner.point_group, inner.domain, inner.metadata, inner.structure, inner.density)
+        return PolynomialLaw(own, *facts), rotation
     kind = inner.kind or type(inner).__name__
     if isinstance(inner, LawAround) and isinstance(inner.law, PolynomialLaw):
         raise InputError(f"a law of kind {kind!r} cannot be exported: export the one inside, .law")
