@@ -240,3 +240,13 @@ def test_bad_stages_get_one_clear_line(folder, old, new, message):
     (folder / "case.yaml").write_text(CASE.replace(old, new))
     with pytest.raises(InputError, match=message):
         simulate(folder / "case.yaml", folder / "out", progress=False)
+
+
+def test_a_loose_tolerance_records_the_state_that_it_leaves():
+    end = Displacement("x=max", (-1.5, 0.5, None))
+    problem = bar(end, petsc_options={"snes_stol": 0.9})  # a line search fails
+    record = problem.solve(progress=False)[-1]
+    problem.material.invalidate()
+    assert problem.evaluate()
+    assert problem.body.stored_energy() == record.energy
+    assert problem.body.reactions() == record.reactions
