@@ -250,3 +250,55 @@ def test_a_loose_tolerance_records_the_state_that_it_leaves():
     assert problem.evaluate()
     assert problem.body.stored_energy() == record.energy
     assert problem.body.reactions() == record.reactions
+
+
+def test_a_stage_ends_where_its_conditions_are_reached():
+    problem = pulled()
+    problem.solve(until=0.5, progress=False)
+    problem.change([WALL, Displacement("x=max", (0.03, None, None), "end")])
+    assert problem.solve(progress=False)[-1].load == 1.5
+    assert problem.history[-1].displacements["end"][0] == pytest.approx(0.03, rel=1e-9)
+
+
+def test_a_corner_at_the_end_is_the_end():
+    """The last point of a table that repeats is a round-off before the end of the run."""
+    wave = fe.Amplitude([(0, 0), (0.075, 1), (0.15, 0)], 3)
+    assert wave.times[-1] < 0.45
+    assert pulled(wave).solve(6, until=0.45, progress=False)[-1].load == 0.45
+
+
+def test_another_body_of_the_same_name_begins_at_its_own_place():
+    plane = fe.RigidPlane("z=max", (0, 0, -0.02), name="tool", point=(0, 0, 1), normal=(0, 0, -1))
+    problem = bar(plane)
+    problem.solve(progress=False)
+    ball = fe.RigidSphere("z=max", (0, 0, 0), name="tool", centre=(1, 0.5, 3), radius=1.5)
+    problem.change([WALL, ball])
+    assert problem.solve(progress=False)[-1].energy < 1e-12
+
+
+@pytest.mark.parametrize("table", [None, [(0, 1), (1, 0)]])
+def test_contacts_go_on_as_displacements_do(table):
+    """Whatever the amplitude: from where it is, to amplitude times motion at s = 1 and beyond."""
+    lid = {"point": (0, 0, 1), "normal": (0, 0, -1), "name": "lid", "stiffness": 2000.0}
+    problem = bar(fe.RigidPlane("z=max", (0, 0, -0.02), **lid))
+    problem.solve(progress=False)
+    problem.change([WALL, fe.RigidPlane("z=max", (0, 0, -0.04), amplitude=table, **lid)])
+    factor = (lambda s: s) if table is None else fe.Amplitude(table)
+    for record in problem.solve(4, until=3, progress=False)[1:]:
+        s = record.load - 1
+        expected = -0.04 * factor(s) + max(0, 1 - s) * (-0.02 + 0.04 * factor(0))
+        assert record.displacements["lid"][2] == pytest.approx(expected, abs=1e-12)
+
+
+def test_back_to_the_beginning_after_a_change_at_the_beginning():
+    problem = pulled()
+    problem.change([WALL, Displacement("x=max", (0.05, None, None), "end")])
+    problem.reset()
+    assert problem.body.supports.proportional
+    fe.follow_path(problem, first=0.5, steps=2, progress=False)
+
+
+def test_steps_belong_to_the_stages(folder):
+    (folder / "case.yaml").write_text(CASE + "steps: 40\n")
+    with pytest.raises(InputError, match="steps: give them in each stage"):
+        simulate(folder / "case.yaml", folder / "out", progress=False)

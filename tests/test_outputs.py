@@ -12,6 +12,9 @@ import pytest
 
 pytest.importorskip("objstress.fem")
 
+import ufl
+from dolfinx import fem
+
 from objstress import InputError, NeoHooke, SaintVenantKirchhoff
 from objstress.elasticity.moduli import cubic_stiffness
 from objstress.elasticity.orientations import random_orientations
@@ -596,3 +599,19 @@ def test_ranks_do_not_change_probes_and_sections(tmp_path):
             assert "point 0 at (2, 0, 0) is outside" in each["said"]
             for name, u in alone["moved"].items():
                 assert each["moved"][name] == pytest.approx(u, abs=1e-10)
+
+
+@pytest.mark.parametrize("options", [{"plane": "stress"}, {"element": "mixed"}, {}])
+def test_probes_and_sections_know_the_element(options):
+    """At the quadrature points a probe is what the cells average; a section bears the reaction."""
+    law = NeoHooke(1.0, 50.0)
+    ends = [Displacement("x=min", (0, 0), "wall"), Displacement("x=max", (0.1, 0.4), "end")]
+    mesh = meshes.rectangle((2, 1), (4, 2))
+    problem = StaticProblem(mesh, law, ends, **options)
+    record = problem.solve(2, progress=False)[-1]
+    material = problem.material
+    coordinates = fem.Expression(ufl.SpatialCoordinate(mesh), material.points)
+    places = coordinates.eval(mesh, material.cells).reshape(-1, 2)
+    assert pytest.approx(material.F, abs=1e-10) == probe(problem, places).F
+    section = section_force(problem, (1.05, 0.5), (1, 0))
+    assert section.force[:2] == pytest.approx(record.reactions["end"], abs=1e-10)

@@ -116,6 +116,8 @@ class Case(Conditions):
         # One object for each file: points of one law are evaluated together.
         known = {path: load_law(folder / path, outside=self.outside) for path in paths}
         laws = [known[path] for path in paths]
+        if self.stages and (given := self.model_fields_set & {"steps", "until"}):
+            raise InputError(f"{' and '.join(sorted(given))}: give them in each stage")
         data = self.mesh.build(folder)
         self._stages = [self.conditions(data)]
         if self.stages:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -33,6 +33,14 @@ class Contact:
     name: str = ""
     amplitude: History = field(default=None, kw_only=True)
 
+    def is_same_body(self, other: Contact) -> bool:
+        """Whether the rigid body is the same one, wherever it moves and what it may touch."""
+        moves = {field.name for field in fields(Contact)}
+        shape = [field.name for field in fields(self) if field.name not in moves]
+        return type(self) is type(other) and all(
+            np.array_equal(getattr(self, name), getattr(other, name)) for name in shape
+        )
+
     def gap(self, u: fem.Function, shift: Any) -> tuple[Any, Any]:
         """Gap and its gradient (the unit normal towards the body) at x = X + u, UFL."""
         raise NotImplementedError
@@ -45,8 +53,8 @@ class Contact:
                 f"penalty stiffness = {self.stiffness}: give a positive GPa per length"
             )
         shift = surface.load * vector(surface.u, self.motion, "motion")
-        if surface.start is not None:
-            shift = shift + (1 - surface.load) * vector(surface.u, surface.start, "motion")
+        if surface.left is not None:
+            shift = shift + surface.left
         gap, normal = self.gap(surface.u, shift)
         stiffness: Any = surface.stiffness
         if self.stiffness is not None:

@@ -24,7 +24,7 @@ class Surface:
         load: the load's factor, a UFL variable: arc lengths need its derivative.
         ds: measure of the load's facets.
         stiffness: GPa per length in each cell, a penalty that is hard for its size and law.
-        start: where a contact's motion begins, a length; None is 0.
+        left: what is left of a contact's way before, a vector; None is 0.
     """
 
     u: fem.Function
@@ -32,7 +32,7 @@ class Surface:
     load: Any
     ds: Any
     stiffness: fem.Function | None
-    start: Any = None
+    left: Any = None
 
 
 @dataclass(frozen=True)

@@ -73,6 +73,10 @@ class Grains:
         known = sorted(set().union(*comm.allgather(set(tags.values.tolist()))))
         named = {name: g.tag for name, g in data.physical_groups.items() if g.dim == dim}
         numbers = [named.get(group, group) for group in orientations]
+        if len(set(numbers)) < len(numbers):
+            raise InputError(
+                f"a group of cells is given twice: {', '.join(map(repr, orientations))}"
+            )
         for group, number in zip(orientations, numbers, strict=True):
             if number not in known:
                 there = [*map(repr, named), *(str(n) for n in known if n not in named.values())]

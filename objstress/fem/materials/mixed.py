@@ -77,6 +77,10 @@ class MixedMaterial(QuadratureMaterial):
         self._basis = space.element.basix_element.tabulate(0, self.points)[0][:, :, 0]
         self._dofs = space.dofmap.list[self.cells]
         volumes = self.volumes.reshape(-1, len(self.weights))
+        if len(self.weights) < self._basis.shape[1]:
+            raise InputError(
+                f"quadrature_degree = {degree}: too few points for the pressure of a mixed element"
+            )
         self._mass = np.einsum("cq,qi,qj->cij", volumes, self._basis, self._basis)
         self._blocks = self._condensation()
 
@@ -92,6 +96,14 @@ class MixedMaterial(QuadratureMaterial):
                 [0, 0, 1],
             ]
         )
+
+    def deformation_at(self, cells: np.ndarray, reference: np.ndarray, F: np.ndarray) -> np.ndarray:
+        space, d = self.theta.function_space, self.dim
+        basis = space.element.basix_element.tabulate(0, reference)[0][:, :, 0]
+        theta = (basis * self.theta.x.array[space.dofmap.list[cells]]).sum(axis=1)
+        f = F.copy()
+        f[:, :d, :d] *= ((theta / np.linalg.det(F)) ** (1 / d))[:, None, None]
+        return f
 
     def _before(self) -> None:
         mesh = self.u.function_space.mesh
@@ -159,9 +171,13 @@ class MixedMaterial(QuadratureMaterial):
             matrix.assemble()
         b, ku, kk = (matrix for _, matrix in self._blocks.values())
         c = self._inverse_mass().matMult(b)
-        parts = (ku.transposeMatMult(c), c.transposeMatMult(ku), c.transposeMatMult(kk.matMult(c)))
+        inner = kk.matMult(c)
+        parts = (ku.transposeMatMult(c), c.transposeMatMult(ku), c.transposeMatMult(inner))
         for part in parts:
             A.axpy(1.0, part, structure=PETSc.Mat.Structure.SUBSET_NONZERO_PATTERN)
+        # Those of several ranks are not freed by Python.
+        for part in (*parts, c, inner):
+            part.destroy()
 
     def _inverse_mass(self) -> PETSc.Mat:
         if not hasattr(self, "_inverse"):

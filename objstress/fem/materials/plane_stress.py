@@ -11,6 +11,7 @@ from objstress.errors import InputError
 from objstress.fem.materials.grains import Grains
 from objstress.fem.materials.quadrature import QuadratureMaterial
 from objstress.laws.base import MaterialLaw
+from objstress.parallel import on_every_rank
 
 ITERATIONS = 30
 """Newton iterations at a point, after which it has no answer."""
@@ -45,9 +46,17 @@ class PlaneStressMaterial(QuadratureMaterial):
             raise InputError("plane = 'stress': the mesh is not plane, give one of two dimensions")
         super().__init__(u, law, degree)
         self._across = np.tile([0.0, 0.0, 1.0], (len(self.F), 1))
+        on_every_rank(u.function_space.mesh.comm, self._check_rest)
+
+    def _check_rest(self) -> None:
         at_rest = self.law.response(self.F, 2)[2][:, :, 2, :, 2]
         if len(at_rest) and float(torch.linalg.eigvalsh(at_rest).min()) <= 0:
             raise InputError("plane = 'stress': the law is not stable across the plane at F = 1")
+
+    def deformation_at(self, cells: np.ndarray, reference: np.ndarray, F: np.ndarray) -> np.ndarray:
+        f = torch.tensor(F)
+        _relaxed(self.law_in(cells), f)
+        return f.numpy()
 
     def _evaluate(self, tangent: bool) -> None:
         f = torch.tensor(self.F)

@@ -152,6 +152,16 @@ class Material:
         """The UFL tensor (3, 3) that the law is evaluated at."""
         return ufl.Identity(3) + gradient(self.u)
 
+    def deformation_at(self, cells: np.ndarray, reference: np.ndarray, F: np.ndarray) -> np.ndarray:
+        """What the law is evaluated at, at any points, in the present state.
+
+        Args:
+            cells: the local cell of each point.
+            reference: its coordinates in the reference cell, (n, dim).
+            F: I + grad u there, (n, 3, 3).
+        """
+        return F
+
     def _before(self) -> None:
         """Bring what F depends on beside u up to date."""
 

@@ -48,9 +48,10 @@ def _row(record: StepRecord) -> dict[str, float]:
     row: dict[str, float] = {}
     if isinstance(record, DynamicRecord):
         row["time [us]"] = record.time
+    row["load factor"] = record.load
+    if record.residuals:
+        row["iterations"] = len(record.residuals) - 1
     row |= {
-        "load factor": record.load,
-        "iterations": len(record.residuals) - 1,
         "energy [GPa length^3]": record.energy,
         "min J": record.min_J,
     }
@@ -241,14 +242,15 @@ def plot_load_displacement(
         history, rank = problem_or_history.history, problem_or_history.comm.rank
     if not history:
         raise InputError("no load step to draw: solve the problem first")
-    known = history[0].reactions
+    known = {name: force for record in history for name, force in record.reactions.items()}
     if name not in known:
         raise InputError(f"no reaction of {name!r}: give one of {', '.join(known)}")
     if rank > 0:
         return
     # From the undeformed body, which has none.
     loads = np.array([0.0, *(record.load for record in history)])
-    forces = np.array([np.zeros_like(known[name]), *(r.reactions[name] for r in history)])
+    none = [np.nan] * len(known[name])  # a step of a stage without it
+    forces = np.array([np.zeros_like(known[name]), *(r.reactions.get(name, none) for r in history)])
     figure = Figure(figsize=(5.2, 3.8), layout="constrained")
     axes = figure.add_subplot()
     for axis, force in zip("xyz", forces.T, strict=False):

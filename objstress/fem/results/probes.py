@@ -74,6 +74,7 @@ def probe(problem: Shown, points: Any) -> Probe:
         values = np.zeros((len(x), dim + 19))
         if len(mine):
             u, f = _displacement(problem, cells[mine], reference[mine])
+            f = problem.material.deformation_at(cells[mine], reference[mine], f)
             energy, piola = problem.material.law_in(cells[mine]).response(f, 1)
             columns = (u, f.reshape(-1, 9), energy.numpy()[:, None], piola.numpy().reshape(-1, 9))
             values[mine] = np.concatenate(columns, axis=1)

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import ufl
 from dolfinx import fem, la
 from dolfinx import mesh as dmesh
 
 from objstress.errors import InputError
-from objstress.fem.materials.quadrature import gradient
 from objstress.fem.solve.body import JIT
 from objstress.fem.solve.static import StaticProblem
 from objstress.fem.solve.supports import over_ranks
@@ -73,22 +73,19 @@ def section_force(
     section = _shared(V, behind)[:, None]
     arms = np.zeros((len(section), 3))
     arms[:, :dim] = V.tabulate_dof_coordinates()[:, :dim] + problem.u.x.array.reshape(-1, dim) - c
-    virtual = fem.Function(V)
-    gradients = fem.Expression(gradient(virtual), material.points)
-    piola = material.piola() * material.volumes[:, None, None]
-    piola *= np.repeat(behind, len(material.weights))[:, None, None]
-    external = body.external_work(material.cell_function(behind.astype(float)) * virtual)
-    form = None if external is None else fem.form(external, jit_options=JIT)
+    v, there = ufl.TestFunction(V), material.cell_function(behind.astype(float))
+    form = ufl.Form(
+        [i.reconstruct(integrand=there * i.integrand()) for i in material.residual(v).integrals()]
+    )
+    external = body.external_work(there * v)
+    if external is not None:
+        form = form - external
+    # What the cells behind put on each node, before the ranks are added up.
+    forces = fem.assemble_vector(fem.form(form, jit_options=JIT)).array
     # The work on each rigid motion of the section's nodes.
     motions = [section * axis for axis in np.eye(3)]
     motions += [section * np.cross(axis, arms) for axis in np.eye(3)]
-    work = np.zeros(6)
-    for k, motion in enumerate(motions):
-        virtual.x.array[:] = motion[:, :dim].ravel()
-        rates = gradients.eval(problem.mesh, material.cells).reshape(-1, 3, 3)
-        work[k] = (piola * rates)[: material.owned].sum()
-        if form is not None:
-            work[k] -= fem.assemble_scalar(form)
+    work = np.array([forces @ motion[:, :dim].ravel() for motion in motions])
     total = over_ranks(problem.comm, work)
     return SectionForce(force=total[:3], moment=total[3:])
 

@@ -75,6 +75,10 @@ def _material(assembly: str, element: str, plane: str) -> type[Material]:
     return kinds[assembly, element, plane]
 
 
+def _value(left: fem.Constant | None) -> Any:
+    return 0.0 if left is None else np.asarray(left.value)
+
+
 class Body:
     """Internal minus external forces of a body and their derivative, as forms in u.
 
@@ -94,7 +98,7 @@ class Body:
             that it does, and of the contacts, UFL forms.
         hardest: row sums of the stiffness of the contacts where all of them touches, UFL forms.
         potentials: energies of the contacts, UFL forms, each with its factor as in `load, factor`.
-        moved: how far the contacts had moved at `begin`, {name: length}.
+        moved: {name: a contact before `begin`, and how far it had moved there}.
         contacts: {name: forms of the components of the force}.
         supports: the prescribed displacements.
         edge: mean edge of a cell.
@@ -155,9 +159,10 @@ class Body:
         self.factor = ufl.variable(self.load)
         self._v, self._du = ufl.TestFunction(self.V), ufl.TrialFunction(self.V)
         self._internal = self.internal_forces(self._du, self._v)
-        self.moved: dict[str, np.ndarray] = {}
+        self.moved: dict[str, tuple[Contact, np.ndarray]] = {}
         self.begin = 0.0
         self._fading: PETSc.Vec | None = None
+        self._full: PETSc.Mat | None = None
         self._take(conditions)
 
     def _take(self, conditions: Sequence[Condition], start: fem.Function | None = None) -> None:
@@ -212,7 +217,7 @@ class Body:
 
     def start_over(self) -> None:
         """From the undeformed body, under the present conditions."""
-        if self.begin:
+        if self._fading is not None:
             self.begin, self._fading, self.moved = 0.0, None, {}
             self._take(self.conditions)
 
@@ -221,18 +226,30 @@ class Body:
         given = [as_amplitude(c.amplitude) for c in self.conditions]
         return [a for a in given if a is not None]
 
-    def _contacts_at_present(self) -> dict[str, np.ndarray]:
-        """How far each contact has moved."""
-        moved = {}
-        for name, condition, factor in self._moving:
-            before = np.asarray(self.moved.get(name, 0.0))
-            a = float(factor.value)
-            moved[name] = a * np.asarray(condition.motion, dtype=float) + (1 - a) * before
-        return moved
+    def _contacts_at_present(self) -> dict[str, tuple[Contact, np.ndarray]]:
+        """The contacts by name, and how far each has moved."""
+        return {
+            name: (one, float(factor.value) * np.asarray(one.motion, dtype=float) + _value(left))
+            for name, one, factor, left in self._moving
+        }
 
     def internal_forces(self, du: Any, v: Any) -> tuple[Any, Any]:
         """UFL forms of the forces of the body itself, and of their derivative."""
         return self.material.residual(v), self.material.jacobian(du, v)
+
+    def _way_left(self, contact: Contact) -> fem.Constant | None:
+        """A vector that takes a contact of the conditions before on from where it is."""
+        if contact.name not in self.moved:
+            return None
+        before, moved = self.moved[contact.name]
+        if not before.is_same_body(contact):
+            return None
+        amplitude = as_amplitude(contact.amplitude)
+        start = 0.0 if amplitude is None else float(amplitude(0.0))
+        offset = moved - start * np.asarray(contact.motion, dtype=float)
+        left = fem.Constant(self.mesh, offset)
+        self._offsets.append((left, offset))
+        return left
 
     def _factor(self, condition: Condition) -> tuple[fem.Constant, Any]:
         """The factor of a condition, a constant, and the UFL variable that its form has."""
@@ -252,7 +269,8 @@ class Body:
         self.hardest: list[Any] = []
         self.potentials: list[tuple[Any, fem.Constant, Any]] = []
         self.contacts: dict[str, list[fem.Form]] = {}
-        self._moving: list[tuple[str, Contact, fem.Constant]] = []
+        self._moving: list[tuple[str, Contact, fem.Constant, fem.Constant | None]] = []
+        self._offsets: list[tuple[fem.Constant, np.ndarray]] = []
         surfaces = [c for c in conditions if not isinstance(c, Displacement | BodyForce)]
         soft = [c for c in surfaces if isinstance(c, Contact) and c.stiffness is None]
         penalty = penalty_stiffness(self.material) if soft else None
@@ -267,12 +285,13 @@ class Body:
             name = condition.name or f"contact {len(self.contacts)}"
             if name in self.contacts:
                 raise InputError(f"two contacts are named {name!r}: give each a name of its own")
-            surface = Surface(self.u, v, factor, ds, penalty, self.moved.get(name))
+            left = self._way_left(condition)
+            surface = Surface(self.u, v, factor, ds, penalty, left)
             self.touching.append(condition.work(surface))
             self.hardest.append(condition.hardest(surface))
             self.potentials.append((condition.energy(surface), constant, factor))
             self.contacts[name] = [fem.form(f) for f in condition.forces(surface)]
-            self._moving.append((name, condition, constant))
+            self._moving.append((name, condition, constant, left))
 
     def check_rigid_motions(self) -> None:
         """Contacts may hold what the displacements leave free; nothing else may.
@@ -289,7 +308,11 @@ class Body:
         s = load - self.begin
         self.load.value = s
         for factor, amplitude in self._own:
-            factor.value = amplitude(s)
+            factor.value = value = float(amplitude(s))
+            if not np.isfinite(value):
+                raise InputError(f"an amplitude of a load is {value} at load factor {s:g}")
+        for left, offset in self._offsets:
+            left.value = max(0.0, 1.0 - s) * offset
         self.supports.apply(s)
 
     def evaluate(self, tangent: bool = True) -> bool:
@@ -323,7 +346,7 @@ class Body:
         if condenses:
             self.material.condense(A)
             if bcs:
-                self._full = A.copy()
+                self._full = A.copy() if self._full is None else A.copy(self._full)
                 first = A.getOwnershipRange()[0]
                 A.zeroRowsColumns((self.supports.held + first).astype(np.int32), diag=1.0)
         return A
@@ -356,7 +379,7 @@ class Body:
 
     def displacements(self) -> dict[str, list[float]]:
         """Mean displacement of the nodes of each support, motion of each contact, length."""
-        contacts = {name: by.tolist() for name, by in self._contacts_at_present().items()}
+        contacts = {name: by.tolist() for name, (_, by) in self._contacts_at_present().items()}
         return self.supports.mean_displacements(self.u) | contacts
 
     def stored_energy(self) -> float:

@@ -55,7 +55,8 @@ class DynamicProblem(MovingProblem[DynamicRecord]):
             one vector; zero by default. On the points of a `Displacement` lambda and its rate,
             times its value, hold instead.
         petsc_options: see `StaticProblem`.
-        others: `orientation`, `degree`, `assembly`, `quadrature_degree`, see `StaticProblem`.
+        others: `orientation`, `degree`, `assembly`, `element`, `plane`, `quadrature_degree`, see
+            `StaticProblem`.
 
     Attributes:
         u, velocity, acceleration: at `time`, in the mesh's length and microseconds.

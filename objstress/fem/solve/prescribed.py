@@ -35,7 +35,7 @@ class Prescribed:
         who: str,
     ):
         self.function, self.dofs, self.places, self.k = function, dofs, places, k
-        self.who, self._amplitude = who, amplitude
+        self.who, self.amplitude = who, amplitude
         self._x = function.function_space.tabulate_dof_coordinates()[places].T
         self._value = value
         self._full: Any = None
@@ -48,8 +48,8 @@ class Prescribed:
 
     def values(self, load: float) -> np.ndarray:
         """At the nodes, at a load factor."""
-        amount = load if self._amplitude is None else float(self._amplitude(load))
-        if self._amplitude is not None and not np.isfinite(amount):
+        amount = load if self.amplitude is None else float(self.amplitude(load))
+        if self.amplitude is not None and not np.isfinite(amount):
             raise InputError(f"{self.who}: the amplitude is {amount} at load factor {load:g}")
         if self._full is not None:
             value = amount * self._full

@@ -110,7 +110,8 @@ class StaticProblem(Problem[StepRecord]):
 
         Args:
             steps: number of equal steps, unless they are halved or may be longer.
-            until: load factor at the end; the next whole number by default, so 1 at first.
+            until: load factor at the end; by default the next whole number, so 1 at first, counted
+                from the last `change`.
             largest: how long a step may get where Newton's method is at ease, in equal steps.
             smallest: the fraction of an equal step under which the run ends.
             progress: whether a progress bar is shown.
@@ -127,8 +128,9 @@ class StaticProblem(Problem[StepRecord]):
             ConvergenceError: the smallest step failed, the worst cells are named; u is the last
                 accepted state.
         """
-        begin = self.at
-        end = float(np.floor(begin + 1e-9) + 1) if until is None else float(until)
+        begin, stage = self.at, self.body.begin
+        whole = stage + float(np.floor(begin - stage + 1e-9)) + 1
+        end = whole if until is None else float(until)
         if steps < 1 or not largest >= 1:
             raise InputError(f"steps = {steps}, largest = {largest}: give at least 1")
         if not begin < end < np.inf:

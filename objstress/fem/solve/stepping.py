@@ -51,6 +51,7 @@ def march(
     begin, end = span
     full = (end - begin) / steps
     size, at, rejected, good = full, begin, 0, 0
+    corners = [c for c in corners if c < end - 1e-9 * full]
     for kept in states.restore() if states else ():
         at, size, good = kept["load"], kept["size"], kept["good"]
         problem.settle(at)

@@ -14,7 +14,7 @@ from petsc4py import PETSc
 from scipy.spatial import cKDTree
 
 from objstress.errors import InputError
-from objstress.fem.conditions.amplitude import as_amplitude
+from objstress.fem.conditions.amplitude import as_amplitude, corners
 from objstress.fem.conditions.displacements import Displacement, takes_amount
 from objstress.fem.conditions.facets import described
 from objstress.fem.conditions.where import Places
@@ -61,7 +61,7 @@ class Supports:
         self.nodes: dict[str, np.ndarray] = {}
         self.proportional = start is None
         for number, displacement in enumerate(displacements):
-            on_every_rank(self.comm, partial(self._add, displacement, f"bc{number}"))
+            self._add(displacement, f"bc{number}")
         on_every_rank(self.comm, self._check_agreement)
         self._count_once()
         held = np.unique(np.concatenate([np.zeros(0, int), *(p.dofs for p in self._prescribed)]))
@@ -90,7 +90,8 @@ class Supports:
             collapsed, _ = sub.collapse()
             dofs = locate(sub, collapsed)
             function = fem.Function(collapsed)
-            one = Prescribed(function, dofs[0], dofs[1], value, k, amplitude, who)
+            made = partial(Prescribed, function, dofs[0], dofs[1], value, k, amplitude, who)
+            one = on_every_rank(self.comm, made)  # one rank alone may refuse
             self.bcs.append(fem.dirichletbc(function, dofs, sub))
             self._prescribed.append(one)
             caught += len(dofs[0])
@@ -108,7 +109,9 @@ class Supports:
             self.V.dofmap.index_map.size_local + self.V.dofmap.index_map.num_ghosts
         ) * self.dim
         size = float(np.ptp(self._places.box, axis=0).max())
-        for load in (1.0, 0.37):
+        points = np.array([0.0, *corners([p.amplitude for p in self._prescribed]), 1.0])
+        middle = 0.63 * points[:-1] + 0.37 * points[1:]
+        for load in np.unique([*points, *middle]).tolist():
             known, by = np.full(number, np.nan), np.full(number, -1)
             for n, one in enumerate(self._prescribed):
                 values, before = one.values(load), known[one.dofs]
