@@ -131,6 +131,8 @@ def test_threads_are_given_back():
     try:
         mesh = meshes.box((1, 1, 1), (1, 1, 1))
         problem = StaticProblem(mesh, Watching(1.0, 1.0), [Displacement("x=0", (0, 0, 0))])
+        assert set(seen) <= {problem.material.threads}  # of its stiffness
+        seen.clear()
         problem.material.threads = 1
         problem.solve(1, progress=False)
         assert set(seen) == {1}

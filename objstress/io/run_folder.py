@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -69,13 +69,19 @@ def _json(settings: Mapping[str, Any]) -> str:
     return json.dumps(dict(settings), default=lambda value: value.tolist())  # of NumPy
 
 
-def keep_settings(path: Path, settings: Mapping[str, Any], remedy: str) -> None:
+def keep_settings(
+    path: Path,
+    settings: Mapping[str, Any],
+    remedy: str,
+    completed: Callable[[dict[str, Any]], dict[str, Any]] = dict,
+) -> None:
     """Write the settings of a run into its folder, or refuse the folder of another run.
 
     Args:
         path: the JSON file.
         settings: {name: value} of this run, what JSON can hold.
         remedy: what to do, the end of the message.
+        completed: adds to what an earlier version kept the settings that it did not know.
 
     Raises:
         InputError: a setting differs, or the file is damaged.
@@ -85,7 +91,7 @@ def keep_settings(path: Path, settings: Mapping[str, Any], remedy: str) -> None:
             before = dict(json.loads(path.read_text()))
         except (ValueError, TypeError):
             raise InputError(f"{path}: damaged, it holds no settings of a run; {remedy}") from None
-        check_same(path.parent, before, settings, remedy)
+        check_same(path.parent, completed(before), settings, remedy)
     else:
         write_json(path, json.loads(_json(settings)))
 

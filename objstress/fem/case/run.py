@@ -9,7 +9,7 @@ from typing import Any
 from mpi4py import MPI
 
 from objstress.errors import ConvergenceError, InputError
-from objstress.fem.case.schema import read_case
+from objstress.fem.case.schema import Case, read_case
 from objstress.fem.results.curves import write_history
 from objstress.fem.results.surface import fields_to_draw, surface_of
 from objstress.fem.results.vtx import ResultFile
@@ -67,7 +67,7 @@ def simulate(
         if fresh:
             _remove(states, comm)
         if case.restart:
-            _check_states(states, case.facts(folder), comm)
+            _check_states(states, case, folder, comm)
         kept = states if case.restart else None
         case.run(problem, kept, progress=progress, after_step=accept)
     except ConvergenceError:
@@ -90,15 +90,16 @@ def _remove(states: Path, comm: MPI.Comm) -> None:
     on_first_rank(comm, lambda: shutil.rmtree(states) if states.is_dir() else None)
 
 
-def _check_states(states: Path, facts: dict[str, Any], comm: MPI.Comm) -> None:
+def _check_states(states: Path, case: Case, folder: Path, comm: MPI.Comm) -> None:
     """Refuse to resume from states of another case; note whose states they will be."""
     remedy = "give another folder, or --fresh to start over"
+    facts = case.facts(folder)
 
     def check() -> None:
         path = states / "case.json"
         if not path.is_file() and any(states.rglob("*.safetensors")):
             raise InputError(f"{states}: states of a run without {path.name}; {remedy}")
-        keep_settings(path, facts, remedy)
+        keep_settings(path, facts, remedy, lambda before: case.completed(before, facts))
 
     on_first_rank(comm, check)
 

@@ -28,6 +28,10 @@ class ProbeCase(Strict):
     at: Components = Field(description="place in the undeformed body; length")
 
 
+FREE = {"outside", "restart", "probes"}
+"""Keys that may change while the states of a run stay as they are."""
+
+
 class Case(Conditions):
     """A static simulation; lengths in any one unit, tractions and pressures in GPa.
 
@@ -183,7 +187,7 @@ class Case(Conditions):
         Args:
             folder: that paths in the case are relative to.
         """
-        facts = self.model_dump(mode="json", exclude={"probes", "outside", "restart"})
+        facts = self.model_dump(mode="json", exclude=FREE)
         facts["petsc_options"] = that_change_the_answer(self.petsc_options)
         names = [self.law] if isinstance(self.law, str) else list(self.law)
         if isinstance(self.mesh, FileMesh):
@@ -196,6 +200,24 @@ class Case(Conditions):
             if path.is_file():
                 facts[f"content of {name}"] = fingerprint([path])
         return facts
+
+    def completed(self, before: dict[str, Any], facts: dict[str, Any]) -> dict[str, Any]:
+        """What an earlier version kept of a run, with the keys that it did not know.
+
+        Args:
+            before: `facts` of that run.
+            facts: of this one; says what cannot be told of that one.
+        """
+        keys = {key: value for key, value in before.items() if key in Case.model_fields}
+        try:
+            known = Case.model_validate(keys).model_dump(mode="json", exclude=FREE)
+        except ValidationError:
+            return before
+        if "petsc_options" not in before:
+            known["petsc_options"] = facts["petsc_options"]
+        if known["mesh"].get("name") == "mesh" and facts["mesh"].get("name") is None:
+            known["mesh"]["name"] = None  # what was the default
+        return before | known
 
 
 def read_case(path: str | Path) -> Case:

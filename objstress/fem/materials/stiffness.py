@@ -8,7 +8,7 @@ import numpy as np
 from dolfinx import fem
 
 from objstress.fem.materials.grains import GrainsLaw
-from objstress.fem.materials.quadrature import Material
+from objstress.fem.materials.quadrature import Material, limited_threads
 from objstress.symmetry.voigt import voigt_to_mandel
 
 NEARLY_INCOMPRESSIBLE = 50.0
@@ -19,7 +19,8 @@ def stiffnesses(material: Material) -> list[np.ndarray]:
     """Voigt's 6 x 6 of each law of the body, GPa."""
     law = material.law
     laws = law.grains.laws if isinstance(law, GrainsLaw) else [law]
-    return [one.stiffness() for one in {id(one): one for one in laws}.values()]
+    with limited_threads(material.threads):
+        return [one.stiffness() for one in {id(one): one for one in laws}.values()]
 
 
 def penalty_stiffness(material: Material) -> fem.Function:

@@ -30,6 +30,9 @@ NEAR = 1e-9
 SAME = 1e-8
 """How far, relative to the largest, numbers of the same state differ at most."""
 
+ALWAYS = {"begin": 0.0, "end": 1.0, "largest": 1.0}
+"""What settings that are kept today were in runs of 0.1."""
+
 REMEDY = "give another folder to start over"
 
 
@@ -162,7 +165,9 @@ class Checkpoint:
         if not path.is_file():
             return None
         arrays, known = _read(path)
-        check_same(self.folder, {key: known.get(key) for key in facts}, facts, REMEDY)
+        # What a run of 0.1 did not keep was as here, or cannot be told.
+        before = {key: known.get(key, ALWAYS.get(key, now)) for key, now in facts.items()}
+        check_same(self.folder, before, facts, REMEDY)
         if missing := [name for name in (*self._places, *initial) if name not in arrays]:
             raise InputError(f"{path}: not a state of a run (no {missing[0]})")
         return arrays
