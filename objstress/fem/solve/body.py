@@ -75,8 +75,29 @@ def _material(assembly: str, element: str, plane: str) -> type[Material]:
     return kinds[assembly, element, plane]
 
 
-def _value(left: fem.Constant | None) -> Any:
-    return 0.0 if left is None else np.asarray(left.value)
+type Moving = tuple[str, Contact, fem.Constant, fem.Constant | None]
+"""A contact: its name, itself, its factor, and what is left of its way before."""
+
+
+def _at_present(moving: Sequence[Moving]) -> dict[str, tuple[Contact, np.ndarray]]:
+    """The contacts by name, and how far each has moved."""
+    return {
+        name: (
+            one,
+            float(factor.value) * np.asarray(one.motion, dtype=float)
+            + (0.0 if left is None else np.asarray(left.value)),
+        )
+        for name, one, factor, left in moving
+    }
+
+
+def _offset(moved: dict[str, tuple[Contact, np.ndarray]], contact: Contact) -> np.ndarray | None:
+    """What takes a contact of the conditions before on from where it is; None for a new one."""
+    if contact.name not in moved or not contact.is_same_body(moved[contact.name][0]):
+        return None
+    amplitude = as_amplitude(contact.amplitude)
+    start = 0.0 if amplitude is None else float(amplitude(0.0))
+    return moved[contact.name][1] - start * np.asarray(contact.motion, dtype=float)
 
 
 class Body:
@@ -202,7 +223,7 @@ class Body:
         """
         before = dict(vars(self))
         try:
-            self.moved = self._contacts_at_present()
+            self.moved = _at_present(self._moving)
             self._take(conditions, self.u)
         except InputError:
             vars(self).update(before)
@@ -226,30 +247,9 @@ class Body:
         given = [as_amplitude(c.amplitude) for c in self.conditions]
         return [a for a in given if a is not None]
 
-    def _contacts_at_present(self) -> dict[str, tuple[Contact, np.ndarray]]:
-        """The contacts by name, and how far each has moved."""
-        return {
-            name: (one, float(factor.value) * np.asarray(one.motion, dtype=float) + _value(left))
-            for name, one, factor, left in self._moving
-        }
-
     def internal_forces(self, du: Any, v: Any) -> tuple[Any, Any]:
         """UFL forms of the forces of the body itself, and of their derivative."""
         return self.material.residual(v), self.material.jacobian(du, v)
-
-    def _way_left(self, contact: Contact) -> fem.Constant | None:
-        """A vector that takes a contact of the conditions before on from where it is."""
-        if contact.name not in self.moved:
-            return None
-        before, moved = self.moved[contact.name]
-        if not before.is_same_body(contact):
-            return None
-        amplitude = as_amplitude(contact.amplitude)
-        start = 0.0 if amplitude is None else float(amplitude(0.0))
-        offset = moved - start * np.asarray(contact.motion, dtype=float)
-        left = fem.Constant(self.mesh, offset)
-        self._offsets.append((left, offset))
-        return left
 
     def _factor(self, condition: Condition) -> tuple[fem.Constant, Any]:
         """The factor of a condition, a constant, and the UFL variable that its form has."""
@@ -269,7 +269,7 @@ class Body:
         self.hardest: list[Any] = []
         self.potentials: list[tuple[Any, fem.Constant, Any]] = []
         self.contacts: dict[str, list[fem.Form]] = {}
-        self._moving: list[tuple[str, Contact, fem.Constant, fem.Constant | None]] = []
+        self._moving: list[Moving] = []
         self._offsets: list[tuple[fem.Constant, np.ndarray]] = []
         surfaces = [c for c in conditions if not isinstance(c, Displacement | BodyForce)]
         soft = [c for c in surfaces if isinstance(c, Contact) and c.stiffness is None]
@@ -285,7 +285,10 @@ class Body:
             name = condition.name or f"contact {len(self.contacts)}"
             if name in self.contacts:
                 raise InputError(f"two contacts are named {name!r}: give each a name of its own")
-            left = self._way_left(condition)
+            left, offset = None, _offset(self.moved, condition)
+            if offset is not None:
+                left = fem.Constant(self.mesh, offset)
+                self._offsets.append((left, offset))
             surface = Surface(self.u, v, factor, ds, penalty, left)
             self.touching.append(condition.work(surface))
             self.hardest.append(condition.hardest(surface))
@@ -379,7 +382,7 @@ class Body:
 
     def displacements(self) -> dict[str, list[float]]:
         """Mean displacement of the nodes of each support, motion of each contact, length."""
-        contacts = {name: by.tolist() for name, (_, by) in self._contacts_at_present().items()}
+        contacts = {name: by.tolist() for name, (_, by) in _at_present(self._moving).items()}
         return self.supports.mean_displacements(self.u) | contacts
 
     def stored_energy(self) -> float:

@@ -111,7 +111,7 @@ class Supports:
         size = float(np.ptp(self._places.box, axis=0).max())
         points = np.array([0.0, *corners([p.amplitude for p in self._prescribed]), 1.0])
         middle = 0.63 * points[:-1] + 0.37 * points[1:]
-        for load in np.unique([*points, *middle]).tolist():
+        for load in (1.0, *np.unique([*points, *middle]).tolist()):
             known, by = np.full(number, np.nan), np.full(number, -1)
             for n, one in enumerate(self._prescribed):
                 values, before = one.values(load), known[one.dofs]
