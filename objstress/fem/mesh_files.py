@@ -73,7 +73,6 @@ def _read_gmsh(path: Path, comm: Any) -> MeshData:
         import gmsh
     except (ImportError, OSError):  # without the system's libraries of OpenGL
         return _read_meshio(path, comm)
-    facts: Any = None
     with _gmsh_model(gmsh, comm):
         facts = on_first_rank(comm, lambda: _merge(gmsh, path))
         try:
@@ -197,14 +196,18 @@ def _read_xdmf(path: Path, name: str | None, comm: Any) -> MeshData:
     return _data(mesh, read, {})
 
 
-def _grids(path: Path) -> dict[str, tuple[str, bool]]:
-    """{name: (type of its cells, whether it has whole numbers of them)} of the grids in an XDMF."""
+def _root(path: Path) -> ElementTree.Element:
+    """The root of an XDMF's XML."""
     try:
-        root = ElementTree.parse(path).getroot()
+        return ElementTree.parse(path).getroot()
     except ElementTree.ParseError as error:
         raise InputError(f"{path}: not XML ({error})") from None
+
+
+def _grids(path: Path) -> dict[str, tuple[str, bool]]:
+    """{name: (type of its cells, whether it has whole numbers of them)} of the grids in an XDMF."""
     grids = {}
-    for grid in root.iter("Grid"):
+    for grid in _root(path).iter("Grid"):
         topology = grid.find("Topology")
         if topology is None:
             continue
@@ -222,11 +225,7 @@ def _grids(path: Path) -> dict[str, tuple[str, bool]]:
 
 def _is_compressed(path: Path) -> bool:
     """Whether the numbers of an XDMF are packed in a way that dolfinx cannot read."""
-    try:
-        root = ElementTree.parse(path).getroot()
-    except ElementTree.ParseError as error:
-        raise InputError(f"{path}: not XML ({error})") from None
-    for item in root.iter("DataItem"):
+    for item in _root(path).iter("DataItem"):
         file, _, inside = (item.text or "").strip().partition(":")
         if item.get("Format", "XML").upper() != "HDF":
             return True  # dolfinx reads HDF5 alone

@@ -11,12 +11,10 @@ from dolfinx import mesh as dmesh
 from objstress.errors import InputError
 from objstress.fem.materials.grains import Grains
 from objstress.fem.solve.body import Condition
-from objstress.fem.solve.checkpoint import Checkpoint
 from objstress.fem.solve.moving_body import ConsistentBody
 from objstress.fem.solve.moving_problem import Field, MovingProblem
 from objstress.fem.solve.newton import Newton
 from objstress.fem.solve.record import DynamicRecord
-from objstress.fem.solve.stepping import march
 from objstress.laws.base import MaterialLaw
 
 
@@ -131,22 +129,19 @@ class DynamicProblem(MovingProblem[DynamicRecord]):
         """
         if steps < 1 or not duration > 0:
             raise InputError(f"{steps} steps to time {duration}: give at least 1, and a time > 0")
-        if not self.history:
-            self._begin(duration / steps)
-        begin, end = self.time, self.time + duration
-        run = {"begin": begin, "duration": duration, "spectral_radius": self.spectral_radius}
-        run |= self.settings()
-        states = None if checkpoint is None else Checkpoint(self, checkpoint, steps, **run)
-        march(
-            self,
-            (begin, end),
+        return self._run(
             steps,
+            duration,
+            duration / steps,
             smallest=smallest,
             progress=progress,
             after_step=after_step,
-            states=states,
+            checkpoint=checkpoint,
         )
-        return self.history
+
+    def settings(self) -> dict[str, Any]:
+        """What the answer depends on and a state does not show, see `Problem.settings`."""
+        return super().settings() | {"spectral_radius": self.spectral_radius}
 
     def step(self, target: float) -> bool:
         """Move the body on to a time.

@@ -12,11 +12,10 @@ from objstress.errors import ConvergenceError, InputError
 from objstress.fem.materials.grains import Grains
 from objstress.fem.solve.body import Condition
 from objstress.fem.solve.central_differences import CentralDifferences
-from objstress.fem.solve.checkpoint import Checkpoint
 from objstress.fem.solve.lumped_body import LumpedBody
 from objstress.fem.solve.moving_problem import Field, MovingProblem
 from objstress.fem.solve.record import ExplicitRecord
-from objstress.fem.solve.stepping import copy_of_state, march, take_back
+from objstress.fem.solve.stepping import copy_of_state, take_back
 from objstress.laws.base import MaterialLaw
 
 
@@ -130,21 +129,15 @@ class ExplicitProblem(MovingProblem[ExplicitRecord]):
         """
         if records < 1 or not duration > 0:
             raise InputError(f"{records} records to time {duration}: give at least 1, a time > 0")
-        if not self.history:
-            self._begin(min(self.stable_step, duration / records))
-        begin, end = self.time, self.time + duration
-        run = {"begin": begin, "duration": duration} | self.settings()
-        states = None if checkpoint is None else Checkpoint(self, checkpoint, records, **run)
-        march(
-            self,
-            (begin, end),
+        return self._run(
             records,
+            duration,
+            min(self.stable_step, duration / records),
             smallest=1.0,
             progress=progress,
             after_step=after_step,
-            states=states,
+            checkpoint=checkpoint,
         )
-        return self.history
 
     def step(self, target: float) -> bool:
         """Move the body on to the time of the next record, in as many steps as are stable.

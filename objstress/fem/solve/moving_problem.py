@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from dolfinx import fem
 
 from objstress.errors import InputError
+from objstress.fem.solve.checkpoint import Checkpoint
 from objstress.fem.solve.moving_body import MovingBody
 from objstress.fem.solve.problem import Problem
 from objstress.fem.solve.protocol import Solver
 from objstress.fem.solve.record import DynamicRecord
+from objstress.fem.solve.stepping import march
 
 Field = Callable[[np.ndarray], np.ndarray] | Sequence[float]
 """A vector for each point: a function of points (3, n) that returns (dim, n), or one vector."""
@@ -49,6 +53,42 @@ class MovingProblem[R: DynamicRecord](Problem[R]):
     def initial(self) -> dict[str, fem.Function]:
         """Displacement and velocity; the acceleration follows from the forces."""
         return {"displacement": self.u, "velocity": self.velocity}
+
+    def step(self, target: float) -> bool:
+        """See `Steppable.step`."""
+        raise NotImplementedError
+
+    def record(self, at: float, rejected: int) -> R:
+        """See `Steppable.record`."""
+        raise NotImplementedError
+
+    def _run(
+        self,
+        records: int,
+        duration: float,
+        first: float,
+        *,
+        smallest: float,
+        progress: bool,
+        after_step: Callable[[Any, Any], None] | None,
+        checkpoint: str | Path | None,
+    ) -> list[R]:
+        """Go on for a time, at first from the initial state; `first` is the length of a step."""
+        if not self.history:
+            self._begin(first)
+        begin, end = self.time, self.time + duration
+        run = {"begin": begin, "duration": duration} | self.settings()
+        states = None if checkpoint is None else Checkpoint(self, checkpoint, records, **run)
+        march(
+            self,
+            (begin, end),
+            records,
+            smallest=smallest,
+            progress=progress,
+            after_step=after_step,
+            states=states,
+        )
+        return self.history
 
     def reset(self) -> None:
         """Back to the initial state: no steps."""

@@ -82,7 +82,7 @@ class Supports:
         name = displacement.name or (where if isinstance(where, str) else name)
         self.names.setdefault(name, [np.zeros(0, dtype=np.int32)] * dim)
         self.nodes.setdefault(name, np.zeros(0, dtype=np.int32))
-        caught, missed = 0, 0
+        caught = 0
         for k in range(dim):
             if not callable(value) and value[k] is None:
                 continue
@@ -95,11 +95,11 @@ class Supports:
             self.bcs.append(fem.dirichletbc(function, dofs, sub))
             self._prescribed.append(one)
             caught += len(dofs[0])
-            missed = max(missed, self._places.near_misses(where, collapsed))
             self.names[name][k] = np.union1d(self.names[name][k], dofs[0]).astype(np.int32)
             self.nodes[name] = np.union1d(self.nodes[name], dofs[0] // dim)
         if self.comm.allreduce(caught, op=MPI.SUM) == 0:
             raise self._places.nothing(where, who)
+        missed = self._places.near_misses(where, collapsed)  # of all components alike
         if missed and self.comm.rank == 0:
             warn(f"{who}: {missed} nodes all but lie there and are left out", stacklevel=2)
 
