@@ -1,8 +1,8 @@
 """Laws as source code: C, an Abaqus UMAT and an MFront behaviour give the numbers of the law.
 
-What is compiled is skipped where its compiler is missing. There is neither Abaqus nor MFront here:
-the UMAT is called as Abaqus calls it, by its documented interface; of the behaviour, the code
-blocks run in a class of few lines that stands for what MFront would write around them.
+What is compiled is skipped where its compiler is missing. There is no Abaqus here: the UMAT is
+called as Abaqus calls it, by its documented interface. Where MFront is missing, the code blocks of
+the behaviour still run, in a class of few lines that stands for what MFront writes around them.
 """
 
 import ctypes
@@ -15,6 +15,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from scipy.linalg import polar
+from scipy.spatial.transform import Rotation
 
 from objstress import GuardedLaw, InputError, NeoHooke, PointGroup, RotatedLaw, compile_law, fit_law
 from objstress.elasticity.orientations import orientation
@@ -33,6 +35,7 @@ ROOT = Path(__file__).parents[1]
 needs_c = pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler")
 needs_fortran = pytest.mark.skipif(shutil.which("gfortran") is None, reason="no gfortran")
 needs_cpp = pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler")
+needs_mfront = pytest.mark.skipif(shutil.which("mfront") is None, reason="no MFront")
 
 # Cubic, trigonal and triclinic; the degree is given, as finding it takes minutes.
 CRYSTALS = {
@@ -553,6 +556,70 @@ def test_blocks_of_the_behaviour_give_the_numbers_of_the_law(law, turned, size, 
     assert_same(found[0], to_mandel(cauchy)[:, order])
     assert_same(found[1], (turn @ second @ turn.T)[:, order][:, :, order])
     assert_same(found[2], w)
+
+
+class State(ctypes.Structure):
+    """`mfront_gb_State`: pointers to doubles."""
+
+    _fields_ = [
+        (name, ctypes.c_void_p)
+        for name in ("F", "stress", "density", "properties", "internal", "energy", "lost", "outer")
+    ]
+
+    def __init__(self, **arrays):
+        super().__init__(**{name: a.ctypes.data for name, a in arrays.items()})
+
+
+class BehaviourData(ctypes.Structure):
+    """`mfront_gb_BehaviourData`: what solvers give a behaviour of MFront's generic interface."""
+
+    _fields_ = [
+        ("message", ctypes.c_char_p),
+        ("dt", ctypes.c_double),
+        ("K", ctypes.c_void_p),
+        ("rdt", ctypes.c_void_p),
+        ("speed", ctypes.c_void_p),
+        ("s0", State),
+        ("s1", State),
+    ]
+
+
+@needs_mfront
+@pytest.mark.parametrize("hypothesis", ["Tridimensional", "PlaneStrain"])
+def test_mfront_gives_the_numbers_of_the_law(law, deformations, hypothesis, tmp_path):
+    """Compiled by MFront, called as its solvers do: stress P, dP/dF and the stored energy."""
+    (path,) = export_law(law, tmp_path / "some.mfront")
+    run = ["mfront", "--obuild", "--interface=generic", path.name]
+    done = subprocess.run(run, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    call = ctypes.CDLL(str(tmp_path / "src" / "libBehaviour.so"))[f"Some_{hypothesis}"]
+    pairs = [(0, 0), (1, 1), (2, 2), (0, 1), (1, 0), (0, 2), (2, 0), (1, 2), (2, 1)]
+    if hypothesis == "PlaneStrain":
+        pairs = pairs[:5]
+        stretch = np.array([polar(f)[1] for f in deformations])
+        stretch[:, 2] = stretch[:, :, 2] = (0, 0, 1)
+        turns = np.random.default_rng(1).uniform(0, 2 * np.pi, len(stretch))
+        about_z = Rotation.from_rotvec(turns[:, None] * [0, 0, 1]).as_matrix()
+        deformations = about_z @ stretch
+    rows, columns = np.array(pairs).T
+    n = len(pairs)
+    w, p, a = (t.numpy() for t in law.response(deformations, 2))
+    found = [np.empty(w.shape), np.empty((len(w), n)), np.empty((len(w), n, n))]
+    rest, still, one = np.eye(3)[rows, columns].copy(), np.zeros(n), np.ones(1)
+    for k, f in enumerate(deformations):
+        f = f[rows, columns].copy()
+        stress, energy, spare, K = np.zeros(n), np.zeros(1), np.zeros(1), np.zeros(n * n)
+        K[:3] = 4, 2, 2  # the consistent tangent dP/dF, and P
+        common = {"density": one, "energy": energy, "lost": spare, "outer": one}
+        data = BehaviourData(dt=1.0, K=K.ctypes.data, rdt=one.ctypes.data, speed=spare.ctypes.data)
+        data.s0 = State(F=rest, stress=still, **common)
+        data.s1 = State(F=f, stress=stress, **common)
+        assert call(ctypes.byref(data)) == 1
+        for array, value in zip(found, (energy[0], stress, K.reshape(n, n)), strict=True):
+            array[k] = value
+    assert_same(found[0], w)
+    assert_same(found[1], p[:, rows, columns])
+    assert_same(found[2], a[:, rows, columns][:, :, rows, columns])
 
 
 # -- files -----------------------------------------------------------------------------------

@@ -46,15 +46,22 @@ def finished(names, **options):
 RUNS = ("polycrystal", "sphere", "one-cell", "cycle", "tagged")
 
 
+# On three ranks a node may be shared by three, and some ranks have no part of a support; runs of
+# more ranks than cores take long, so only these are made.
+ON_THREE = ("polycrystal", "one-cell", "cells")
+
+
 @functools.cache
 def answers(ranks):
     """All of them from one start of Python: starts take longer than the runs."""
-    return finished(",".join((*RUNS, "cells", "multigrid")), ranks=ranks)
+    names = ON_THREE if ranks == 3 else (*RUNS, "cells", "multigrid")
+    return finished(",".join(names), ranks=ranks)
 
 
 @pytest.mark.skipif(not MPIEXEC.exists(), reason="no mpiexec beside this Python")
-@pytest.mark.parametrize("ranks", [2, 4])
-@pytest.mark.parametrize("name", RUNS)
+@pytest.mark.parametrize(
+    ("name", "ranks"), [(n, 2) for n in RUNS] + [(n, 3) for n in RUNS if n in ON_THREE]
+)
 def test_ranks_do_not_change_the_answer(name, ranks):
     one, many = answers(1)[name], answers(ranks)[name]
     assert many["ranks"] == ranks
@@ -76,7 +83,7 @@ def test_ranks_do_not_change_periodic_cells():
     """One with voids, one of grains, one triclinic; each rank gets the whole answer."""
     (alone,) = answers(1)["cells"]
     assert len(alone) == 3
-    for ranks in (2, 4):
+    for ranks in (2, 3):
         every = answers(ranks)["cells"]
         assert len(every) == ranks
         for of_rank in every:
@@ -88,7 +95,7 @@ def test_ranks_do_not_change_periodic_cells():
 
 
 @pytest.mark.skipif(not MPIEXEC.exists(), reason="no mpiexec beside this Python")
-@pytest.mark.parametrize("ranks", [1, 2, 4])
+@pytest.mark.parametrize("ranks", [1, 2])
 def test_multigrid_gives_a_cell_the_answer_of_the_direct_solver(ranks):
     direct = answers(1)["cells"][0][2]
     for (iterative,) in answers(ranks)["multigrid"]:
@@ -112,8 +119,8 @@ def test_all_ranks_refuse_a_cell_in_pieces():
 @pytest.mark.skipif(not MPIEXEC.exists(), reason="no mpiexec beside this Python")
 def test_ranks_share_the_cores():
     cores = len(os.sched_getaffinity(0))
-    for ranks in (2, 4):
-        for name in RUNS:
+    for ranks in (2, 3):
+        for name in answers(ranks).keys() & set(RUNS):
             assert answers(ranks)[name]["threads"] * ranks <= max(cores, ranks)
 
 

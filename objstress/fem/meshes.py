@@ -67,6 +67,15 @@ def bounding_box(mesh: dmesh.Mesh) -> tuple[np.ndarray, np.ndarray]:
     return low, high
 
 
+def cell_numbers(mesh: dmesh.Mesh, cells: np.ndarray) -> np.ndarray:
+    """The numbers of local cells in the mesh's file or, of a submesh, over all ranks."""
+    try:
+        return mesh.topology.original_cell_index[cells]
+    except RuntimeError:  # dolfinx gives a submesh none
+        index_map = mesh.topology.index_map(mesh.topology.dim)
+        return index_map.local_to_global(cells.astype(np.int32))
+
+
 def shortest_edge(mesh: dmesh.Mesh) -> float:
     """The least distance of two corners of a cell, over all ranks, a length."""
     corners = cell_num_vertices(mesh.topology.cell_type)

@@ -19,6 +19,7 @@ from objstress.fem.homogenisation.solver import FluctuationStiffness, SingularTa
 from objstress.fem.homogenisation.space import lattice_vectors, periodic_space
 from objstress.fem.materials.grains import Grains
 from objstress.fem.materials.quadrature import QuadratureMaterial, quadrature_degree_for
+from objstress.fem.meshes import bounding_box
 from objstress.laws.base import MaterialLaw
 from objstress.laws.outside import report_outside
 from objstress.parallel import on_every_rank
@@ -76,7 +77,7 @@ class _Linear:
 
 
 class PeriodicCell:
-    r"""Finite-strain homogenisation of a periodic cell: u = (F - I) X + w with w periodic.
+    r"""Finite-strain homogenisation of a periodic cell: u = (F - I) (X - X0) + w with w periodic.
 
     .. math::
 
@@ -84,13 +85,13 @@ class PeriodicCell:
         P = \frac{\partial W}{\partial F} = \frac1V \int P(x) \, dX \\
         A &= \frac1V [D^T K D - D^T K T (T^T K T)^{-1} T^T K D]
 
-    The cell is a parallelepiped, and w the same at X and X + a for its lattice vectors a. K is the
-    assembled tangent, D the nodal displacements of nine unit F, and u = D f + T q: T gives all
-    nodes that differ by lattice vectors one value, one node is held. V is the volume of the whole
-    cell. Nodes of a cell with voids have partners only where solid meets solid; elsewhere the
-    surface is free. The mesh need not have the cell's own faces: any body will do whose images
-    fill space, or leave voids, without overlap. All ranks call each method, and all get the whole
-    response.
+    The cell is a parallelepiped, X0 the middle of the solid's bounding box, and w the same at X and
+    X + a for its lattice vectors a. K is the assembled tangent, D the nodal displacements of nine
+    unit F, and u = D f + T q: T gives all nodes that differ by lattice vectors one value, one node
+    is held. V is the volume of the whole cell. Nodes of a cell with voids have partners only where
+    solid meets solid; elsewhere the surface is free. The mesh need not have the cell's own faces:
+    any body will do whose images fill space, or leave voids, without overlap. All ranks call each
+    method, and all get the whole response.
 
     MUMPS solves up to 60,000 unknowns, and conjugate gradients with GAMG more: they need a positive
     stiffness, so a cell that has buckled is then a `ConvergenceError`.
@@ -143,8 +144,9 @@ class PeriodicCell:
         self._w = la.vector(periodic.dofmap.index_map, 3)
         self._owned = 3 * periodic.dofmap.index_map.size_local
         self._reduction = _reduction(follows, len(self._w.array))
-        # Row (node, i), column (k, L): displacement delta_ik X_L.
-        x = space.tabulate_dof_coordinates()
+        # Row (node, i), column (k, L): displacement delta_ik X_L. X is measured from the solid's
+        # middle, or far from the origin round-off would be that of the distance.
+        x = space.tabulate_dof_coordinates() - np.mean(bounding_box(mesh), axis=0)
         self._affine = np.einsum("ik,nl->nikl", np.eye(3), x).reshape(-1, 9)
         self._direction = fem.Function(space)
         v = ufl.TestFunction(space)

@@ -19,7 +19,7 @@ from petsc4py import PETSc
 from ufl.algorithms.analysis import extract_coefficients, extract_constants
 
 from objstress.fem.materials.grains import Grains, GrainsLaw
-from objstress.fem.meshes import check_cells
+from objstress.fem.meshes import cell_numbers, check_cells
 from objstress.laws.base import MaterialLaw
 from objstress.laws.outside import OutsideWatch, find_outside
 from objstress.laws.strain_energy import mandel_strain
@@ -245,7 +245,7 @@ class Material:
         mesh = self.u.function_space.mesh
         dim = mesh.topology.dim
         middle = dmesh.compute_midpoints(mesh, dim, cells)
-        numbers = mesh.topology.original_cell_index[cells]
+        numbers = cell_numbers(mesh, cells)
         local = list(zip(values.tolist(), numbers.tolist(), middle.tolist(), strict=True))
         ranked = sorted(each for rank in mesh.comm.allgather(local) for each in rank)
         return [

@@ -11,7 +11,7 @@ from dolfinx import mesh as dmesh
 
 from objstress.errors import InputError
 from objstress.fem.conditions.where import SAME_PLANE
-from objstress.fem.meshes import bounding_box, shortest_edge
+from objstress.fem.meshes import bounding_box, cell_numbers, shortest_edge
 from objstress.fem.solve.protocol import Shown
 from objstress.fem.solve.supports import over_ranks
 from objstress.parallel import on_every_rank
@@ -117,8 +117,9 @@ def _find(mesh: dmesh.Mesh, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     comm, dim = mesh.comm, mesh.topology.dim
     cells, reference = np.full(len(x), -1, dtype=np.int32), np.zeros_like(x)
     keys = [(np.inf, 0)] * len(x)
+    numbers = cell_numbers(mesh, np.arange(mesh.topology.index_map(dim).size_local))
     for k, cell, inside, out in _candidates(mesh, x):
-        key = (out if out > SAME_CELL else 0.0, int(mesh.topology.original_cell_index[cell]))
+        key = (out if out > SAME_CELL else 0.0, int(numbers[cell]))
         if out < SAME_PLANE and key < keys[k]:
             keys[k], cells[k], reference[k] = key, cell, inside
     every = comm.allgather(keys)
