@@ -10,7 +10,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 12))' 2>/dev/null && echo $$p && break; done)
 
 # uv needs a tenth of pip's time; pip knows what its own configuration says of indexes.
-install = $(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python $(1) || \
+install = $(BIN)/uv pip install --quiet --python $(BIN)/python $(1) || \
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(1)
 
 # Tests and notebooks start Python some 150 times.
@@ -33,6 +33,8 @@ docs: $(VENV)/.ready
 	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
 
 bench: $(VENV)/.ready
+	$(BIN)/objstress demo --out out/bench/demo
+	cp out/bench/demo/report.json benchmarks/results/demo.json
 	$(BIN)/python -m benchmarks.crystals
 	$(BIN)/python -m benchmarks.compiled out/bench/copper.law out/bench/quartz.law --repeats 3
 	$(BIN)/python -m benchmarks.waiting

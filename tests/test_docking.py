@@ -285,14 +285,14 @@ def test_search_finds_the_native_place_of_a_known_energy(tmp_path):
             search = Search(field, Box.around(native, 4.0), seed=5)
             random, _ = field(search.random_poses(2000))
             search.evaluations = 0
-            x, energy = search.run(64, 6)
+            x, energy = search.run(32, 6)
         best = int(energy.argmin())
         away = rmsd(x[best : best + 1].numpy(), native, complex_.automorphisms.numpy())[0]
         assert len(complex_.tree) <= 4
         assert away < 2.0
         assert energy[best] == pytest.approx(least, abs=0.3)
         assert random.min() > energy[best] + 1.0
-        assert search.evaluations == 64 * (7 * 61 + 121)
+        assert search.evaluations == 32 * (7 * 61 + 121)
 
 
 @torch.no_grad()

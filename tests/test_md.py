@@ -521,7 +521,7 @@ def test_network_resumes_to_the_last_bit(tmp_path, water):
     np.testing.assert_array_equal(parts.atoms.positions, whole.atoms.positions)
 
 
-def test_killed_process_resumes_from_the_shell(tmp_path, water):
+def test_killed_process_resumes_from_the_shell(shell, tmp_path, water):
     """SIGKILL at a moment of chance; the resumed run is the run that never stopped."""
     write(tmp_path / "water.xyz", water)
     model = network()
@@ -543,14 +543,9 @@ def test_killed_process_resumes_from_the_shell(tmp_path, water):
     process.wait()
     rows = len(log.read_text().splitlines()) - 1
     assert 5 < rows < 200
-    done = subprocess.run(
-        [sys.executable, "-m", "objstress", "md", *map(str, command), tmp_path / "killed"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    answer = json.loads(done.stdout)
+    code, out, error = shell("md", *command, tmp_path / "killed")
+    assert code == 0, error
+    answer = json.loads(out)
     assert rows - 2 <= answer["resumed_from_step"] <= rows
     assert answer["steps"] == 200
     assert answer["files"] == [str(tmp_path / "killed" / name) for name in names]
