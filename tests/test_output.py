@@ -257,6 +257,19 @@ def test_plots_are_drawn_without_a_display(tmp_path, monkeypatch):
     }
 
 
+@pytest.mark.parametrize("view", [(25.0, -60.0), (0.0, -90.0), (65.0, -80.0)])
+def test_a_picture_holds_the_whole_body_and_little_else(tmp_path, view):
+    grains = Grains(lambda x: (x[:, 0] > 4).astype(int), three_grains().orientations[:2], COPPER)
+    problem = StaticProblem(meshes.box((8, 1, 1), (8, 1, 1)), grains, PULL)
+    problem.solve(1, progress=False)
+    plot_field(problem, tmp_path / "bar.png", "ipf_colour", view=view)
+    picture = matplotlib.image.imread(tmp_path / "bar.png")[..., :3]
+    height, width, _ = picture.shape
+    assert height < 0.5 * width
+    coloured = np.flatnonzero((np.ptp(picture, axis=2) > 0.3).any(axis=0))
+    assert coloured[[0, -1]] == pytest.approx([15, width - 15], abs=4)  # a tenth of an inch
+
+
 def test_plots_that_cannot_be_drawn_are_refused(tmp_path):
     problem = bar()
     with pytest.raises(

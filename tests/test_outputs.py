@@ -126,8 +126,8 @@ def test_components_of_tensors_are_drawn(tmp_path, monkeypatch):
         ("green_lagrange_yy", "Green-Lagrange strain yy"),
     ]:
         plot_field(problem, tmp_path / "a.png", field)
-        bar = drawn[-1].axes[-1]
-        assert bar.get_ylabel() == label
+        (title,), bar = drawn[-1].texts, drawn[-1].axes[-1]
+        assert title.get_text() == label
         values = problem.material.cell_averages()
         values = {
             "cauchy_stress_xz": values["cauchy_stress"][:, 0, 2],

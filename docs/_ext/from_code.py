@@ -419,6 +419,12 @@ def fill(app: Any, docname: str, source: list[str]) -> None:
     source[0] = MARK.sub(made, source[0])
 
 
+def made_pages(app: Any, env: Any, added: set, changed: set, removed: set) -> list[str]:
+    """Pages with a mark: the code that they are made from may have changed."""
+    pages = {name: Path(env.doc2path(name)) for name in env.found_docs}
+    return [n for n, p in pages.items() if p.suffix == ".md" and MARK.search(p.read_text())]
+
+
 def copy_notebooks(app: Any) -> None:
     for path in sorted((HERE.parent / "notebooks").glob("*.ipynb")):
         target = HERE / "tutorials" / path.name
@@ -436,6 +442,7 @@ def load_rooms(app: Any) -> None:
 def setup(app: Any) -> dict[str, bool]:
     app.connect("builder-inited", copy_notebooks)
     app.connect("builder-inited", load_rooms)
+    app.connect("env-get-outdated", made_pages)
     app.connect("source-read", fill)
     # Before napoleon, whose fields are markup.
     app.connect("autodoc-process-docstring", plain_docstring, priority=400)

@@ -11,7 +11,9 @@ from matplotlib import colormaps
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
 from mpl_toolkits.mplot3d.art3d import Poly3DCollection
+from mpl_toolkits.mplot3d.proj3d import proj_transform
 
 from objstress.fem.results.surface import (
     Surface,
@@ -26,6 +28,9 @@ from objstress.symmetry.ipf import direction_colours, sector_corners
 from objstress.symmetry.point_group import PointGroup
 
 COLOURS = "viridis"
+
+MARGIN = 0.1
+"""Inches about the pictures of bodies."""
 
 
 def plot_field(
@@ -88,17 +93,46 @@ def plot_surface(
     if not np.ptp(facets[:, :, 2]):
         view = (90.0, -90.0)
     figure = Figure(figsize=(6.4, 5.0))
-    axes = figure.add_subplot(projection="3d")
+    axes = figure.add_axes((0, 0, 1, 1), projection="3d")
+    norm = Normalize(values.min(), values.max())
+    scalar = values.ndim == 1
+    draw_facets(axes, facets, colormaps[COLOURS](norm(values)) if scalar else values, view)
+    shown = _fitted(axes, facets)
+    inches, (width, height) = figure.dpi_scale_trans.inverted(), figure.get_size_inches()
+    if scalar:
+        long = max(shown.height, 1.0)
+        place = np.array([shown.x1 + 0.2, shown.y1 - long, 0.12, long])
+        beside = figure.add_axes(place / [width, height, width, height])
+        figure.colorbar(ScalarMappable(norm, COLOURS), cax=beside)
+        shown = Bbox.union([shown, beside.get_tightbbox().transformed(inches)])
+    name = label_of(field) if scalar else f"orientation, colour of {_numbers(direction)}"
     note = "" if warp == 1 else f" (deformation {warp:g} x)"
-    if values.ndim == 2:
-        draw_facets(axes, facets, values, view)
-        axes.set_title(f"orientation, colour of {_numbers(direction)}{note}")
-    else:
-        norm = Normalize(values.min(), values.max())
-        draw_facets(axes, facets, colormaps[COLOURS](norm(values)), view)
-        bar = figure.colorbar(ScalarMappable(norm, COLOURS), ax=axes, shrink=0.6, pad=0.02)
-        bar.set_label(label_of(field) + note)
-    _save(figure, path)
+    middle, top = 0.5 * (shown.x0 + shown.x1) / width, (shown.y1 + MARGIN) / height
+    title = figure.text(middle, top, name + note, ha="center", va="bottom")
+    whole = Bbox.union([shown, title.get_window_extent().transformed(inches)])
+    _save(figure, path, whole.padded(MARGIN))
+
+
+def _fitted(axes: Any, facets: np.ndarray) -> Bbox:
+    """Zoom, so that the facets fill the figure's width or height; where they are, in inches."""
+    figure, box = axes.figure, _extent(axes, facets)
+    zoom = min(figure.get_figwidth() / box.width, figure.get_figheight() / box.height)
+    axes.set_box_aspect(_sides(facets), zoom=zoom)
+    return _extent(axes, facets)
+
+
+def _extent(axes: Any, facets: np.ndarray) -> Bbox:
+    axes.figure.draw_without_rendering()
+    x, y, _ = proj_transform(*facets.reshape(-1, 3).T, axes.get_proj())
+    box = Bbox.null()
+    box.update_from_data_xy(axes.transData.transform(np.stack([x, y], axis=1)))
+    return box.transformed(axes.figure.dpi_scale_trans.inverted())
+
+
+def _sides(facets: np.ndarray) -> np.ndarray:
+    """Of the box about the facets; a plane has no thickness, which axes cannot have."""
+    sides = np.ptp(facets.reshape(-1, 3), axis=0)
+    return np.maximum(sides, 1e-3 * sides.max())
 
 
 def draw_facets(
@@ -109,20 +143,19 @@ def draw_facets(
     zoom: float = 1.0,
 ) -> None:
     """Facets (n, k, 3) in their colours (n, 3 or 4) on three-dimensional axes of matplotlib."""
-    axes.add_collection3d(
-        Poly3DCollection(facets, facecolors=colours, edgecolors=(0, 0, 0, 0.25), linewidths=0.4)
+    bodies = Poly3DCollection(
+        facets, facecolors=colours, edgecolors=(0, 0, 0, 0.25), linewidths=0.4, clip_on=False
     )
-    low, high = facets.min(axis=(0, 1)), facets.max(axis=(0, 1))
-    # A plane has no thickness, which axes cannot have.
-    size = np.maximum(high - low, 1e-3 * (high - low).max())
+    axes.add_collection3d(bodies)
+    low, size = facets.min(axis=(0, 1)), _sides(facets)
     axes.set(**{f"{a}lim": (x, x + s) for a, x, s in zip("xyz", low, size, strict=True)})
     axes.set_box_aspect(size, zoom=zoom)
     axes.view_init(elev=view[0], azim=view[1])
     axes.set_axis_off()
 
 
-def _save(figure: Figure, path: str | Path) -> None:
-    write_figure(figure, path, dpi=150, bbox_inches="tight")
+def _save(figure: Figure, path: str | Path, part: Bbox | str = "tight") -> None:
+    write_figure(figure, path, dpi=150, bbox_inches=part)
 
 
 def _numbers(direction: Sequence[float]) -> str:
