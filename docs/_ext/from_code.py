@@ -318,6 +318,8 @@ def default_text(field: Any) -> str:
         return ""
     if value is None:
         return "`null`"
+    if value == "":
+        return '`""`'
     if isinstance(value, bool):
         return f"`{str(value).lower()}`"
     if isinstance(value, dict):

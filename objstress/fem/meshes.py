@@ -58,13 +58,27 @@ def box(
     return result
 
 
-def bounding_box(mesh: dmesh.Mesh) -> tuple[np.ndarray, np.ndarray]:
-    """Lowest and highest coordinates (3,) over all ranks, some of which may hold no cell."""
-    x = mesh.geometry.x
+def bounding_box(mesh: dmesh.Mesh, x: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Lowest and highest coordinates (3,) over all ranks, some of which may hold no cell.
+
+    Args:
+        mesh: whose nodes are meant, if x is None.
+        x: points of this rank, (n, 3).
+    """
+    x = mesh.geometry.x if x is None else x
     low, high = np.empty(3), np.empty(3)
     mesh.comm.Allreduce(x.min(axis=0, initial=np.inf), low, op=MPI.MIN)
     mesh.comm.Allreduce(x.max(axis=0, initial=-np.inf), high, op=MPI.MAX)
     return low, high
+
+
+def from_to(box: tuple[np.ndarray, np.ndarray], dim: int) -> str:
+    """A bounding box in words; round-off is zero."""
+    small = 1e-9 * float(np.ptp(box, axis=0).max())
+    low, high = (
+        ", ".join(f"{0.0 if abs(v) < small else v:.6g}" for v in corner[:dim]) for corner in box
+    )
+    return f"from ({low}) to ({high})"
 
 
 def cell_numbers(mesh: dmesh.Mesh, cells: np.ndarray) -> np.ndarray:

@@ -12,7 +12,7 @@ from dolfinx.io.gmsh import MeshData
 from mpi4py import MPI
 
 from objstress.errors import InputError
-from objstress.fem.meshes import bounding_box, shortest_edge
+from objstress.fem.meshes import bounding_box, from_to, shortest_edge
 
 Marker = Callable[[np.ndarray], np.ndarray]
 """Points (3, n) to bool (n,), as dolfinx expects it."""
@@ -77,7 +77,7 @@ class Places:
         else:
             found = dmesh.locate_entities_boundary(mesh, dim - 1, self._marker(where, who))
         if self._sum(len(found)) == 0:
-            raise InputError(f"{who}: no boundary facet found there; {self._hint(where)}")
+            raise InputError(f"{who}: no boundary facet found there; {self._hint()}")
         return np.asarray(found, dtype=np.int32)
 
     def nodes(self, where: Where, who: str) -> Callable[[Any, Any], list[np.ndarray]]:
@@ -100,7 +100,7 @@ class Places:
 
     def nothing(self, where: Where, who: str) -> InputError:
         """What to raise where a displacement catches no node."""
-        return InputError(f"{who}: no node found there; {self._hint(where)}")
+        return InputError(f"{who}: no node found there; {self._hint()}")
 
     def near_misses(self, where: Where, space: fem.FunctionSpace) -> int:
         """Nodes of a space that all but lie on the planes of a text, over all ranks."""
@@ -197,13 +197,8 @@ class Places:
 
         return on_planes
 
-    def _hint(self, where: Where) -> str:
-        small = 1e-12 * float(np.ptp(self.box, axis=0).max())
-        low, high = (
-            ", ".join(f"{0.0 if abs(v) < small else v:.6g}" for v in corner[: self.dim])
-            for corner in self.box
-        )
-        return f"the mesh reaches from ({low}) to ({high})"
+    def _hint(self) -> str:
+        return f"the mesh reaches {from_to(self.box, self.dim)}"
 
 
 def _checked(where: Marker, who: str) -> Marker:

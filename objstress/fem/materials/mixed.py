@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -170,7 +171,7 @@ class MixedMaterial(QuadratureMaterial):
             fem_petsc.assemble_matrix(matrix, form)
             matrix.assemble()
         b, ku, kk = (matrix for _, matrix in self._blocks.values())
-        c = self._inverse_mass().matMult(b)
+        c = self._inverse_mass.matMult(b)
         inner = kk.matMult(c)
         parts = (ku.transposeMatMult(c), c.transposeMatMult(ku), c.transposeMatMult(inner))
         for part in parts:
@@ -179,15 +180,14 @@ class MixedMaterial(QuadratureMaterial):
         for part in (*parts, c, inner):
             part.destroy()
 
+    @cached_property
     def _inverse_mass(self) -> PETSc.Mat:
-        if not hasattr(self, "_inverse"):
-            _, like = self._blocks["theta theta"]
-            inverse = like.duplicate()
-            owned = self.owned // len(self.weights)
-            index_map = self.theta.function_space.dofmap.index_map
-            for dofs, block in zip(self._dofs[:owned], np.linalg.inv(self._mass), strict=False):
-                rows = index_map.local_to_global(dofs).astype(np.int32)
-                inverse.setValues(rows, rows, block)
-            inverse.assemble()
-            self._inverse = inverse
-        return self._inverse
+        _, like = self._blocks["theta theta"]
+        inverse = like.duplicate()
+        owned = self.owned // len(self.weights)
+        index_map = self.theta.function_space.dofmap.index_map
+        for dofs, block in zip(self._dofs[:owned], np.linalg.inv(self._mass), strict=False):
+            rows = index_map.local_to_global(dofs).astype(np.int32)
+            inverse.setValues(rows, rows, block)
+        inverse.assemble()
+        return inverse

@@ -11,7 +11,7 @@ from dolfinx import mesh as dmesh
 
 from objstress.errors import InputError
 from objstress.fem.conditions.where import SAME_PLANE
-from objstress.fem.meshes import bounding_box, cell_numbers, shortest_edge
+from objstress.fem.meshes import bounding_box, cell_numbers, from_to, shortest_edge
 from objstress.fem.solve.protocol import Shown
 from objstress.fem.solve.supports import over_ranks
 from objstress.parallel import on_every_rank
@@ -126,11 +126,10 @@ def _find(mesh: dmesh.Mesh, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     for k, found in enumerate(zip(*every, strict=True)):
         best = min(found)
         if best[0] == np.inf:
-            low, high = (", ".join(f"{v:.6g}" for v in end[:dim]) for end in bounding_box(mesh))
             place = ", ".join(f"{v:.6g}" for v in x[k])
             raise InputError(
-                f"point {k} at ({place}) is outside the body, which reaches from ({low}) to "
-                f"({high}) undeformed"
+                f"point {k} at ({place}) is outside the body, which reaches "
+                f"{from_to(bounding_box(mesh), dim)} undeformed"
             )
         if found.index(best) != comm.rank:
             cells[k] = -1

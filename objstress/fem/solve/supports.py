@@ -18,6 +18,7 @@ from objstress.fem.conditions.amplitude import as_amplitude, corners
 from objstress.fem.conditions.displacements import Displacement, takes_amount
 from objstress.fem.conditions.facets import described
 from objstress.fem.conditions.where import Places
+from objstress.fem.meshes import bounding_box, from_to
 from objstress.fem.pieces import pieces_of
 from objstress.fem.solve.linear import rigid_motions
 from objstress.fem.solve.prescribed import Prescribed, checked_value
@@ -198,8 +199,8 @@ class Supports:
         for k in range(number):
             free = self._free_motions(piece == k)
             if number > 1 and free:
-                low, high = self._extent(piece == k)
-                free = [f"{motion} of the piece from {low} to {high}" for motion in free]
+                box = bounding_box(self.V.mesh, self.V.tabulate_dof_coordinates()[piece == k])
+                free = [f"{motion} of the piece {from_to(box, self.dim)}" for motion in free]
             found += free
             if len(found) > 8:
                 break
@@ -222,19 +223,6 @@ class Supports:
                 "they are one body, join them in the mesher (gmsh: fragment)",
                 stacklevel=2,
             )
-
-    def _extent(self, nodes: np.ndarray) -> tuple[str, str]:
-        """The box around nodes, in words."""
-        x = self.V.tabulate_dof_coordinates()[nodes]
-        low, high = np.empty(3), np.empty(3)
-        self.comm.Allreduce(x.min(axis=0, initial=np.inf), low, op=MPI.MIN)
-        self.comm.Allreduce(x.max(axis=0, initial=-np.inf), high, op=MPI.MAX)
-        small = 1e-9 * float(np.ptp(self._places.box, axis=0).max())
-        texts = [
-            ", ".join(f"{0.0 if abs(v) < small else v:.4g}" for v in corner[: self.dim])
-            for corner in (low, high)
-        ]
-        return f"({texts[0]})", f"({texts[1]})"
 
     def _free_motions(self, nodes: np.ndarray) -> list[str]:
         dim = self.dim
