@@ -45,25 +45,38 @@ def spread(task: Callable[..., Any], workers: int, scheduler: str | None) -> Ite
 
     def execute(jobs: Iterable[tuple]) -> Iterator[tuple[int, Any]]:
         waiting = enumerate(jobs)
-        numbers: dict[Any, int] = {}
+        sent: dict[Any, tuple[int, tuple]] = {}
+        suspects: list[tuple[int, tuple]] = []
 
         def send(count: int) -> list[Any]:
-            sent = {client.submit(task, *job, pure=False): k for k, job in islice(waiting, count)}
-            numbers.update(sent)
-            return list(sent)
+            new = {client.submit(task, *job[1], pure=False): job for job in islice(waiting, count)}
+            sent.update(new)
+            return list(new)
 
         running = as_completed(send(AHEAD * max(1, sum(client.ncores().values()))))
         for future in running:
-            error = future.exception()
-            result = future.result() if error is None else f"its worker died: {error}"
-            yield numbers.pop(future), result
+            number, job = sent.pop(future)
+            if future.exception() is None:
+                yield number, future.result()
+            else:
+                suspects.append((number, job))
             running.update(send(1))
+        # dask blames all jobs that waited at a worker for its death: alone, each shows what it is.
+        for number, job in suspects:
+            future = client.submit(task, *job, pure=False)
+            error = future.exception()
+            yield number, future.result() if error is None else f"its worker died: {error}"
 
     cluster = None
     try:
         if scheduler is None:
-            # Profiles of the last hour would take memory in each worker.
-            with dask.config.set({"distributed.worker.profile.enabled": False}):
+            settings = {
+                # Profiles of the last hour would take memory in each worker.
+                "distributed.worker.profile.enabled": False,
+                # The first death of its worker makes a job a suspect: `execute` tries it again.
+                "distributed.scheduler.allowed-failures": 0,
+            }
+            with dask.config.set(settings):
                 cluster = LocalCluster(
                     n_workers=workers,
                     threads_per_worker=1,

@@ -205,12 +205,15 @@ class TestScreening:
 
 
 def test_jobs_whose_process_dies_do_not_take_the_rest_with_them():
-    jobs = [(str(k),) for k in range(30)]
-    jobs[3] = ("__import__('os')._exit(1)",)
-    with spread(eval, 2, None) as execute:  # a task that costs no worker an import
+    # A task that costs no worker an import, slow enough that others wait behind it.
+    jobs = [(f"__import__('time').sleep(0.01) or {k}",) for k in range(30)]
+    fatal = [3, 4, 5, 20]
+    for k in fatal:
+        jobs[k] = ("__import__('os')._exit(1)",)
+    with spread(eval, 2, None) as execute:
         found = dict(execute(jobs))
     assert sorted(found) == list(range(30))
-    assert "its worker died" in found.pop(3)
+    assert all("its worker died" in found.pop(k) for k in fatal)
     assert all(k == v for k, v in found.items())
 
 
