@@ -9,7 +9,7 @@ from objstress.labels.differences import elastic_differences
 from objstress.labels.reading import read_labels
 from objstress.labels.strains import fundamental, sample_strains
 from objstress.laws.strain_energy import third_order_stiffness
-from objstress.models.displacements import site_operations
+from objstress.symmetry.crystal import site_operations
 from objstress.symmetry.voigt import from_mandel, to_mandel
 from objstress.training.laws.third_order import third_order_differences
 from tests.conftest import DATA

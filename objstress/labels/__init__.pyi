@@ -8,6 +8,8 @@ from .labelling import label_strains as label_strains
 from .reading import labels_of as labels_of
 from .reading import read_labels as read_labels
 from .relaxation import relaxed_crystal as relaxed_crystal
+from .response import HarmonicResponse as HarmonicResponse
+from .response import harmonic_response as harmonic_response
 from .strain_labels import Labels as Labels
 from .strains import fundamental as fundamental
 from .strains import sample_strains as sample_strains

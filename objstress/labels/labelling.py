@@ -25,10 +25,14 @@ from objstress.elasticity.strain import right_stretch
 from objstress.errors import InputError
 from objstress.io.files import check_writable
 from objstress.io.run_folder import check_same
+from objstress.labels.noise import calculator_noise
+from objstress.labels.relaxation import limit
+from objstress.labels.response import harmonic_response
 from objstress.labels.strained_cell import (
     FORCE_TOLERANCE,
-    InternalDisplacement,
+    Harmonic,
     Transformed,
+    internal_move,
     labelled_cell,
 )
 from objstress.labels.strains import sample_strains
@@ -36,10 +40,11 @@ from objstress.parallel import spread
 from objstress.symmetry.crystal import SYMPREC
 from objstress.symmetry.point_group import PointGroup
 from objstress.symmetry.reading import read_primitive_cell
+from objstress.symmetry.voigt import to_mandel
 
 REMEDY = "finish it with those, or delete it"
 SCOUTS = 24
-"""The first labels start from homogeneously moved ions, the others from a fit to these."""
+"""The first labels start from their ions' linear response, the others from a fit to these."""
 
 
 class StrainLabels:
@@ -139,11 +144,33 @@ class StrainLabels:
             stages = ([0], range(1, SCOUTS + 1), range(SCOUTS + 1, len(strains)))
             for stage in stages:
                 jobs = [i for i in stage if i in todo]
-                scouts = [a for i, a in self.done.items() if i <= SCOUTS]
-                guess = InternalDisplacement(self.cell, scouts if stage is stages[2] else [])
-                arguments = [(strains[i], guess(strains[i])) for i in jobs]
+                if not jobs:
+                    continue
+                if self._relaxes and stage is not stages[0] and self._task.harmonic is None:
+                    self._task.prepare(self.reference)
+                scouts = [a for i, a in self.done.items() if 0 < i <= SCOUTS]
+                starts = self._starts(strains[jobs], scouts if stage is stages[2] else [])
+                arguments = list(zip(strains[jobs], starts, strict=True))
                 for k, result in execute(arguments):
                     self._keep(jobs[k], result, bar)
+
+    @property
+    def _relaxes(self) -> bool:
+        own = getattr(self._task.calculator(), "relaxes_ions", False)
+        return self._header["ions"] == "relaxed" and len(self.cell) > 1 and not own
+
+    def _starts(self, strains: np.ndarray, scouts: Sequence[Atoms]) -> np.ndarray:
+        """Where relaxations start, (n, atoms, 3): to first order, or as the scouts went."""
+        x, harmonic = to_mandel(strains), self._task.harmonic
+        if harmonic is None:
+            return np.zeros((len(x), len(self.cell), 3))
+        starts = harmonic.moves(x)
+        if scouts:
+            f = np.array([a.info["deformation_gradient"] for a in scouts])
+            moves = [internal_move(a, g, self.cell) for a, g in zip(scouts, f, strict=True)]
+            known = to_mandel(0.5 * (f.transpose(0, 2, 1) @ f - np.eye(3)))
+            starts += harmonic.curvature(known, np.array(moves), x)
+        return starts
 
     def _keep(self, index: int, result: Atoms | str, bar: tqdm) -> None:
         bar.update()
@@ -279,6 +306,14 @@ class _Task:
 
     def __init__(self, cell: Atoms, make: Callable[[], Any], ions: str, fmax: float, key: str):
         self.cell, self.make, self.ions, self.fmax, self.key = cell, make, ions, fmax, key
+        self.harmonic: Harmonic | None = None
+
+    def prepare(self, reference: Structure) -> None:
+        """Measure what makes relaxations short, and the least forces they can reach."""
+        calculator = self.calculator()
+        noise = calculator_noise(self.cell, calculator)
+        self.fmax = max(self.fmax, limit(noise).forces)
+        self.harmonic = Harmonic.of(reference, harmonic_response(reference, calculator, noise))
 
     def calculator(self) -> Any:
         # A worker may have several threads; a calculator serves one at a time.
@@ -291,7 +326,9 @@ class _Task:
 
     def __call__(self, strain: np.ndarray, start: np.ndarray) -> Atoms | str:
         try:
-            return labelled_cell(self.cell, strain, self.calculator(), self.ions, self.fmax, start)
+            return labelled_cell(
+                self.cell, strain, self.calculator(), self.ions, self.fmax, start, self.harmonic
+            )
         except Exception as error:  # one failure must not end the run
             # A calculator may be left in a bad state by a failure: the next label gets a new one.
             _Task._calculators.pop((self.key, get_ident()), None)

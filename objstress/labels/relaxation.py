@@ -8,25 +8,37 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
+from ase.constraints import FixSymmetry
 from ase.filters import FrechetCellFilter
 from ase.optimize import BFGS
 from pymatgen.core import Structure
 from pymatgen.io.ase import AseAtomsAdaptor
+from scipy.linalg import block_diag
 
 from objstress.calculators.registry import make_calculator
 from objstress.errors import InputError
 from objstress.labels.noise import Noise, calculator_noise
-from objstress.symmetry.crystal import SYMPREC, primitive_cell, symmetrized
+from objstress.symmetry.crystal import SYMPREC, primitive_cell, site_operations, symmetrized
 from objstress.symmetry.point_group import PointGroup
 from objstress.symmetry.reading import read_primitive_cell, read_structure
 
 PATIENCE = 100
-"""Steps after which a calculator's noise is assumed to be the limit."""
+"""Steps after which what `NOISE` leaves is enough, whatever keeps the forces from vanishing."""
 FAR = 0.05
 """Stretch beyond which a crystal that relaxes has become another."""
 NOISE = Noise(1e-5, 1e-6)
-"""Force (eV/Angstrom) and stress (eV/Angstrom^3, 0.16 MPa) that are then small enough, or five
-times what the calculator scatters by."""
+"""Force (eV/Angstrom) and stress (eV/Angstrom^3, 0.16 MPa) that are then small enough."""
+GUESS = 70.0
+"""eV/Angstrom^2, ASE's guess of second derivatives."""
+SOFTEST = 0.05
+"""eV/Angstrom^2, the least that a guess may be."""
+PROBE = 2e-3
+"""Angstrom, step of the differences that second derivatives are guessed from."""
+SLOW = 0.3
+"""Ratio of forces from step to step beyond which the second derivatives are computed anew."""
+RENEWALS = 4
+SCATTER = 5
+"""Forces and stresses of so many times the calculator's noise are no longer told from it."""
 TOO_NOISY = Noise(1e-2, 1e-3)
 """Scatter above which a calculator is refused."""
 
@@ -38,6 +50,7 @@ def relaxed_crystal(
     fmax: float = 1e-4,
     steps: int = 500,
     symprec: float = SYMPREC,
+    noise: Noise | None = None,
 ) -> Structure:
     """The primitive cell relaxed to zero forces and stress, its symmetry kept.
 
@@ -49,10 +62,11 @@ def relaxed_crystal(
         calculator: a name for `make_calculator`, or an ASE calculator.
         arguments: keyword arguments of a calculator given by name.
         fmax: eV/Angstrom, of forces and of the cell's generalised forces (volume an atom times
-            stress). Where a calculator's noise allows no more, forces and stresses as large as
+            stress). Where a calculator's noise allows no more, forces and stresses of five times
             that are left.
         steps: largest number of BFGS steps.
         symprec: distance in Angstrom under which sites are equivalent.
+        noise: of the calculator; measured if not given.
 
     Raises:
         InputError: not relaxed within the steps, or to a crystal of less or other symmetry; a
@@ -63,20 +77,30 @@ def relaxed_crystal(
     atoms = AseAtomsAdaptor.get_atoms(cell, msonable=False)
     named = isinstance(calculator, str)
     atoms.calc = make_calculator(calculator, arguments) if named else calculator
+    atoms.set_constraint(FixSymmetry(atoms, symprec))
     movable: Any = FrechetCellFilter(atoms)  # ASE annotates Atoms alone
-    enough = NOISE
-    for step, relaxed in enumerate(BFGS(movable, logfile=None).irun(fmax=fmax, steps=steps)):
+    noise = noise or calculator_noise(atoms, atoms.calc)
+    enough = limit(noise)
+    optimizer = BFGS(movable, logfile=None)
+    optimizer.H0 = _hessian(cell, movable)
+    largest, since, renewals = np.inf, 0, 0
+    for step, relaxed in enumerate(optimizer.irun(fmax=fmax, steps=steps)):
         force, stress = np.abs(atoms.get_forces()).max(), np.abs(atoms.get_stress()).max()
         if step == PATIENCE:
-            enough = _enough(calculator_noise(Atoms(atoms), atoms.calc))
-        if relaxed or (step >= PATIENCE and force < enough.forces and stress < enough.stress):
+            enough = Noise(max(NOISE.forces, enough.forces), max(NOISE.stress, enough.stress))
+        if relaxed or (force < enough.forces and stress < enough.stress):
             break
+        last, largest, since = largest, np.abs(movable.get_forces()).max(), since + 1
+        if largest > SLOW * last and since > 2 and renewals < RENEWALS:
+            optimizer.H0, optimizer.state = _hessian(cell, movable), None
+            since, renewals = 0, renewals + 1
     else:
         raise InputError(
             f"the crystal does not relax: after {steps} steps forces of {force:.2g} eV/Angstrom "
             f"and a stress of {stress:.2g} eV/Angstrom^3 are left"
         )
-    crystal = symmetrized(read_structure(Atoms(atoms)), symprec)
+    atoms.set_constraint()
+    crystal = symmetrized(read_structure(atoms), symprec)
     after = PointGroup.of_primitive_cell(crystal)
     if after.symbol == before.symbol:
         return crystal
@@ -94,10 +118,63 @@ def relaxed_crystal(
     return primitive_cell(crystal, symprec)
 
 
-def _enough(noise: Noise) -> Noise:
+def _hessian(crystal: Structure, movable: Any) -> np.ndarray:
+    """The energy's second derivatives by the coordinates that the symmetry leaves free.
+
+    By differences, one evaluation for each; BFGS' own guess in all other directions, which have no
+    forces. Without them BFGS learns these few numbers in many steps.
+    """
+    start = movable.get_positions()
+    free = _free_coordinates(crystal).reshape(-1, *start.shape)
+    rest = movable.get_forces()
+    rows = []
+    for direction in free:
+        movable.set_positions(start + PROBE * direction)
+        rows.append((rest - movable.get_forces()).ravel() / PROBE)
+    movable.set_positions(start)
+    known = free.reshape(len(free), -1)
+    values, vectors = np.linalg.eigh(_symmetric(known @ np.array(rows).reshape(known.shape).T))
+    modes = vectors.T @ known
+    # A crystal far from rest may be unstable there: uphill is no direction to go.
+    stiffness = np.abs(values).clip(min=SOFTEST) - GUESS
+    return GUESS * np.eye(known.shape[1]) + modes.T @ (stiffness[:, None] * modes)
+
+
+def _symmetric(matrix: np.ndarray) -> np.ndarray:
+    return (matrix + matrix.T) / 2
+
+
+def _free_coordinates(crystal: Structure) -> np.ndarray:
+    """Orthonormal coordinates of ASE's cell filter that no operation changes, (m, 3 (n + 3))."""
+    rotations, permutations = site_operations(crystal)
+    atoms = len(crystal)
+    ions = np.zeros((atoms, 3, atoms, 3))
+    for g, p in zip(rotations, permutations, strict=True):
+        ions[p, :, np.arange(atoms)] += g / len(rotations)
+    ions -= rotations.mean(axis=0)[None, :, None, :] / atoms  # common shifts
+    strains = np.einsum("gij,gkl->ikjl", rotations, rotations).reshape(9, 9) / len(rotations)
+    swap = np.eye(9).reshape(3, 3, 9).transpose(1, 0, 2).reshape(9, 9)
+    found = [_span(ions.reshape(3 * atoms, -1)), _span(strains @ (np.eye(9) + swap) / 2)]
+    return block_diag(*found)
+
+
+def _span(projector: np.ndarray) -> np.ndarray:
+    values, vectors = np.linalg.eigh(_symmetric(projector))
+    return vectors[:, values > 0.5].T
+
+
+def limit(noise: Noise) -> Noise:
+    """Forces (eV/Angstrom) and stresses (eV/Angstrom^3) that a relaxation can reach at best.
+
+    Args:
+        noise: of the calculator.
+
+    Raises:
+        InputError: so much noise that nothing can be differenced.
+    """
     if noise.forces > TOO_NOISY.forces or noise.stress > TOO_NOISY.stress:
         raise InputError(
             f"the calculator scatters by {noise.forces:.2g} eV/Angstrom and {noise.stress:.2g} "
             "eV/Angstrom^3 from one evaluation to the next: nothing can be differenced"
         )
-    return Noise(max(NOISE.forces, 5 * noise.forces), max(NOISE.stress, 5 * noise.stress))
+    return Noise(SCATTER * noise.forces, SCATTER * noise.stress)

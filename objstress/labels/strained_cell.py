@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,13 +10,18 @@ import spglib
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.optimize import BFGS
+from pymatgen.core import Structure
 
 from objstress.elasticity.strain import right_stretch
 from objstress.errors import InputError
-from objstress.symmetry.crystal import SYMPREC
+from objstress.labels.response import HarmonicResponse
+from objstress.symmetry.crystal import SYMPREC, site_operations
+from objstress.symmetry.voigt import mandel_rotations
 
 FORCE_TOLERANCE = 1e-4
 """eV/Angstrom: relaxed ions have no larger force component (calculators without own relaxation)."""
+SOFTEST = 0.1
+"""eV/Angstrom^2, of an ion, the least that a step of a relaxation counts on."""
 STRAY = 0.1
 """Ions further than this part of the nearest-neighbour distance from the homogeneous deformation
 are relaxed at F = I again, to see whether the crystal is still the same."""
@@ -34,29 +39,111 @@ def internal_move(atoms: Atoms, f: np.ndarray, cell: Atoms) -> np.ndarray:
     return move - move.mean(axis=0)
 
 
-class InternalDisplacement:
-    """A linear estimate u = Lambda : E of the ions' internal displacements.
+@dataclass(frozen=True)
+class Harmonic:
+    """What shortens the relaxations of a crystal's strained cells.
 
-    Least squares over given labels; a relaxation that starts from it takes fewer steps.
+    Attributes:
+        linear: u = Lambda : E to first order, (atoms, 3, 6) by Mandel strain, Angstrom.
+        force_constants: K (3 atoms, 3 atoms), eV/Angstrom^2, positive definite.
+        rotations, permutations: the space group, see `site_operations`.
     """
 
-    def __init__(self, cell: Atoms, labels: Sequence[Atoms]):
-        self.cell = cell
-        f = np.array([a.info["deformation_gradient"] for a in labels])
-        moves = [internal_move(a, g, cell).ravel() for a, g in zip(labels, f, strict=True)]
-        self.response = None
-        if len(labels) > 6:
-            strains = 0.5 * (f.transpose(0, 2, 1) @ f - np.eye(3)).reshape(-1, 9)
-            self.response, *_ = np.linalg.lstsq(strains, np.array(moves), rcond=1e-6)
+    linear: np.ndarray
+    force_constants: np.ndarray
+    rotations: np.ndarray
+    permutations: np.ndarray
 
-    def __call__(self, strain: np.ndarray) -> np.ndarray:
-        if self.response is None:
-            return np.zeros_like(self.cell.positions)
-        return (strain.ravel() @ self.response).reshape(-1, 3)
+    @classmethod
+    def of(cls, structure: Structure, response: HarmonicResponse) -> Harmonic:
+        """Those of a crystal.
+
+        Args:
+            structure: the reference, exactly symmetric.
+            response: its second derivatives.
+        """
+        values, vectors = np.linalg.eigh(response.force_constants)
+        stiff = np.abs(values) > SOFTEST  # common shifts are the softest
+        inverse = (vectors[:, stiff] / values[stiff]) @ vectors[:, stiff].T
+        linear = -(inverse @ response.internal_strain).reshape(len(structure), 3, 6)
+        constants = (vectors * np.abs(values).clip(min=SOFTEST)) @ vectors.T
+        return cls(linear, constants, *site_operations(structure))
+
+    def moves(self, x: np.ndarray) -> np.ndarray:
+        """u (n, atoms, 3) to first order, Angstrom, at Mandel strains x (n, 6)."""
+        return np.einsum("kia,na->nki", self.linear, x)
+
+    def curvature(self, known: np.ndarray, moves: np.ndarray, x: np.ndarray) -> np.ndarray:
+        """The part of u of second order, from labels and their images under the group.
+
+        Args:
+            known: Mandel strains of the labels, (m, 6).
+            moves: their u, (m, atoms, 3), Angstrom.
+            x: Mandel strains at which it is wanted, (n, 6).
+
+        Returns:
+            (n, atoms, 3), Angstrom.
+        """
+        left = moves - self.moves(known)
+        features, targets = [], []
+        mandel = mandel_rotations(self.rotations)
+        for m, g, p in zip(mandel, self.rotations, self.permutations, strict=True):
+            image = np.empty_like(left)
+            image[:, p] = left @ g.T
+            features.append(_squares(known @ m.T))
+            targets.append(image.reshape(len(known), -1))
+        fit, *_ = np.linalg.lstsq(np.concatenate(features), np.concatenate(targets), rcond=1e-2)
+        return (_squares(x) @ fit).reshape(len(x), *left.shape[1:])
+
+    def kept(self, strain: np.ndarray) -> KeptOperations:
+        """The operations that the strain leaves to the crystal.
+
+        Args:
+            strain: E (3, 3).
+        """
+        images = self.rotations @ strain @ self.rotations.transpose(0, 2, 1)
+        left = np.abs(images - strain).max(axis=(1, 2)) < 1e-9
+        return KeptOperations(self.rotations[left], self.permutations[left])
+
+
+def _squares(x: np.ndarray) -> np.ndarray:
+    a, b = np.triu_indices(6)
+    return x[:, a] * x[:, b]
+
+
+class KeptOperations:
+    """A constraint of ASE's atoms: forces and positions keep symmetry operations.
+
+    Homogeneous strain takes no inversion centre from a crystal, and no other operation that
+    commutes with it. Without the constraint a potential that does not know mirror images to be
+    alike lets ions slip along modes that no strain excites.
+    """
+
+    def __init__(self, rotations: np.ndarray, permutations: np.ndarray):
+        self.rotations, self.permutations = rotations, permutations
+
+    def project(self, vectors: np.ndarray) -> np.ndarray:
+        """The part of vectors (atoms, 3) that the operations leave as it is."""
+        total = np.zeros_like(vectors)
+        for g, p in zip(self.rotations, self.permutations, strict=True):
+            total[p] += vectors @ g.T
+        return total / len(self.rotations)
+
+    def adjust_forces(self, atoms: Atoms, forces: np.ndarray) -> None:
+        forces[:] = self.project(forces)
+
+    def adjust_positions(self, atoms: Atoms, new: np.ndarray) -> None:
+        new[:] = atoms.positions + self.project(new - atoms.positions)
 
 
 def labelled_cell(
-    cell: Atoms, strain: np.ndarray, calc, ions: str, fmax: float, start: np.ndarray
+    cell: Atoms,
+    strain: np.ndarray,
+    calc,
+    ions: str,
+    fmax: float,
+    start: np.ndarray,
+    harmonic: Harmonic | None = None,
 ) -> Atoms:
     """The cell strained, its ions relaxed or clamped, with energy, stress and metadata.
 
@@ -67,6 +154,7 @@ def labelled_cell(
         ions: "relaxed" or "clamped".
         fmax: eV/Angstrom, of relaxed ions.
         start: internal displacements that relaxation starts from, (atoms, 3), Angstrom.
+        harmonic: of the reference, which makes relaxations short and keeps them symmetric.
 
     Raises:
         InputError: the calculator lacks forces or stress.
@@ -80,9 +168,17 @@ def labelled_cell(
     # Cells are rows: a_i -> F a_i is L F^T.
     atoms.set_cell(cell.cell.array @ f.T)
     atoms.positions = atoms.positions @ f.T
-    relaxed, results = _settle(atoms, calc, ions, fmax, f"|E| = {np.linalg.norm(strain):.3f}")
+    constants = None
+    if harmonic is not None:
+        atoms.set_constraint(harmonic.kept(strain))
+        # K by u, of x = F (X + u), as one by x.
+        n, inverse = len(cell), np.linalg.inv(f)
+        blocks = harmonic.force_constants.reshape(n, 3, n, 3)
+        constants = np.einsum("ai,kalb,bj->kilj", inverse, blocks, inverse).reshape(3 * n, 3 * n)
+    where = f"|E| = {np.linalg.norm(strain):.3f}"
+    relaxed, results = _settle(atoms, calc, ions, fmax, where, constants)
     if ions == "relaxed" and len(cell) > 1:
-        _check_phase(relaxed, f, cell, calc, fmax)
+        _check_phase(relaxed, f, cell, calc, fmax, atoms.constraints)
     if ions == "relaxed":
         # Forces of almost zero for each atom would double the file; the largest is enough.
         relaxed.info["largest_force"] = float(np.abs(results.pop("forces")).max())
@@ -91,10 +187,14 @@ def labelled_cell(
     return relaxed
 
 
-def _settle(atoms: Atoms, calc, ions: str, fmax: float, where: str) -> tuple[Atoms, dict]:
+def _settle(
+    atoms: Atoms, calc, ions: str, fmax: float, where: str, constants: np.ndarray | None = None
+) -> tuple[Atoms, dict]:
     atoms.calc = calc
     if ions == "relaxed" and not getattr(calc, "relaxes_ions", False) and len(atoms) > 1:
         steps = BFGS(atoms, logfile=None)
+        if constants is not None:
+            steps.H0 = constants
         if not steps.run(fmax=fmax, steps=500):
             raise RuntimeError(f"the ions did not relax in 500 steps at {where}")
     results: dict[str, Any] = {"energy": float(atoms.get_potential_energy())}
@@ -118,7 +218,9 @@ def _settle(atoms: Atoms, calc, ions: str, fmax: float, where: str) -> tuple[Ato
     return relaxed, results
 
 
-def _check_phase(relaxed: Atoms, f: np.ndarray, cell: Atoms, calc, fmax: float) -> None:
+def _check_phase(
+    relaxed: Atoms, f: np.ndarray, cell: Atoms, calc, fmax: float, constraints: list
+) -> None:
     # The same phase returns to its sites when the strain is taken off. Only cells whose ions have
     # moved far are checked.
     distances = cell.get_all_distances(mic=True)
@@ -127,6 +229,7 @@ def _check_phase(relaxed: Atoms, f: np.ndarray, cell: Atoms, calc, fmax: float) 
         return
     back = relaxed.copy()
     back.set_cell(cell.cell, scale_atoms=True)
+    back.set_constraint(constraints)
     unloaded, _ = _settle(back, calc, "relaxed", fmax, "F = I after unloading")
     left = np.linalg.norm(internal_move(unloaded, np.eye(3), cell), axis=1).max()
     if left > RETURN:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from objstress.models.polynomial import monomials, multinomial
-from objstress.symmetry.crystal import space_group_operations
+from objstress.symmetry.crystal import site_operations
 from objstress.symmetry.voigt import mandel_rotations
 
 if TYPE_CHECKING:
@@ -87,27 +87,3 @@ def _features(x: np.ndarray, degree: int) -> np.ndarray:
 def _norms(degree: int) -> np.ndarray:
     words = [w for d in range(degree + 1) for w in monomials(degree).words[d]]
     return np.sqrt([multinomial(np.array([w.count(j) for j in range(6)])) for w in words])
-
-
-def site_operations(structure: Structure) -> tuple[np.ndarray, np.ndarray]:
-    """Operations of the space group on the sites of a cell.
-
-    Args:
-        structure: exactly symmetric, see `symmetrized`.
-
-    Returns:
-        Cartesian rotations g (n, 3, 3) and permutations p (n, atoms): g takes site k to p[k].
-    """
-    rotations, translations = space_group_operations(structure, 1e-3)
-    columns = structure.lattice.matrix.T
-    cartesian = columns @ rotations @ np.linalg.inv(columns)
-    frac = structure.frac_coords
-    numbers = np.array([s.specie.Z for s in structure])
-    permutations = []
-    for w, t in zip(rotations, translations, strict=True):
-        delta = (frac @ w.T + t)[:, None] - frac[None]
-        delta -= np.round(delta)
-        distance = np.linalg.norm(delta @ structure.lattice.matrix, axis=-1)
-        distance[numbers[:, None] != numbers[None]] = np.inf
-        permutations.append(distance.argmin(axis=1))
-    return cartesian, np.array(permutations)

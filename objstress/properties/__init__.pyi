@@ -4,8 +4,6 @@ from .eos import EquationOfState as EquationOfState
 from .eos import equation_of_state as equation_of_state
 from .plots import plot_properties as plot_properties
 from .report import describe as describe
-from .response import HarmonicResponse as HarmonicResponse
-from .response import harmonic_response as harmonic_response
 from .screening import properties_row as properties_row
 from .screening import screen as screen
 from .screening import structures_in as structures_in

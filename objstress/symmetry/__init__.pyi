@@ -1,6 +1,7 @@
 from .crystal import cartesian_operations as cartesian_operations
 from .crystal import conventional_axes as conventional_axes
 from .crystal import primitive_cell as primitive_cell
+from .crystal import site_operations as site_operations
 from .crystal import space_group_operations as space_group_operations
 from .crystal import symmetrized as symmetrized
 from .ipf import direction_colours as direction_colours

@@ -44,6 +44,30 @@ def space_group_operations(structure: Structure, symprec: float = SYMPREC):
     return np.asarray(dataset.rotations), np.asarray(dataset.translations)
 
 
+def site_operations(structure: Structure) -> tuple[np.ndarray, np.ndarray]:
+    """Operations of the space group on the sites of a cell.
+
+    Args:
+        structure: exactly symmetric, see `symmetrized`.
+
+    Returns:
+        Cartesian rotations g (n, 3, 3) and permutations p (n, atoms): g takes site k to p[k].
+    """
+    rotations, translations = space_group_operations(structure, 1e-3)
+    columns = structure.lattice.matrix.T
+    cartesian = columns @ rotations @ np.linalg.inv(columns)
+    frac = structure.frac_coords
+    numbers = np.array([s.specie.Z for s in structure])
+    permutations = []
+    for w, t in zip(rotations, translations, strict=True):
+        delta = (frac @ w.T + t)[:, None] - frac[None]
+        delta -= np.round(delta)
+        distance = np.linalg.norm(delta @ structure.lattice.matrix, axis=-1)
+        distance[numbers[:, None] != numbers[None]] = np.inf
+        permutations.append(distance.argmin(axis=1))
+    return cartesian, np.array(permutations)
+
+
 def _dataset(structure: Structure, symprec: float):
     import spglib
 

@@ -12,6 +12,7 @@ import numpy as np
 from ase import Atoms
 from pymatgen.core import Structure
 
+from objstress.calculators.universal import check_known
 from objstress.errors import InputError
 from objstress.symmetry.crystal import SYMPREC
 from objstress.symmetry.point_group import PointGroup
@@ -126,13 +127,8 @@ class Source(ABC):
         Raises:
             InputError: an element that is not in `elements`.
         """
-        symbols = sorted({site.specie.symbol for site in structure})
-        unknown = [] if self.elements is None else [s for s in symbols if s not in self.elements]
-        if unknown:
-            raise InputError(
-                f"no model for element {', '.join(unknown)}: {self.name} knows "
-                + ", ".join(self.elements or ())
-            )
+        if self.elements is not None:
+            check_known((site.specie.symbol for site in structure), self.elements, self.name)
 
     def read(self, structure: Crystal | None) -> Structure:
         """The primitive cell, of known elements, of what users give.

@@ -13,11 +13,13 @@ from ase.optimize import BFGS
 from pymatgen.core import Element
 from pymatgen.io.ase import AseAtomsAdaptor
 
+from objstress.calculators.named import NamedCalculator
 from objstress.calculators.registry import CALCULATORS, make_calculator
 from objstress.elasticity.frames import ieee_rotation, rotated_structure
 from objstress.errors import InputError
+from objstress.labels.noise import calculator_noise
 from objstress.labels.relaxation import relaxed_crystal
-from objstress.properties.response import HarmonicResponse, harmonic_response
+from objstress.labels.response import HarmonicResponse, harmonic_response
 from objstress.properties.sources.base import CellStiffness, Crystal, Ions, Source
 from objstress.symmetry.point_group import PointGroup
 from objstress.symmetry.tensor_forms import TensorForm
@@ -30,16 +32,6 @@ VOLUME_FORCES = 1e-4
 QUIET = 1e-4
 """Deviation of the constants, relative to the largest, below which nothing is said of noise."""
 SAMPLES = 200
-SILICON = ("Si",)
-ELEMENTS = {
-    "emt": ("Al", "Ni", "Cu", "Pd", "Ag", "Pt", "Au"),
-    "stillinger-weber": SILICON,
-    "kumagai": SILICON,
-    "erhart-albe": SILICON,
-    "bks": ("O", "Si"),
-    "cmas94": ("O", "Mg", "Al", "Si", "Ca"),
-}
-"""Calculators that are right for some elements only, whatever they answer for others."""
 
 
 @dataclass(frozen=True)
@@ -77,23 +69,25 @@ class CalculatorSource(Source):
         Raises:
             InputError: see `make_calculator`.
         """
-        what = CALCULATORS[name][1] if name in CALCULATORS else "an ASE calculator"
-        return cls(name, what, ELEMENTS.get(name), make_calculator(name, arguments))
+        known = CALCULATORS.get(name, NamedCalculator(cls, "an ASE calculator"))
+        return cls(name, known.what, known.elements, make_calculator(name, arguments))
 
     def stiffness(self, structure: Crystal | None, ions: Ions) -> CellStiffness:
         """C of the relaxed cell, see `harmonic_response`, differenced in the IEEE frame."""
         cell = self.read(structure)
         q, group = ieee_rotation(cell), PointGroup.of_primitive_cell(cell)
         turned = rotated_structure(cell, q)
-        cell = relaxed_crystal(turned, self.calculator, fmax=FORCES, symprec=self.symprec)
+        atoms = AseAtomsAdaptor.get_atoms(turned, msonable=False)
+        noise = calculator_noise(atoms, self.calculator)
+        cell = relaxed_crystal(
+            turned, self.calculator, fmax=FORCES, symprec=self.symprec, noise=noise
+        )
         if PointGroup.of_primitive_cell(cell).symbol != group.symbol:
             # It has relaxed to more symmetry, whose standard frame is another.
             more = ieee_rotation(cell)
             cell, q = rotated_structure(cell, more), more @ q
-        group, response = (
-            PointGroup.of_primitive_cell(cell),
-            harmonic_response(cell, self.calculator),
-        )
+        group = PointGroup.of_primitive_cell(cell)
+        response = harmonic_response(cell, self.calculator, noise)
         relaxed = ions == "relaxed"
         return CellStiffness(
             structure=rotated_structure(cell, q.T),
