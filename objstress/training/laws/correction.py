@@ -29,7 +29,7 @@ from objstress.training.laws.suggestions import has_atoms
 
 MISFIT = 0.2
 """Relative misfit of the corrected law beyond which labels are refused as contradictory."""
-FACTOR = 4.0
+FACTOR = 8.0
 """Most that labels may make the crystal stiffer or softer than the prior, in any strain."""
 SAME_SITE = 0.05
 """Fractions of the cell by which sites of the labels' and the prior's crystal may differ for the

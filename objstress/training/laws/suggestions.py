@@ -26,7 +26,7 @@ POOL = 600
 RADII = 0.1, 0.95
 """Their part of the way to the edge of the trained strains: numerical noise matters below, and
 above a label would lie outside once the reference has moved."""
-SWEEPS = 10
+SWEEPS = 4
 """Rounds in which each pick is looked at again; two are enough as a rule."""
 
 
