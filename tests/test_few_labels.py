@@ -186,6 +186,22 @@ def test_bars_foretell_the_error_of_laws_drawn_from_the_prior(prior):
     assert np.mean(ratios < 2) > 0.88
 
 
+@pytest.mark.parametrize("number", [6, 60])
+def test_scatter_of_labels_is_learned_and_in_the_bars(prior, number):
+    """Few labels have fewer equations than unknowns, many have more."""
+    labels = labels_from(prior, prior, sample_strains(number, 0.04, group=prior.point_group))
+    noise = np.random.default_rng(1).normal(size=(number, 3, 3)) / np.sqrt(6)
+    size = np.hypot(np.linalg.norm(labels.piola, axis=(1, 2)), 10 * prior.stress_floor())
+    symmetric = (noise + noise.transpose(0, 2, 1)) / 2
+    law = correct_law(
+        replace(labels, cauchy=labels.cauchy + 0.02 * size[:, None, None] * symmetric), prior
+    )
+    learned = law.metadata["correction"]["scales"]["misfit"]
+    assert 0.005 < learned < 0.03 if number < 10 else 0.017 < learned < 0.024
+    f = right_stretch(UNSEEN)
+    assert (law.stress_error(f) > learned * law.response(f, 1)[1].flatten(1).norm(dim=1)).all()
+
+
 def test_file_frame_guard_and_compiled_form_keep_their_bars(law, prior, tmp_path):
     f = torch.tensor(right_stretch(UNSEEN[:8]))
     bars = law.stress_error(f)

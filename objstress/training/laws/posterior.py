@@ -87,7 +87,9 @@ def law_posterior(prior: LawPrior, labels: Labels) -> Posterior:
         tau = np.exp(np.append(logs[:-1], np.log(STRETCH)))[group]
         scaled = b * tau
         noise = np.exp(2 * logs[-1]) / 6  # of one of six components
-        z = scaled.T @ np.linalg.solve(scaled @ scaled.T + noise * np.eye(len(b)), rest)
+        # As least squares: normal equations would square the condition.
+        both = np.vstack([scaled, np.sqrt(noise) * np.eye(len(tau))])
+        z = np.linalg.lstsq(both, np.append(rest, np.zeros(len(tau))), rcond=None)[0]
         change = unit @ (tau * z)
         step = from_mandel(change[count:] - prior.strains @ known)
         total = expm(step) @ stretch if np.linalg.norm(step) < 1 else 2 * np.eye(3)
@@ -121,6 +123,11 @@ def law_posterior(prior: LawPrior, labels: Labels) -> Posterior:
 def _scales(b: np.ndarray, rest: np.ndarray, group: np.ndarray, start: np.ndarray) -> np.ndarray:
     """Logarithms of the scales of the groups (the last one's is fixed) and of the misfit."""
     learned = len(start) - 1
+    # What no column reaches of many labels tells the misfit alone.
+    lost, remainder = max(0, len(b) - b.shape[1]), 0.0
+    if lost:
+        q, r = np.linalg.qr(b)
+        b, rest, remainder = r, q.T @ rest, rest @ rest - (q.T @ rest) @ (q.T @ rest)
     kernels = [b[:, group == k] @ b[:, group == k].T for k in range(learned)]
     kernels.append(np.eye(len(b)) / 6)
     fixed = STRETCH**2 * b[:, group == learned] @ b[:, group == learned].T
@@ -135,10 +142,13 @@ def _scales(b: np.ndarray, rest: np.ndarray, group: np.ndarray, start: np.ndarra
         explained = inverse @ rest
         off = (logs - middle) / width
         value = np.log(np.diag(factor[0])).sum() + 0.5 * rest @ explained + 0.5 * off @ off
+        left = 6 * remainder * np.exp(-2 * logs[-1])
+        value += lost * logs[-1] + 0.5 * left
         slope = [
             np.exp(2 * t) * ((inverse * k).sum() - explained @ k @ explained)
             for t, k in zip(logs, kernels, strict=True)
         ]
+        slope[-1] += lost - left
         return float(value), np.array(slope) + off / width
 
     # Scales a thousand times off would only cost digits.
