@@ -354,8 +354,9 @@ def test_wrong_priors_are_refused(law, prior, truth, strains):
 def test_commands(prior, shell, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     prior.save("prior.law")
-    code, out, _ = shell("suggest", "prior.law", "--labels", "2", "--out", "dft", "--json")
+    code, out, err = shell("suggest", "prior.law", "--labels", "2", "--out", "dft", "--json")
     assert code == 0
+    assert "relax the cell by the better method first" in err
     assert len(json.loads(out)["files"]) == 4
     data, structure = (str(CRYSTALS / f"gallium-phosphide.{s}") for s in ("extxyz", "cif"))
     fit = ["fit", data, "--structure", structure, "--prior", "prior.law", "--out", "new.law"]
@@ -363,6 +364,8 @@ def test_commands(prior, shell, tmp_path, monkeypatch):
     assert code == 0
     assert json.loads(out)["prior"]["file"] == "prior.law"
     assert load_law("new.law").stress_error(np.eye(3)[None]) > 0
+    code, out, err = shell("suggest", "new.law", "--out", "more")
+    assert (code, out.strip(), err.strip()) == (0, "5 strains in more", "")
     code, _, err = shell(*fit, "--members", "3")
     assert code == 2
     assert "--members" in err

@@ -216,11 +216,22 @@ def suggest(
     Writes the strained cells as extxyz and POSCAR, their ions moved as the law has them; for a
     material without atoms a table of strains. Label them, and give the labels to fit --prior LAW.
     """
+    import numpy as np
+
     from objstress.laws.loading import load_law
-    from objstress.training.laws.suggestions import suggest_strains, write_suggestions
+    from objstress.training.laws.suggestions import (
+        has_atoms,
+        suggest_strains,
+        write_suggestions,
+    )
 
     loaded = load_law(law, outside="ignore")
     strains = suggest_strains(loaded, labels, seed=seed)
+    if loaded.stress_error(np.eye(3)) is None and has_atoms(loaded):
+        say(
+            "strains about the prior's own lattice: relax the cell by the better method first, and "
+            "correct the law by that label"
+        )
     files = write_suggestions(loaded, strains, out)
     result = {"strains": strains.tolist(), "files": [str(file) for file in files]}
     print_result(result, as_json, lambda r: f"{len(strains)} strains in {out}")
