@@ -16,6 +16,7 @@ from objstress import (
     NeoHooke,
     correct_law,
     fit_law,
+    fit_law_ensemble,
     load_law,
     read_labels,
     suggest_strains,
@@ -283,6 +284,25 @@ def test_materials_without_atoms(tmp_path):
     assert law.metadata["prior"]["file"] == str(tmp_path / "spruce.law")
     assert np.abs(law.stiffness() / (1.3 * spruce.stiffness() + 1e-12) - 1)[:3, :3].max() < 0.05
     assert write_suggestions(law, strains, tmp_path / "more")[0].name == "strains.csv"
+
+
+def test_ensembles_and_guarded_laws_are_priors_too(prior, truth, strains, law):
+    labels = labels_from(truth, prior, LARGER**2 * strains)
+    f = right_stretch(UNSEEN)
+    guarded = correct_law(labels, GuardedLaw(prior))
+    torch.testing.assert_close(guarded.response(f, 1)[1], law.response(f, 1)[1])
+    assert guarded.metadata["prior"]["kind"] == "guarded"
+    ensemble = fit_law_ensemble(
+        labels_of("gallium-phosphide"),
+        members=2,
+        held_out=0.0,
+        degree=3,
+        use_network=False,
+        progress=False,
+    )
+    mean = correct_law(labels, ensemble)
+    assert relative_error(mean, truth, UNSEEN) < 0.02
+    assert np.allclose(mean.internal_displacements(f), ensemble.internal_displacements(f))
 
 
 def test_held_out_labels_are_reported(prior):

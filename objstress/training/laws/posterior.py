@@ -20,6 +20,8 @@ from objstress.training.laws.reference import stretch_size
 
 STEPS = 30
 """Linearisations of the reference; six are enough as a rule."""
+STILL = 1e-5
+"""Step of the reference that may be left after the last of them."""
 LARGEST_STRETCH = 0.06
 """Stretch of the reference beyond which labels are refused."""
 
@@ -106,6 +108,8 @@ def law_posterior(prior: LawPrior, labels: Labels) -> Posterior:
         current.set_coefficients(coefficients)
         if np.linalg.norm(step) < 1e-9:
             break
+    if np.linalg.norm(step) > STILL:
+        raise InputError("the labels and the prior show no stress-free state: none was found")
     left = (rest - scaled @ z).reshape(len(labels), 6)
     _, sizes, right = np.linalg.svd(scaled / np.sqrt(noise), full_matrices=False)
     shrink = 1 / np.sqrt(1 + sizes**2) - 1
@@ -151,6 +155,6 @@ def _scales(b: np.ndarray, rest: np.ndarray, group: np.ndarray, start: np.ndarra
         slope[-1] += lost - left
         return float(value), np.array(slope) + off / width
 
-    # Scales a thousand times off would only cost digits.
+    # Scales fifty times off would only cost digits.
     bounds = [(m - 4, m + 4) for m in middle]
     return minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds).x
