@@ -133,8 +133,8 @@ def correct_law(
     if not 1 / FACTOR < ratio.min() <= ratio.max() < FACTOR:
         raise InputError(
             f"the labels make the crystal {ratio.min():.2g} to {ratio.max():.2g} times as stiff as "
-            "the prior: are stress sign and units (eV/Angstrom^3) right? If they are, add the label "
-            "of the relaxed cell"
+            "the prior: are stress sign and units (eV/Angstrom^3) right? If they are, add the "
+            "label of the relaxed cell"
         )
     referred = seen.rereferenced(posterior.stretch)
     beyond = int(law.outside(referred.F).sum())
