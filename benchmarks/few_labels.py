@@ -46,7 +46,7 @@ CRYSTALS = {
     "silicon": ("7net-l3i5", 100, 0.08),
     "gallium-phosphide": ("7net-l3i5", 120, 0.05),
     "quartz": ("7net-l3i5", 61, 0.05),
-    "kyanite": ("7net-0", 110, 0.04),
+    "kyanite": ("7net-0", 57, 0.04),
 }
 """{crystal: model, number and size of the strains that its prior is fitted to}."""
 SIZES = (1, 2, 3, 5, 10, 20)
