@@ -53,6 +53,8 @@ bench: $(VENV)/.ready
 	$(BIN)/python -m benchmarks.service
 	$(call install,vina meeko posebusters)
 	$(BIN)/python -m benchmarks.docking
+# With a universal potential (pip install sevenn), an hour where its laws are missing:
+#   python -m benchmarks.few_labels
 # Against other codes, each in an environment of its own:
 #   python -m benchmarks.potential_speed --mace PYTHON --nequip PYTHON
 #   python -m benchmarks.acac --mace PYTHON

@@ -52,9 +52,11 @@ from .symmetry.point_group import SO3 as SO3
 from .symmetry.point_group import PointGroup as PointGroup
 from .symmetry.reading import read_structure as read_structure
 from .training.laws.adaptive import label_adaptively as label_adaptively
+from .training.laws.correction import correct_law as correct_law
 from .training.laws.ensemble import fit_law_ensemble as fit_law_ensemble
 from .training.laws.fit import fit_law as fit_law
 from .training.laws.refine import refine_law as refine_law
+from .training.laws.suggestions import suggest_strains as suggest_strains
 from .training.potential.evaluate import evaluate_potential as evaluate_potential
 from .training.potential.fit import fit_potential as fit_potential
 from .training.tensors.fit import fit_tensors as fit_tensors

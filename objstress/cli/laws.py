@@ -1,4 +1,4 @@
-"""Commands for material laws: label, fit, refine, compile, check, export."""
+"""Commands for material laws: label, suggest, fit, refine, compile, check, export."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from objstress.cli.app import (
     print_result,
     say,
 )
+from objstress.errors import InputError
 from objstress.io.files import check_writable
 
 Law = Annotated[Path, typer.Argument(help="Law file.")]
@@ -107,9 +108,16 @@ def fit(
     members: Annotated[
         int, typer.Option(help="Number of laws; more than one make an ensemble with error bars.")
     ] = 1,
+    prior: Annotated[
+        Path | None,
+        typer.Option(help="Law file of a cheaper method that the labels, few are enough, correct."),
+    ] = None,
     held_out: Annotated[
-        float, typer.Option(help="Fraction of the labels held out to measure the error.")
-    ] = 0.2,
+        float | None,
+        typer.Option(
+            help="Fraction of the labels held out to measure the error; 0.2, with --prior 0."
+        ),
+    ] = None,
     degree: Annotated[
         int | None,
         typer.Option(help="Degree of the polynomial; chosen by leave-one-out errors if not given."),
@@ -121,17 +129,27 @@ def fit(
     seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
-    """Fit a law to labelled strains.
+    """Fit a law to labelled strains, or correct that of a cheaper method by few of them.
 
     Rerun the command to resume an interrupted fit from OUT.fit.
     """
     from objstress.io.run_folder import forget
 
     check_writable(out)
+    if prior is not None:
+        given = {
+            "--members": members != 1,
+            "--degree": degree is not None,
+            "--point-group": point_group is not None,
+        }
+        if wrong := [option for option, used in given.items() if used]:
+            raise InputError(f"{wrong[0]} is the prior's with --prior: leave it out")
+        _correct(data, prior, structure, out, held_out or 0.0, seed, symprec, as_json)
+        return
     work = out.with_name(out.name + ".fit")
     common: dict[str, Any] = dict(
         point_group=point_group,
-        held_out=held_out,
+        held_out=0.2 if held_out is None else held_out,
         degree=degree,
         use_network=network,
         symprec=symprec,
@@ -150,15 +168,73 @@ def fit(
         law = fit_law_ensemble(data, structure, members=members, seed=seed, **common)
     law.save(out)
     forget(work)
+    _print_fit(law, out, as_json)
+
+
+def _correct(
+    data: Path,
+    prior: Path,
+    structure: Path | None,
+    out: Path,
+    held_out: float,
+    seed: int,
+    symprec: float,
+    as_json: bool,
+) -> None:
+    from objstress.training.laws.correction import correct_law
+
+    law = correct_law(
+        data, prior, structure, held_out=held_out, seed=seed, symprec=symprec, say=say
+    )
+    law.save(out)
+    _print_fit(law, out, as_json)
+
+
+def _print_fit(law: Any, out: Path, as_json: bool) -> None:
+    crystal = law.structure
     result = {
         "law": str(out),
         "stiffness_GPa": law.stiffness().tolist(),
-        "lattice": law.structure.lattice.matrix.tolist(),
+        "lattice": None if crystal is None else crystal.lattice.matrix.tolist(),
         **law.metadata,
     }
     print_result(
         result, as_json, lambda r: f"law written to {r['law']}\n{_stiffness(law.stiffness())}"
     )
+
+
+@app.command()
+def suggest(
+    law: Law,
+    out: Annotated[Path, typer.Option(help="Folder of the structure files to write.")],
+    labels: Annotated[int, typer.Option(help="Number of strains.")] = 5,
+    seed: Seed = 0,
+    as_json: Json = False,
+) -> None:
+    """Name the strains whose labels would help a law most, as files for a DFT code.
+
+    Writes the strained cells as extxyz and POSCAR, their ions moved as the law has them; for a
+    material without atoms a table of strains. Label them, and give the labels to fit --prior LAW.
+    """
+    import numpy as np
+
+    from objstress.laws.loading import load_law
+    from objstress.training.laws.suggestions import (
+        has_atoms,
+        suggest_strains,
+        write_suggestions,
+    )
+
+    loaded = load_law(law, outside="ignore")
+    strains = suggest_strains(loaded, labels, seed=seed)
+    if loaded.stress_error(np.eye(3)) is None and has_atoms(loaded):
+        say(
+            "strains about the prior's own lattice: relax the cell by the better method first, and "
+            "correct the law by that label"
+        )
+    files = write_suggestions(loaded, strains, out)
+    result = {"strains": strains.tolist(), "files": [str(file) for file in files]}
+    print_result(result, as_json, lambda r: f"{len(strains)} strains in {out}")
 
 
 @app.command()

@@ -9,6 +9,8 @@ from .check import check_law as check_law
 from .check import random_deformations as random_deformations
 from .check import trained_radius as trained_radius
 from .compile import compile_law as compile_law
+from .corrected import CorrectedLaw as CorrectedLaw
+from .corrected import Uncertainty as Uncertainty
 from .ensemble import EnsembleLaw as EnsembleLaw
 from .export.files import export_law as export_law
 from .fused import FusedLaw as FusedLaw

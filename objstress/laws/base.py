@@ -186,7 +186,7 @@ class MaterialLaw:
         return 1e-3 * float(np.abs(self.stiffness()).max())
 
     def stress_error(self, F: Any) -> Tensor | None:
-        """Error bar of |P| where the law has one, as those of `fit_law_ensemble` do.
+        """Error bar of |P| where the law has one: those of `fit_law_ensemble` and `correct_law` do.
 
         Args:
             F: deformation gradients, (n, 3, 3) or (3, 3).

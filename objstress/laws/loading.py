@@ -8,7 +8,15 @@ from objstress.errors import InputError
 from objstress.io.weights import read_tensors, rebuilding
 
 # Importing a kind of law registers it for `law_from_dict`.
-from objstress.laws import analytic, ensemble, fused, guarded, learned, polynomial  # noqa: F401
+from objstress.laws import (  # noqa: F401
+    analytic,
+    corrected,
+    ensemble,
+    fused,
+    guarded,
+    learned,
+    polynomial,
+)
 from objstress.laws.base import MaterialLaw, law_from_dict
 
 

@@ -3,6 +3,7 @@ from .balancing import GradNorm as GradNorm
 from .balancing import SoftAdapt as SoftAdapt
 from .balancing import TwoStage as TwoStage
 from .laws.adaptive import label_adaptively as label_adaptively
+from .laws.correction import correct_law as correct_law
 from .laws.ensemble import fit_law_ensemble as fit_law_ensemble
 from .laws.fit import fit_law as fit_law
 from .laws.fit import trained_domain as trained_domain
@@ -15,9 +16,16 @@ from .laws.metrics import stress_errors as stress_errors
 from .laws.polynomial import PolynomialFit as PolynomialFit
 from .laws.polynomial import fit_polynomial as fit_polynomial
 from .laws.polynomial import stress_floor as stress_floor
+from .laws.posterior import Posterior as Posterior
+from .laws.posterior import law_posterior as law_posterior
+from .laws.prior import LawPrior as LawPrior
+from .laws.prior import law_prior as law_prior
 from .laws.reference import stress_free_labels as stress_free_labels
 from .laws.refine import refine_law as refine_law
 from .laws.settings import NetworkTraining as NetworkTraining
+from .laws.suggestions import most_helpful as most_helpful
+from .laws.suggestions import suggest_strains as suggest_strains
+from .laws.suggestions import write_suggestions as write_suggestions
 from .laws.third_order import third_order_differences as third_order_differences
 from .potential.evaluate import evaluate_potential as evaluate_potential
 from .potential.fit import fit_potential as fit_potential

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from objstress import GuardedLaw, compile_law, fit_law, label_strains
+from objstress import GuardedLaw, compile_law, correct_law, fit_law, label_strains, read_labels
 from objstress.laws import BazantLaw
 from tests.frozen import reading
 
@@ -28,6 +28,9 @@ def main() -> None:
     law.save("laws/learned-density.law")
     GuardedLaw(law).save("laws/guarded-slope.law")
     compile_law(law).save("laws/polynomial-density.law")
+    few = read_labels("copper.extxyz", copper).subset([5, 20, 40])
+    cheap = fit_law("copper.extxyz", copper, degree=3, use_network=False, progress=False)
+    correct_law(few, cheap).save("laws/corrected.law")
     Path("copper.extxyz").unlink()
     a = np.random.default_rng(0).normal(size=(6, 6))
     BazantLaw(100 * np.eye(6) + 5 * (a + a.T)).save("laws/bazant.law")
