@@ -61,4 +61,5 @@ from .training.potential.evaluate import evaluate_potential as evaluate_potentia
 from .training.potential.fit import fit_potential as fit_potential
 from .training.tensors.fit import fit_tensors as fit_tensors
 from .workflows.chain import run_chain as run_chain
+from .workflows.crystal_law import law_of as law_of
 from .workflows.silicon import run_demo as run_demo

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from contextlib import redirect_stdout
 from importlib.metadata import version
 from io import StringIO
@@ -12,9 +13,9 @@ import torch
 from ase.calculators.calculator import Calculator, all_changes
 from ase.units import GPa
 from chgnet.model.model import CHGNet as Network
-from pymatgen.io.ase import AseAtomsAdaptor
+from pymatgen.core import Structure
 
-from objstress.calculators.universal import MPTRJ, check_known
+from objstress.calculators.named import MPTRJ, check_known
 
 
 class CHGNet(Calculator):
@@ -47,15 +48,16 @@ class CHGNet(Calculator):
     def calculate(self, atoms=None, properties=None, system_changes=all_changes):
         """As ASE's calculators do, see there."""
         super().calculate(atoms, properties, system_changes)
-        atoms: Any = self.atoms
         check_known(atoms.symbols, MPTRJ, f"CHGNet {self.name_of_model}")
-        structure = AseAtomsAdaptor.get_structure(atoms)
+        structure = Structure(atoms.cell.array, atoms.numbers, atoms.get_scaled_positions())
         graph = self.network.graph_converter(structure)
         exact: dict[str, Any] = {"dtype": torch.float64, "requires_grad": True}
         graph.atom_frac_coord = torch.tensor(structure.frac_coords, **exact)
         graph.lattice = torch.tensor(structure.lattice.matrix, **exact)
         graph.neighbor_image = graph.neighbor_image.double()
-        found: Any = self.network.predict_graph(graph.to(self.device), task="efs")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of its volumes, whose gradients it needs not
+            found: Any = self.network.predict_graph(graph.to(self.device), task="efs")
         energy = float(found["e"]) * len(atoms)
         stress = np.asarray(found["s"], dtype=float) * GPa
         self.results = {

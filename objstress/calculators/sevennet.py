@@ -15,7 +15,7 @@ from sevenn.calculator import SevenNetCalculator
 from sevenn.nn.node_embedding import OnehotEmbedding
 from sevenn.train.dataload import unlabeled_atoms_to_graph
 
-from objstress.calculators.universal import check_known
+from objstress.calculators.named import check_known
 
 
 class SevenNet(SevenNetCalculator):

@@ -8,19 +8,15 @@ from __future__ import annotations
 
 import importlib
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any
 
-from ase.data import chemical_symbols
-
-from objstress.calculators.named import NamedCalculator
+from objstress.calculators.named import MPTRJ, NamedCalculator
 from objstress.errors import InputError
 
-MPTRJ = tuple(chemical_symbols[z] for z in (*range(1, 84), *range(89, 95)))
-"""The 89 elements of the Materials Project's relaxation trajectories."""
 SOFT = "shear is soft (of 91 cubic crystals by 1.4 in the median); no dispersion forces"
 HERE = "in its wheel"
 """Where weights are that need no download."""
@@ -55,6 +51,7 @@ class UniversalPotential(NamedCalculator):
 
     @property
     def installed(self) -> bool:
+        """Whether its package is there."""
         return find_spec(self.package) is not None
 
 
@@ -70,23 +67,6 @@ def universal_potential() -> str:
     raise InputError(
         "no universal potential is installed: pip install objstress[universal], or name a model"
     )
-
-
-def check_known(symbols: Iterable[str], elements: tuple[str, ...], name: str) -> None:
-    """Refuse elements that a potential has not seen.
-
-    Args:
-        symbols: of the atoms.
-        elements: that it knows.
-        name: of the potential.
-
-    Raises:
-        InputError: one of the symbols is not among the elements.
-    """
-    unknown = sorted(set(symbols) - set(elements))
-    if unknown:
-        count = f"{len(elements)} elements" if len(elements) > 12 else ", ".join(elements)
-        raise InputError(f"no model for element {', '.join(unknown)}: {name} knows {count}")
 
 
 def pick_device(device: str) -> str:

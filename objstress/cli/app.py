@@ -17,6 +17,7 @@ from objstress.errors import InputError
 SECTIONS = {
     "Material laws": (
         "symmetry",
+        "law",
         "label",
         "fit",
         "compile",
@@ -25,8 +26,9 @@ SECTIONS = {
         "simulate",
         "plot",
         "refine",
+        "suggest",
     ),
-    "Tensors of crystals": ("properties", "fit-tensors", "serve"),
+    "Tensors of crystals": ("properties", "calculators", "fit-tensors", "serve"),
     "Potentials, dynamics, spectra": ("settings", "fit-potential", "evaluate", "md", "spectra"),
     "Docking": ("dock", "fit-pose-energy"),
     "Whole workflows": ("demo", "chain"),
@@ -100,6 +102,16 @@ def ranks() -> Any:
 def first_rank() -> bool:
     comm = ranks()
     return comm is None or comm.rank == 0
+
+
+def chosen_potential() -> str:
+    """The universal potential of a command whose user names none, said on standard error."""
+    from objstress.calculators.universal import UNIVERSAL, universal_potential
+
+    name = universal_potential()
+    potential = UNIVERSAL[name]
+    say(f"model: {name}, {potential.functional} ({potential.citation}); {potential.faults}")
+    return name
 
 
 def print_text(text: str) -> None:

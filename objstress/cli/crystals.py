@@ -14,6 +14,7 @@ from objstress.cli.app import (
     Scheduler,
     Symprec,
     app,
+    chosen_potential,
     json_object,
     print_result,
     say,
@@ -60,12 +61,12 @@ def properties(
         list[Path], typer.Argument(help="Structure files; an extxyz file may hold many.")
     ],
     model: Annotated[
-        str,
+        str | None,
         typer.Option(
-            help="A calculator (emt, kumagai, ..., module:Class), or a .law, .potential or "
-            ".tensor file."
+            help="A calculator (`objstress calculators` lists them, or module:Class), or a .law, "
+            ".potential or .tensor file; if not given, the best universal potential installed."
         ),
-    ],
+    ] = None,
     arguments: Annotated[
         str, typer.Option(help="Keyword arguments of the calculator, a JSON object.")
     ] = "{}",
@@ -88,6 +89,8 @@ def properties(
     the command to resume an interrupted table.
     """
     keywords = json_object(arguments, "--arguments")
+    if model is None:
+        model = chosen_potential()
     if out is not None:
         if plot is not None:
             raise InputError("--plot draws crystals one by one; leave out --out")

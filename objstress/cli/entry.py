@@ -17,6 +17,7 @@ from objstress.cli import (  # noqa: F401  (each module registers its commands)
     dynamics,
     finite_elements,
     laws,
+    listing,
     potentials,
     service,
     spectroscopy,

@@ -1,4 +1,4 @@
-"""Commands that run a whole workflow: demo, chain."""
+"""Commands that run a whole workflow: law, demo, chain."""
 
 from __future__ import annotations
 
@@ -7,7 +7,76 @@ from typing import Annotated, Any
 
 import typer
 
-from objstress.cli.app import Json, Seed, app, print_result, say
+from objstress.cli.app import (
+    Json,
+    Seed,
+    Symprec,
+    app,
+    chosen_potential,
+    json_object,
+    print_result,
+    say,
+)
+
+
+@app.command()
+def law(
+    structure: Annotated[Path, typer.Argument(help="Structure file, of any elements.")],
+    out: Annotated[
+        Path,
+        typer.Option(
+            help="The law file to write; the report, pictures and labels go to a folder "
+            "of its name without .law."
+        ),
+    ],
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="A calculator (`objstress calculators` lists them); if not given, the best "
+            "universal potential installed."
+        ),
+    ] = None,
+    arguments: Annotated[
+        str, typer.Option(help="Keyword arguments of the calculator, a JSON object.")
+    ] = "{}",
+    max_strain: Annotated[
+        float, typer.Option(help="Largest norm of the Green-Lagrange strain E, dimensionless.")
+    ] = 0.05,
+    budget: Annotated[
+        float | None, typer.Option(help="Minutes that labelling may take; fewer labels then.")
+    ] = None,
+    case: Annotated[
+        Path | None, typer.Option(help="A case (YAML) of this law to simulate afterwards.")
+    ] = None,
+    workers: Annotated[int, typer.Option(help="Number of processes that label.")] = 1,
+    symprec: Symprec = 1e-2,
+    seed: Seed = 0,
+    as_json: Json = False,
+) -> None:
+    """From a structure file to its law, with an error bar.
+
+    Relaxes the crystal with an interatomic potential, labels strained cells, fits and checks a
+    law, and asks a second potential how far it is apart. Rerun the command to resume it.
+    """
+    from objstress.workflows.crystal_law import law_of
+
+    report = law_of(
+        structure,
+        out,
+        model=model or chosen_potential(),
+        arguments=json_object(arguments, "--arguments"),
+        max_strain=max_strain,
+        budget=budget,
+        seed=seed,
+        symprec=symprec,
+        workers=workers,
+        say=say,
+    )
+    if case is not None:
+        from objstress.fem.case.run import simulate
+
+        report["case"] = simulate(case, out.with_suffix("") / "case")
+    print_result(report, as_json, lambda r: (out.with_suffix("") / "report.md").read_text())
 
 
 @app.command()

@@ -146,13 +146,22 @@ class StrainLabels:
                 jobs = [i for i in stage if i in todo]
                 if not jobs:
                     continue
-                if self._relaxes and stage is not stages[0] and self._task.harmonic is None:
-                    self._task.prepare(self.reference)
+                if self._relaxes and self._task.harmonic is None:
+                    self._prepare()
                 scouts = [a for i, a in self.done.items() if 0 < i <= SCOUTS]
                 starts = self._starts(strains[jobs], scouts if stage is stages[2] else [])
                 arguments = list(zip(strains[jobs], starts, strict=True))
                 for k, result in execute(arguments):
                     self._keep(jobs[k], result, bar)
+
+    def _prepare(self) -> None:
+        try:
+            self._task.prepare(self.reference)
+        except Exception as error:
+            kind = "" if isinstance(error, InputError) else type(error).__name__ + ": "
+            raise InputError(
+                f"the crystal itself cannot be labelled: {kind}{' '.join(str(error).split())}"
+            ) from None
 
     @property
     def _relaxes(self) -> bool:

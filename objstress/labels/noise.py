@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
+from ase.calculators.calculator import PropertyNotImplementedError
 
 from objstress.errors import InputError
 
@@ -54,7 +55,7 @@ def calculator_noise(atoms: Atoms, calculator: Any, seed: int = 0) -> Noise:
         moved.calc = calculator
         try:
             return np.concatenate([moved.get_forces().ravel(), moved.get_stress()])
-        except NotImplementedError:
+        except PropertyNotImplementedError:
             raise InputError(
                 f"{type(calculator).__name__} gives no stress; elastic constants need one"
             ) from None

@@ -158,7 +158,7 @@ class CrystalProperties:
 
 def crystal_properties(
     structure: Crystal | None,
-    model: Any,
+    model: Any = None,
     arguments: dict[str, Any] | None = None,
     ions: Ions = "relaxed",
     symprec: float = SYMPREC,
@@ -177,7 +177,8 @@ def crystal_properties(
         structure: a file, a pymatgen structure or ASE atoms; None takes a law's own crystal.
         model: an ASE calculator; a name for `make_calculator`; a law, or a file of one (.law), of a
             potential (.potential) or of networks of the elastic tensor (.tensor), which take the
-            cell as it is; see `find_model`.
+            cell as it is; None takes the best universal potential that is installed; see
+            `find_model`.
         arguments: of a calculator given by name.
         ions: "relaxed" ions follow the forces inside the cell, "clamped" ones only the cell. A law
             and networks have the ions of their labels.

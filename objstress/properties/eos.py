@@ -46,7 +46,7 @@ class EquationOfState:
 
 def equation_of_state(
     structure: Crystal | None,
-    model: Any,
+    model: Any = None,
     arguments: dict[str, Any] | None = None,
     strain: float = 0.06,
     points: int = 9,

@@ -12,7 +12,7 @@ import numpy as np
 from ase import Atoms
 from pymatgen.core import Structure
 
-from objstress.calculators.universal import check_known
+from objstress.calculators.named import check_known
 from objstress.errors import InputError
 from objstress.symmetry.crystal import SYMPREC
 from objstress.symmetry.point_group import PointGroup

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from objstress.calculators.registry import CALCULATORS
+from objstress.calculators.universal import universal_potential
 from objstress.errors import InputError
 from objstress.properties.sources.base import Source
 from objstress.properties.sources.calculator import CalculatorSource
@@ -23,13 +24,16 @@ def find_model(model: Any, arguments: dict[str, Any] | None = None) -> Source:
 
     Args:
         model: a law, an ASE calculator, an ensemble of elastic tensors, a file (.law, .potential or
-            .tensor), a name for `make_calculator`, or a `Source`.
+            .tensor), a name for `make_calculator`, or a `Source`; None takes the best universal
+            potential that is installed.
         arguments: of a calculator given by name.
 
     Raises:
         InputError: an unknown name, an ensemble of other tensors, and what loading or making it
             refuses.
     """
+    if model is None:
+        model = universal_potential()
     if isinstance(model, Source):
         return model
     if not isinstance(model, str | Path):
