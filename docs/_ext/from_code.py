@@ -1,7 +1,7 @@
 """Parts of the pages that are made from the code, so that they cannot disagree with it.
 
 A line `<!-- from the code: commands -->` in a page is replaced by the commands of `objstress`,
-`room fem` by what `objstress.fem` offers, `case` and `settings` by tables of the keys of a case
+`room fem` by what `objstress.fem` offers, `potentials` by a table of the universal potentials, `case` and `settings` by tables of the keys of a case
 and of a potential's settings, `doors` by a table of the rooms, `verbs` by what `objstress`
 itself offers. The notebooks are copied into tutorials/.
 """
@@ -131,6 +131,20 @@ def doors() -> str:
         about = cell(first_line(importlib.import_module(f"objstress.{room}")))
         rows.append(f"| [`objstress.{room}`](api/{room}.md) | {about} |")
     return "\n".join(["| room | what it is |", "| --- | --- |", *rows])
+
+
+def potentials() -> str:
+    """What is to be known of the universal potentials, the best first."""
+    from objstress.calculators import UNIVERSAL
+
+    rows = ["| `--model` | functional, licence | weights | known to be wrong | paper |"]
+    rows.append("| --- | --- | --- | --- | --- |")
+    for name, known in UNIVERSAL.items():
+        about = f"{known.functional}, {known.licence}"
+        rows.append(
+            f"| `{name}` | {about} | {known.weights} | {cell(known.faults)} | {known.citation} |"
+        )
+    return "\n".join(rows)
 
 
 # -- commands --------------------------------------------------------------------------------
@@ -412,6 +426,7 @@ def fill(app: Any, docname: str, source: list[str]) -> None:
         "settings": settings,
         "doors": doors,
         "verbs": verbs,
+        "potentials": potentials,
     }
 
     def made(match: re.Match[str]) -> str:

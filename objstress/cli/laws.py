@@ -129,7 +129,7 @@ def fit(
     seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
-    """Fit a law to labelled strains, or correct that of a cheaper method by few of them.
+    """Fit a law to labelled strains, or correct a law by a few.
 
     Rerun the command to resume an interrupted fit from OUT.fit.
     """
