@@ -1,9 +1,10 @@
 """Parts of the pages that are made from the code, so that they cannot disagree with it.
 
 A line `<!-- from the code: commands -->` in a page is replaced by the commands of `objstress`,
-`room fem` by what `objstress.fem` offers, `potentials` by a table of the universal potentials, `case` and `settings` by tables of the keys of a case
-and of a potential's settings, `doors` by a table of the rooms, `verbs` by what `objstress`
-itself offers. The notebooks are copied into tutorials/.
+`room fem` by what `objstress.fem` offers, `case` and `settings` by tables of the keys of a case
+and of a potential's settings, `potentials` by a table of the universal potentials, `doors` by a
+table of the rooms, `verbs` by what `objstress` itself offers. The notebooks are copied into
+tutorials/.
 """
 
 from __future__ import annotations
