@@ -28,6 +28,9 @@ EXTRAS = {"poses": "rdkit", "complexes": "rdkit", "cases": "dolfinx", "fem": "do
 GUARDED = {"laws/guarded.law", "laws/guarded-polynomial.law"}
 """0.2 mended what guarded laws are outside their trained strains (tests/test_far_away.py); inside
 they are what they were."""
+RELAXED = {"properties/emt.csv": 1e-7, "chain/run": 1e-6}
+"""Rows and labels that a resumed run computes anew: relaxations of 0.2 end elsewhere within the
+tolerance of their forces, which moves a number by less than this part of the largest."""
 
 
 @pytest.fixture(autouse=True)
@@ -64,7 +67,10 @@ def test_a_frozen_file_loads_and_gives_its_numbers(kind, path):
 def test_a_frozen_run_resumes_where_it_stopped(kind, name):
     extra = "rdkit" if "docking" in name or "pose" in name else EXTRAS.get(kind)
     needs(extra)
-    compare(reading.resumed(kind, name), EXPECTED["gone_on"][kind][name])
+    expected = json.loads(json.dumps(EXPECTED["gone_on"][kind][name]))
+    if name in RELAXED:
+        (expected if kind == "tables" else expected["labels"])["rtol"] = RELAXED[name]
+    compare(reading.resumed(kind, name), expected)
 
 
 def test_every_frozen_file_is_read_by_a_test():
