@@ -50,10 +50,12 @@ bench: $(VENV)/.ready
 	$(BIN)/python -m benchmarks.properties
 	$(BIN)/python -m benchmarks.crystal_tensors
 	$(BIN)/python -m benchmarks.response_tensors
+	$(BIN)/python -m benchmarks.universal
 	$(BIN)/python -m benchmarks.service
 	$(call install,vina meeko posebusters)
 	$(BIN)/python -m benchmarks.docking
 # With a universal potential (pip install sevenn), an hour where its laws are missing:
+#   python -m benchmarks.universal --moduli
 #   python -m benchmarks.few_labels
 # Against other codes, each in an environment of its own:
 #   python -m benchmarks.potential_speed --mace PYTHON --nequip PYTHON
