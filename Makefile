@@ -54,7 +54,7 @@ bench: $(VENV)/.ready
 	$(BIN)/python -m benchmarks.service
 	$(call install,vina meeko posebusters)
 	$(BIN)/python -m benchmarks.docking
-# With a universal potential (pip install sevenn), an hour where its laws are missing:
+# Hours of universal potentials (the moduli need data that are not in this repository):
 #   python -m benchmarks.universal --moduli
 #   python -m benchmarks.few_labels
 # Against other codes, each in an environment of its own:
