@@ -25,7 +25,7 @@ from objstress.symmetry.point_group import PointGroup
 from objstress.symmetry.tensor_forms import TensorForm
 from objstress.symmetry.voigt import rotated_tensor, tensor_to_voigt, voigt_to_tensor
 
-FORCES = 1e-7
+FORCES = 1e-8
 """eV/Angstrom, left in the relaxed crystal whose stress is differenced."""
 VOLUME_FORCES = 1e-4
 """eV/Angstrom, left at each volume: its square is what the energy is off by."""
