@@ -1,6 +1,6 @@
 """The errors and warnings of objstress, and the check of a seed."""
 
-__all__ = ["ConvergenceError", "InputError", "OutsideDomainWarning", "check_seed"]
+__all__ = ["ConvergenceError", "InputError", "OutsideDomainWarning", "check_seed", "reason"]
 
 
 class InputError(ValueError):
@@ -13,6 +13,16 @@ class ConvergenceError(RuntimeError):
 
 class OutsideDomainWarning(UserWarning):
     """A law was evaluated at strains outside those to which it was fitted."""
+
+
+def reason(error: Exception) -> str:
+    """Why something failed, in one line; errors other than `InputError` are named by their type.
+
+    Args:
+        error: that was raised.
+    """
+    kind = "" if isinstance(error, InputError) else type(error).__name__ + ": "
+    return kind + " ".join(str(error).split())
 
 
 def check_seed(seed: int) -> None:

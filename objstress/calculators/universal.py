@@ -6,7 +6,6 @@ network. The others are made by the same call where they are installed.
 
 from __future__ import annotations
 
-import importlib
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +16,6 @@ from typing import Any
 from objstress.calculators.named import MPTRJ, NamedCalculator
 from objstress.errors import InputError
 
-SOFT = "shear is soft (of 91 cubic crystals by 1.4 in the median); no dispersion forces"
 HERE = "in its wheel"
 """Where weights are that need no download."""
 SEVENNETS = ("7net-l3i5", "7net-0", "7net-mf-0")
@@ -61,12 +59,16 @@ def universal_potential() -> str:
     Raises:
         InputError: there is none.
     """
-    for name, potential in UNIVERSAL.items():
-        if potential.weights == HERE and potential.installed:
-            return name
+    if ready := ready_potentials():
+        return ready[0]
     raise InputError(
         "no universal potential is installed: pip install objstress[universal], or name a model"
     )
+
+
+def ready_potentials() -> list[str]:
+    """The names of the universal potentials that are installed and need no download, best first."""
+    return [n for n, known in UNIVERSAL.items() if known.weights == HERE and known.installed]
 
 
 def pick_device(device: str) -> str:
@@ -109,14 +111,16 @@ def _line(error: Exception) -> str:
 def _sevennet(model: str = "7net-l3i5", modal: str | None = None, device: str = "auto") -> Any:
     own = model in SEVENNETS or model.endswith(".pth")
     with _loading("sevennet", not own):
-        module = importlib.import_module("objstress.calculators.sevennet")
-        return module.SevenNet(model, modal, pick_device(device))
+        from objstress.calculators.sevennet import SevenNet
+
+        return SevenNet(model, modal, pick_device(device))
 
 
 def _chgnet(model: str = "0.3.0", device: str = "auto") -> Any:
     with _loading("chgnet", False):
-        module = importlib.import_module("objstress.calculators.chgnet")
-        return module.CHGNet(model, pick_device(device))
+        from objstress.calculators.chgnet import CHGNet
+
+        return CHGNet(model, pick_device(device))
 
 
 def _mace(model: str = "medium-mpa-0", device: str = "auto", **arguments: Any) -> Any:
@@ -164,27 +168,23 @@ def _nequip(model: str, device: str = "auto") -> Any:
         return NequIPCalculator.from_compiled_model(model, device=pick_device(device))
 
 
-def _pip(package: str) -> str:
-    return f"pip install {package}"
-
-
 UNIVERSAL: dict[str, UniversalPotential] = {
     "sevennet": UniversalPotential(
         _sevennet,
         'SevenNet-l3i5, all elements but a few; {"model": "7net-0"} and others',
         MPTRJ,
         package="sevenn",
-        install=_pip("objstress[universal]"),
+        install="pip install objstress[universal]",
         citation="Park et al., J. Chem. Theory Comput. 20, 4857 (2024)",
         weights=HERE,
-        faults=SOFT,
+        faults="shear is soft (of 91 cubic crystals by 1.4 in the median); no dispersion forces",
     ),
     "chgnet": UniversalPotential(
         _chgnet,
         'CHGNet 0.3.0, all elements but a few; {"model": "r2scan"} for another functional',
         MPTRJ,
         package="chgnet",
-        install=_pip("objstress[universal]"),
+        install="pip install objstress[universal]",
         functional="PBE+U",
         licence="BSD-3",
         citation="Deng et al., Nat. Mach. Intell. 5, 1031 (2023)",
@@ -196,7 +196,7 @@ UNIVERSAL: dict[str, UniversalPotential] = {
         'MACE-MPA-0; {"model": "medium-0b3"} and others',
         MPTRJ,
         package="mace",
-        install=_pip("mace-torch") + " in an environment of its own (it needs e3nn 0.4.4)",
+        install="pip install mace-torch in an environment of its own (it needs e3nn 0.4.4)",
         citation="Batatia et al., arXiv:2401.00096",
         faults="soft in shear, less than those above; no dispersion forces",
     ),
@@ -205,7 +205,7 @@ UNIVERSAL: dict[str, UniversalPotential] = {
         'MatterSim 5M; {"model": "MatterSim-v1.0.0-1M.pth"} is smaller',
         None,
         package="mattersim",
-        install=_pip("mattersim"),
+        install="pip install mattersim",
         citation="Yang et al., arXiv:2405.04967",
         faults="no dispersion forces",
     ),
@@ -214,7 +214,7 @@ UNIVERSAL: dict[str, UniversalPotential] = {
         'Orb v3, conservative; {"model": "orb_v3_conservative_inf_mpa"} and others',
         None,
         package="orb_models",
-        install=_pip("orb-models"),
+        install="pip install orb-models",
         licence="Apache-2.0",
         citation="Rhodes et al., arXiv:2504.06231",
         faults="its direct models (without `conservative`) have no energy behind their forces",
@@ -224,7 +224,7 @@ UNIVERSAL: dict[str, UniversalPotential] = {
         'PET-OAM; {"model": "pet-mad-s"} and others',
         None,
         package="upet",
-        install=_pip("upet"),
+        install="pip install upet",
         licence="BSD-3",
         citation="Mazitov et al., Nat. Commun. 16, 10653 (2025)",
         faults="equivariant only as far as training made it: the last digits depend on the frame",
@@ -234,7 +234,7 @@ UNIVERSAL: dict[str, UniversalPotential] = {
         'a compiled NequIP or Allegro model, {"model": "model.nequip.pt2"}',
         None,
         package="nequip",
-        install=_pip("nequip") + ", then nequip-compile the model for --target ase",
+        install="pip install nequip, then nequip-compile the model for --target ase",
         functional="the model's",
         citation="Batzner et al., Nat. Commun. 13, 2453 (2022)",
         precision="the model's",

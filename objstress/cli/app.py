@@ -84,6 +84,10 @@ Symprec = Annotated[
     float, typer.Option(help="Distance in Angstrom under which sites are equivalent.")
 ]
 Seed = Annotated[int, typer.Option(help="Seed of the random numbers.")]
+Arguments = Annotated[str, typer.Option(help="Keyword arguments of the calculator, a JSON object.")]
+MaxStrain = Annotated[
+    float, typer.Option(help="Largest norm of the Green-Lagrange strain E, dimensionless.")
+]
 Scheduler = Annotated[
     str | None, typer.Option(help="Address of a running dask scheduler, instead of --workers.")
 ]

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from objstress.cli.app import (
+    Arguments,
     Ions,
     IonsOption,
     Json,
@@ -67,9 +68,7 @@ def properties(
             ".potential or .tensor file; if not given, the best universal potential installed."
         ),
     ] = None,
-    arguments: Annotated[
-        str, typer.Option(help="Keyword arguments of the calculator, a JSON object.")
-    ] = "{}",
+    arguments: Arguments = "{}",
     ions: IonsOption = Ions.relaxed,
     plot: Annotated[Path | None, typer.Option(help="Folder for one plot of each crystal.")] = None,
     out: Annotated[

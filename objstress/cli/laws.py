@@ -9,9 +9,11 @@ from typing import Annotated, Any
 import typer
 
 from objstress.cli.app import (
+    Arguments,
     Ions,
     IonsOption,
     Json,
+    MaxStrain,
     Scheduler,
     Seed,
     Symprec,
@@ -34,15 +36,11 @@ def label(
         typer.Option(help="Name (emt, kumagai, abinit, lammps, potential, ...) or module:Class."),
     ],
     out: Annotated[Path, typer.Option(help="The extxyz file to write.")],
-    arguments: Annotated[
-        str, typer.Option(help="Keyword arguments of the calculator, a JSON object.")
-    ] = "{}",
+    arguments: Arguments = "{}",
     samples: Annotated[
         int, typer.Option(help="Number of strains; with --adaptive the largest number.")
     ] = 300,
-    max_strain: Annotated[
-        float, typer.Option(help="Largest norm of the Green-Lagrange strain E, dimensionless.")
-    ] = 0.08,
+    max_strain: MaxStrain = 0.08,
     ions: IonsOption = Ions.relaxed,
     seed: Seed = 0,
     symprec: Symprec = 1e-2,
@@ -247,9 +245,7 @@ def refine(
     out: Annotated[
         Path, typer.Option(help="The law file to write; all labels go beside it, as .extxyz.")
     ],
-    arguments: Annotated[
-        str, typer.Option(help="Keyword arguments of the calculator, a JSON object.")
-    ] = "{}",
+    arguments: Arguments = "{}",
     labels: Annotated[
         Path | None,
         typer.Option(help="The law's label file, where it is not at the place the law names."),

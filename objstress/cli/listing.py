@@ -6,6 +6,9 @@ from typing import Any
 
 from objstress.cli.app import Json, app, print_result
 
+HIDDEN = ("make", "package")
+"""What the table of calculators knows and no user needs."""
+
 
 @app.command()
 def calculators(as_json: Json = False) -> None:
@@ -15,27 +18,14 @@ def calculators(as_json: Json = False) -> None:
     where their weights come from, what they are known to get wrong, and the paper to cite.
     """
     from objstress.calculators.registry import CALCULATORS
-    from objstress.calculators.universal import UNIVERSAL
+    from objstress.calculators.universal import UniversalPotential
 
     rows: dict[str, dict[str, Any]] = {}
     for name, calculator in CALCULATORS.items():
-        row: dict[str, Any] = {
-            "what": calculator.what,
-            "elements": calculator.elements,
-            "universal": name in UNIVERSAL,
-        }
-        if name in UNIVERSAL:
-            potential = UNIVERSAL[name]
-            row |= {
-                "installed": potential.installed,
-                "install": potential.install,
-                "functional": potential.functional,
-                "precision": potential.precision,
-                "licence": potential.licence,
-                "weights": potential.weights,
-                "faults": potential.faults,
-                "citation": potential.citation,
-            }
+        facts = {key: fact for key, fact in vars(calculator).items() if key not in HIDDEN}
+        row: dict[str, Any] = facts | {"universal": isinstance(calculator, UniversalPotential)}
+        if isinstance(calculator, UniversalPotential):
+            row["installed"] = calculator.installed
         rows[name] = row
     print_result(rows, as_json, _page)
 

@@ -8,7 +8,9 @@ from typing import Annotated, Any
 import typer
 
 from objstress.cli.app import (
+    Arguments,
     Json,
+    MaxStrain,
     Seed,
     Symprec,
     app,
@@ -36,12 +38,8 @@ def law(
             "universal potential installed."
         ),
     ] = None,
-    arguments: Annotated[
-        str, typer.Option(help="Keyword arguments of the calculator, a JSON object.")
-    ] = "{}",
-    max_strain: Annotated[
-        float, typer.Option(help="Largest norm of the Green-Lagrange strain E, dimensionless.")
-    ] = 0.05,
+    arguments: Arguments = "{}",
+    max_strain: MaxStrain = 0.05,
     budget: Annotated[
         float | None, typer.Option(help="Minutes that labelling may take; fewer labels then.")
     ] = None,
@@ -118,9 +116,7 @@ def chain(
         20.0
     ),
     samples: Annotated[int, typer.Option(help="Number of strained cells to fit the law to.")] = 150,
-    max_strain: Annotated[
-        float, typer.Option(help="Largest norm of the Green-Lagrange strain E, dimensionless.")
-    ] = 0.06,
+    max_strain: MaxStrain = 0.06,
     seed: Seed = 0,
     as_json: Json = False,
 ) -> None:

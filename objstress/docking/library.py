@@ -15,10 +15,10 @@ from objstress.docking.ligand import prepare_ligand
 from objstress.docking.ligand_files import ENDINGS, ligands_in
 from objstress.docking.protein import Protein, read_protein
 from objstress.docking.run import SHIPPED, check_search, dock, search_box
-from objstress.errors import InputError
+from objstress.errors import InputError, reason
 from objstress.io.files import check_writable, write_whole
 from objstress.io.run_folder import fingerprint
-from objstress.io.tables import Row, check_table, collect_rows, reason, remove_partial, write_table
+from objstress.io.tables import Row, check_table, collect_rows, remove_partial, write_table
 
 
 def dock_library(

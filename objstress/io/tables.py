@@ -40,12 +40,6 @@ def check_table(out: Path) -> None:
     check_writable(out)
 
 
-def reason(error: Exception) -> str:
-    """Why a row failed, in one line; errors other than `InputError` are named by their type."""
-    kind = "" if isinstance(error, InputError) else type(error).__name__ + ": "
-    return kind + " ".join(str(error).split())
-
-
 def collect_rows(
     task: Callable[..., Row],
     jobs: Iterable[tuple],

@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from objstress.calculators.registry import make_calculator
 from objstress.elasticity.strain import right_stretch
-from objstress.errors import InputError
+from objstress.errors import InputError, reason
 from objstress.io.files import check_writable
 from objstress.io.run_folder import check_same
 from objstress.labels.noise import calculator_noise
@@ -158,10 +158,7 @@ class StrainLabels:
         try:
             self._task.prepare(self.reference)
         except Exception as error:
-            kind = "" if isinstance(error, InputError) else type(error).__name__ + ": "
-            raise InputError(
-                f"the crystal itself cannot be labelled: {kind}{' '.join(str(error).split())}"
-            ) from None
+            raise InputError(f"the crystal itself cannot be labelled: {reason(error)}") from None
 
     @property
     def _relaxes(self) -> bool:
@@ -341,10 +338,7 @@ class _Task:
         except Exception as error:  # one failure must not end the run
             # A calculator may be left in a bad state by a failure: the next label gets a new one.
             _Task._calculators.pop((self.key, get_ident()), None)
-            kind = (
-                "" if isinstance(error, InputError | Transformed) else type(error).__name__ + ": "
-            )
-            return kind + " ".join(str(error).split())
+            return str(error) if isinstance(error, Transformed) else reason(error)
 
 
 def _same(calculator: Any) -> Any:

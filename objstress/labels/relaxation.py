@@ -21,6 +21,7 @@ from objstress.labels.noise import Noise, calculator_noise
 from objstress.symmetry.crystal import SYMPREC, primitive_cell, site_operations, symmetrized
 from objstress.symmetry.point_group import PointGroup
 from objstress.symmetry.reading import read_primitive_cell, read_structure
+from objstress.symmetry.voigt import from_mandel, invariant_strains
 
 PATIENCE = 100
 """Steps after which what `NOISE` leaves is enough, whatever keeps the forces from vanishing."""
@@ -37,6 +38,7 @@ PROBE = 2e-3
 SLOW = 0.3
 """Ratio of forces from step to step beyond which the second derivatives are computed anew."""
 RENEWALS = 4
+"""Most times that they are."""
 SCATTER = 5
 """Forces and stresses of so many times the calculator's noise are no longer told from it."""
 TOO_NOISY = Noise(1e-2, 1e-3)
@@ -152,15 +154,9 @@ def _free_coordinates(crystal: Structure) -> np.ndarray:
     for g, p in zip(rotations, permutations, strict=True):
         ions[p, :, np.arange(atoms)] += g / len(rotations)
     ions -= rotations.mean(axis=0)[None, :, None, :] / atoms  # common shifts
-    strains = np.einsum("gij,gkl->ikjl", rotations, rotations).reshape(9, 9) / len(rotations)
-    swap = np.eye(9).reshape(3, 3, 9).transpose(1, 0, 2).reshape(9, 9)
-    found = [_span(ions.reshape(3 * atoms, -1)), _span(strains @ (np.eye(9) + swap) / 2)]
-    return block_diag(*found)
-
-
-def _span(projector: np.ndarray) -> np.ndarray:
-    values, vectors = np.linalg.eigh(_symmetric(projector))
-    return vectors[:, values > 0.5].T
+    values, vectors = np.linalg.eigh(_symmetric(ions.reshape(3 * atoms, -1)))
+    strains = from_mandel(invariant_strains(rotations).T).reshape(-1, 9)
+    return block_diag(vectors[:, values > 0.5].T, strains)
 
 
 def limit(noise: Noise) -> Noise:

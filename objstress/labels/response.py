@@ -194,7 +194,7 @@ def harmonic_response(
         if opposite is None:
             back = _displaced(cell, calculator, atom, -u * direction) - rest
         else:
-            back = steps.opposite(there, opposite)
+            back = steps.image(there, opposite)
         forces.append((there - back) / (2 * u))
     deviations = (noise.stress * gain, noise.forces * gain, noise.forces / (2**0.5 * u))
     return Slopes(steps, stresses, pulls, np.array(forces), deviations).response(

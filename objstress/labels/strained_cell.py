@@ -15,7 +15,7 @@ from pymatgen.core import Structure
 from objstress.elasticity.strain import right_stretch
 from objstress.errors import InputError
 from objstress.labels.response import HarmonicResponse
-from objstress.symmetry.crystal import SYMPREC, site_operations
+from objstress.symmetry.crystal import SYMPREC, moved_vectors, site_operations
 from objstress.symmetry.voigt import mandel_rotations
 
 FORCE_TOLERANCE = 1e-4
@@ -88,10 +88,8 @@ class Harmonic:
         features, targets = [], []
         mandel = mandel_rotations(self.rotations)
         for m, g, p in zip(mandel, self.rotations, self.permutations, strict=True):
-            image = np.empty_like(left)
-            image[:, p] = left @ g.T
             features.append(_squares(known @ m.T))
-            targets.append(image.reshape(len(known), -1))
+            targets.append(moved_vectors(left, g, p).reshape(len(known), -1))
         fit, *_ = np.linalg.lstsq(np.concatenate(features), np.concatenate(targets), rcond=1e-2)
         return (_squares(x) @ fit).reshape(len(x), *left.shape[1:])
 
@@ -124,10 +122,8 @@ class KeptOperations:
 
     def project(self, vectors: np.ndarray) -> np.ndarray:
         """The part of vectors (atoms, 3) that the operations leave as it is."""
-        total = np.zeros_like(vectors)
-        for g, p in zip(self.rotations, self.permutations, strict=True):
-            total[p] += vectors @ g.T
-        return total / len(self.rotations)
+        operations = zip(self.rotations, self.permutations, strict=True)
+        return np.mean([moved_vectors(vectors, g, p) for g, p in operations], axis=0)
 
     def adjust_forces(self, atoms: Atoms, forces: np.ndarray) -> None:
         forces[:] = self.project(forces)

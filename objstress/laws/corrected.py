@@ -83,7 +83,7 @@ class CorrectedLaw(PolynomialLaw):
         for start in range(0, len(points), CHUNK):
             part = points[start : start + CHUNK]
             moved = stress_directions(self.polynomial, mandel_strain(part), known.factor)
-            piola = torch.einsum("nij,najk->naik", part, tensor_from_mandel_rows(moved))
+            piola = torch.einsum("nij,najk->naik", part, tensor_from_mandel(moved))
             variance[start : start + CHUNK] += piola.pow(2).sum((1, 2, 3))
         return variance.sqrt().reshape(f.shape[:-2]).to(f.device)
 
@@ -154,8 +154,3 @@ def stress_directions(polynomial: InvariantPolynomial, x: Tensor, factor: Tensor
     columns = trace[:, None] * second[:, None] - anti(s)
     columns = columns - 0.5 * torch.einsum("nha,nab->nhb", anti(c), hessian)
     return moved + torch.einsum("nha,hr->nra", columns, factor[count:])
-
-
-def tensor_from_mandel_rows(x: Tensor) -> Tensor:
-    """Mandel vectors (n, r, 6) to symmetric tensors (n, r, 3, 3)."""
-    return torch.einsum("nra,aij->nrij", x, x.new_tensor(MANDEL))

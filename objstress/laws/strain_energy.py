@@ -129,5 +129,5 @@ def mandel_strain(F: Tensor) -> Tensor:
 
 
 def tensor_from_mandel(x: Tensor) -> Tensor:
-    """Mandel vectors (n, 6) to symmetric tensors (n, 3, 3), differentiable."""
-    return torch.einsum("na,aij->nij", x, x.new_tensor(MANDEL))
+    """Mandel vectors (..., 6) to symmetric tensors (..., 3, 3), differentiable."""
+    return torch.einsum("...a,aij->...ij", x, x.new_tensor(MANDEL))

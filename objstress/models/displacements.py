@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from objstress.models.polynomial import monomials, multinomial
-from objstress.symmetry.crystal import site_operations
+from objstress.symmetry.crystal import moved_vectors, site_operations
 from objstress.symmetry.voigt import mandel_rotations
 
 if TYPE_CHECKING:
@@ -57,8 +57,7 @@ class InternalDisplacements:
         normal: np.ndarray | float = 0.0
         right: np.ndarray | float = 0.0
         for m, g, p in zip(mandel, rotations, permutations, strict=True):
-            images = np.empty_like(moves)
-            images[:, p] = moves @ g.T
+            images = moved_vectors(moves, g, p)
             a = _features(x @ m.T, degree)
             normal = normal + a.T @ a
             right = right + a.T @ images.reshape(len(x), -1)

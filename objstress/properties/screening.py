@@ -14,8 +14,8 @@ from ase import Atoms
 from ase.io import iread
 from pymatgen.core import Structure
 
-from objstress.errors import InputError
-from objstress.io.tables import check_table, collect_rows, reason, remove_partial, write_table
+from objstress.errors import InputError, reason
+from objstress.io.tables import check_table, collect_rows, remove_partial, write_table
 from objstress.properties.crystal import crystal_properties
 from objstress.properties.sources.base import Ions, Source
 from objstress.properties.sources.find import FILES, find_model

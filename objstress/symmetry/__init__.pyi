@@ -1,5 +1,6 @@
 from .crystal import cartesian_operations as cartesian_operations
 from .crystal import conventional_axes as conventional_axes
+from .crystal import moved_vectors as moved_vectors
 from .crystal import primitive_cell as primitive_cell
 from .crystal import site_operations as site_operations
 from .crystal import space_group_operations as space_group_operations
@@ -27,6 +28,7 @@ from .voigt import VOIGT_INDEX as VOIGT_INDEX
 from .voigt import VOIGT_PAIRS as VOIGT_PAIRS
 from .voigt import compliance_tensor as compliance_tensor
 from .voigt import from_mandel as from_mandel
+from .voigt import invariant_strains as invariant_strains
 from .voigt import mandel_rotations as mandel_rotations
 from .voigt import mandel_to_voigt as mandel_to_voigt
 from .voigt import rotated_tensor as rotated_tensor

@@ -68,6 +68,18 @@ def site_operations(structure: Structure) -> tuple[np.ndarray, np.ndarray]:
     return cartesian, np.array(permutations)
 
 
+def moved_vectors(vectors: np.ndarray, rotation: np.ndarray, permutation: np.ndarray) -> np.ndarray:
+    """Vectors on the sites of a cell, such as forces, moved by an operation of the space group.
+
+    Args:
+        vectors: (..., atoms, 3), Cartesian.
+        rotation, permutation: g (3, 3) and p (atoms,) of one operation, see `site_operations`.
+    """
+    image = np.empty_like(vectors)
+    image[..., permutation, :] = vectors @ rotation.T
+    return image
+
+
 def _dataset(structure: Structure, symprec: float):
     import spglib
 

@@ -9,7 +9,7 @@ from itertools import product
 import numpy as np
 from pymatgen.core import Structure
 
-from objstress.symmetry.crystal import site_operations
+from objstress.symmetry.crystal import moved_vectors, site_operations
 from objstress.symmetry.voigt import mandel_rotations
 
 DIRECTIONS = [np.array(d) / np.linalg.norm(d) for d in product((0, 1), repeat=3) if any(d)]
@@ -111,16 +111,14 @@ class IrreducibleSteps:
             images[atom] = mine
         return steps, images
 
-    def opposite(self, response: np.ndarray, g: int) -> np.ndarray:
-        """The forces (atoms, 3) at the opposite displacement, from those at one.
+    def image(self, forces: np.ndarray, g: int) -> np.ndarray:
+        """Forces (atoms, 3) as operation g moves them.
 
         Args:
-            response: forces at the displacement.
-            g: the operation that takes one to the other.
+            forces: of a strain or displacement.
+            g: the number of the operation.
         """
-        image = np.empty_like(response)
-        image[self.permutations[g]] = response @ self.rotations[g].T
-        return image
+        return moved_vectors(forces, self.rotations[g], self.permutations[g])
 
     def by_strain(self, stresses: np.ndarray, forces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """dS/dE (6, 6) and df/dE (3 atoms, 6) from the slopes of `strains`.
@@ -135,7 +133,7 @@ class IrreducibleSteps:
             k = number[component]
             x.append(self._mandel[g][:, component])
             s.append(self._mandel[g] @ stresses[k])
-            f.append(self.opposite(forces[k], g).ravel())
+            f.append(self.image(forces[k], g).ravel())
         inverse = np.linalg.inv(np.array(x))
         return (inverse @ np.array(s)).T, (inverse @ np.array(f)).T
 
@@ -150,7 +148,7 @@ class IrreducibleSteps:
         found = np.empty((atoms, 3, atoms, 3))
         for first, mine in images.items():
             x = np.array([self.rotations[g] @ steps[k][1] for k, g in mine])
-            f = np.array([self.opposite(forces[k], g) for k, g in mine])
+            f = np.array([self.image(forces[k], g) for k, g in mine])
             block = np.einsum("da,dki->kia", np.linalg.inv(x).T, f)
             for atom in np.unique(self.permutations[:, first]):
                 g = int(np.flatnonzero(self.permutations[:, first] == atom)[0])

@@ -142,3 +142,16 @@ def mandel_rotations(operations: np.ndarray) -> np.ndarray:
     """
     g = np.asarray(operations)
     return np.einsum("aij,nik,njl,bkl->nab", MANDEL, g, g, MANDEL, optimize=True)
+
+
+def invariant_strains(operations: np.ndarray) -> np.ndarray:
+    """An orthonormal basis of the strains that a point group leaves as they are.
+
+    Args:
+        operations: its g, orthogonal matrices (n, 3, 3).
+
+    Returns:
+        Columns of Mandel components, (6, m), m from one (cubic) to six (triclinic).
+    """
+    values, vectors = np.linalg.eigh(mandel_rotations(operations).mean(axis=0))
+    return vectors[:, values > 0.5]

@@ -15,7 +15,7 @@ from pymatgen.analysis.graphs import StructureGraph
 from pymatgen.core import Structure
 
 from objstress.calculators.registry import make_calculator
-from objstress.calculators.universal import HERE, UNIVERSAL, universal_potential
+from objstress.calculators.universal import UNIVERSAL, ready_potentials, universal_potential
 from objstress.elasticity.bounds import rotated_stiffness
 from objstress.errors import InputError
 from objstress.io.files import check_writable, write_json, write_whole
@@ -122,8 +122,8 @@ def law_of(
 
     stage(f"{crystal.composition.reduced_formula}: relaxing and differencing under {name}")
     known = crystal_properties(crystal, source)
-    notes = _notes(known, name)
     _check_stable(known, name)
+    notes = _notes(known, name)
     relaxed = known.structure
     write_whole(folder / "crystal.cif", relaxed.to(fmt="cif"))
     plot_properties(known, folder / "elasticity.png")
@@ -269,7 +269,7 @@ def _second_opinion(
     law: LearnedLaw, known: CrystalProperties, name: str, folder: Path, common: dict[str, Any]
 ) -> dict[str, Any]:
     """Elastic constants and stresses of another potential, each about its own crystal at rest."""
-    others = [n for n, u in UNIVERSAL.items() if n != name and u.installed and u.weights == HERE]
+    others = [other for other in ready_potentials() if other != name]
     if not others:
         return {"name": None, "reason": "no second potential is installed"}
     other = others[0]

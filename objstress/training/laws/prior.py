@@ -17,7 +17,7 @@ from objstress.laws.guarded import GuardedLaw
 from objstress.laws.polynomial import PolynomialLaw
 from objstress.models.polynomial import InvariantPolynomial
 from objstress.symmetry.point_group import PointGroup
-from objstress.symmetry.voigt import mandel_rotations, voigt_to_mandel
+from objstress.symmetry.voigt import invariant_strains, voigt_to_mandel
 from objstress.training.laws.polynomial import count_coefficients
 
 TOLERANCE = 1e-3
@@ -141,20 +141,7 @@ def law_prior(law: MaterialLaw) -> LawPrior:
     }
     if degree > 2:
         directions["anharmonic"] = block_diag(np.zeros((len(own[0]), 0)), *own[1:])
-    return LawPrior(compiled, directions, invariant_strains(group))
-
-
-def invariant_strains(group: PointGroup) -> np.ndarray:
-    """An orthonormal basis of the strains that a point group leaves as they are.
-
-    Args:
-        group: the crystal's.
-
-    Returns:
-        Columns of Mandel components, (6, m), m from one (cubic) to six (triclinic).
-    """
-    values, vectors = np.linalg.eigh(mandel_rotations(group.operations).mean(axis=0))
-    return vectors[:, values > 0.5]
+    return LawPrior(compiled, directions, invariant_strains(group.operations))
 
 
 _HYDROSTATIC = np.array([1, 1, 1, 0, 0, 0]) / np.sqrt(3)

@@ -13,7 +13,7 @@ from objstress.errors import InputError
 from objstress.labels.strain_labels import Labels
 from objstress.models.polynomial import InvariantPolynomial
 from objstress.symmetry.point_group import PointGroup
-from objstress.symmetry.voigt import from_mandel, mandel_rotations
+from objstress.symmetry.voigt import from_mandel, invariant_strains
 from objstress.training.laws.polynomial import (
     DEGREES,
     PolynomialFit,
@@ -50,9 +50,7 @@ def stress_free_labels(
     Raises:
         InputError: the stress-free state is more than 2 % away, or not found.
     """
-    invariant = mandel_rotations(group.operations).mean(axis=0)
-    values, vectors = np.linalg.eigh(invariant)
-    basis = vectors[:, values > 0.5]
+    basis = invariant_strains(group.operations)
     total = np.eye(3)
 
     def refer(polynomial: InvariantPolynomial) -> float:
