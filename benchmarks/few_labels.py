@@ -6,8 +6,8 @@ quartz and kyanite by labels of classical potentials. Labels are picked as `objs
 strains, or at random; others, held out, judge. "Relaxed" means that the label of the cell at rest,
 which a relaxation leaves, comes before the others; it is not counted.
 
-Laws of SevenNet are made once, with its weights in double precision, into the folder `--priors`
-(needs `pip install sevenn`; two minutes for silicon, half an hour for quartz and for kyanite).
+Laws of SevenNet are made once, into the folder `--priors` (two minutes for silicon, half an hour
+for quartz and for kyanite).
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ import numpy as np
 from benchmarks.crystals import files
 from benchmarks.labels_needed import labels_needed
 from benchmarks.stored import add_reuse, made, stored_rows
+from objstress.calculators import make_calculator
 from objstress.errors import InputError
 from objstress.io.files import write_json, write_whole
 from objstress.labels.labelling import label_strains
@@ -57,45 +58,14 @@ TARGET = 0.02
 WAYS = ("relaxed + picked", "picked", "random")
 
 
-def sevennet(model: str) -> Any:
-    """SevenNet with its weights in double precision: single scatters by 1e-4 eV/Angstrom."""
-    import torch
-    from ase.calculators.calculator import Calculator, all_changes
-    from sevenn.atom_graph_data import AtomGraphData
-    from sevenn.calculator import SevenNetCalculator
-    from sevenn.nn.node_embedding import OnehotEmbedding
-    from sevenn.train.dataload import unlabeled_atoms_to_graph
-
-    def widened(data: Any) -> Any:
-        for key, value in data.items():
-            if isinstance(value, torch.Tensor) and value.is_floating_point():
-                data[key] = value.double()
-        return data
-
-    class Double(SevenNetCalculator):
-        def __init__(self) -> None:
-            super().__init__(model, device="cpu")
-            self.model.double()
-            for module in self.model.modules():
-                if isinstance(module, OnehotEmbedding):
-                    module.register_forward_hook(lambda layer, given, out: widened(out))
-
-        def calculate(self, atoms=None, properties=None, system_changes=all_changes) -> None:
-            Calculator.calculate(self, atoms, properties, system_changes)
-            graph = unlabeled_atoms_to_graph(self.atoms, self.cutoff, with_shift=False)
-            data = widened(AtomGraphData.from_numpy_dict(graph))
-            self.results = self.output_to_results(self.model(data))
-
-    return Double()
-
-
 def prior_law(name: str, folder: Path) -> MaterialLaw:
     """SevenNet's law of a crystal, made where it is missing."""
     file = folder / f"{name}.law"
     if not file.is_file():
         folder.mkdir(parents=True, exist_ok=True)
         model, samples, largest = CRYSTALS[name]
-        calculator, labels = sevennet(model), folder / f"{name}.extxyz"
+        calculator = make_calculator("sevennet", {"model": model})
+        labels = folder / f"{name}.extxyz"
         crystal = relaxed_crystal(files(name)[2], calculator)
         label_strains(
             crystal,

@@ -18,13 +18,13 @@ from time import perf_counter
 from typing import Any
 
 import numpy as np
-import torch
 
 import objstress
 import objstress.fem as fe
 from objstress.elasticity.moduli import cubic_stiffness, youngs_modulus
 from objstress.elasticity.orientations import orientation, random_orientations
 from objstress.fem import Displacement, StaticProblem, Traction, meshes
+from objstress.fem.materials.quadrature import limited_threads
 from objstress.io.files import write_json
 from objstress.laws.analytic import NeoHooke, SaintVenantKirchhoff
 from objstress.laws.rotated import RotatedLaw
@@ -184,13 +184,12 @@ def waves() -> dict[str, dict[str, float]]:
     return found
 
 
+@limited_threads(1)
 def exports(points: int = 1000) -> dict[str, dict[str, float]]:
     """C of silicon, quartz and kyanite against Python: largest relative error, points a second.
 
     Both on one thread.
     """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
     data = Path(__file__).parents[1] / "data"
     labels = {
         "silicon": (data / "silicon" / "labels.extxyz", data / "silicon" / "silicon.cif"),
@@ -232,7 +231,6 @@ def exports(points: int = 1000) -> dict[str, dict[str, float]]:
             "error": max(errors),
             **{f"{k} points/s": points / median(v) for k, v in seconds.items()},
         }
-    torch.set_num_threads(threads)
     return rows
 
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from ase.build import bulk
+from ase.calculators.calculator import Calculator, all_changes
 from ase.calculators.emt import EMT
 from ase.calculators.lj import LennardJones
 from ase.io import read, write
@@ -19,6 +20,25 @@ from objstress.training.potential.settings import settings_from
 from tests.conftest import DATA, SHARED
 
 
+class Cushion(Calculator):
+    """Resists changes of its cell's volume, and nothing else; at rest it has no stress at all."""
+
+    implemented_properties = ("energy", "forces", "stress")
+
+    def __init__(self, volume):
+        super().__init__()
+        self.volume = volume
+
+    def calculate(self, atoms=None, properties=(), system_changes=all_changes):
+        super().calculate(atoms, properties, system_changes)
+        excess = round(atoms.get_volume() / self.volume - 1, 12)
+        self.results = {
+            "energy": 0.5 * self.volume * excess**2,
+            "forces": np.zeros((len(atoms), 3)),
+            "stress": np.repeat([excess, 0.0], 3),
+        }
+
+
 class TestRelaxedCrystal:
     def test_has_no_stress_and_its_own_symmetry(self):
         found = relaxed_crystal(bulk("Cu", a=3.7, cubic=True), "emt")
@@ -31,6 +51,17 @@ class TestRelaxedCrystal:
     def test_a_crystal_that_does_not_settle_is_refused(self):
         with pytest.raises(InputError, match="does not relax"):
             relaxed_crystal(bulk("Cu", a=3.7), "emt", steps=1)
+
+    def test_a_crystal_that_falls_apart_is_refused(self):
+        apart = LennardJones(sigma=1.0, rc=2.0, smooth=True)
+        with pytest.raises(
+            InputError, match="falls apart: no atom lies within the calculator.s reach"
+        ):
+            relaxed_crystal(bulk("Cu", a=4.0), apart)
+
+    def test_a_crystal_at_rest_from_the_start_is_none(self):
+        found = relaxed_crystal(bulk("Cu", a=3.0), Cushion(bulk("Cu", a=3.0).get_volume()))
+        assert found.lattice.a == pytest.approx(3.0 / 2**0.5)
 
     def test_internal_positions_relax(self):
         # Wurtzite ZnS of Lennard-Jones atoms: u is free.

@@ -46,6 +46,10 @@ def law(
     case: Annotated[
         Path | None, typer.Option(help="A case (YAML) of this law to simulate afterwards.")
     ] = None,
+    mesh: Annotated[
+        Path | None,
+        typer.Option(help="A mesh file of a body to pull afterwards along its longest side."),
+    ] = None,
     workers: Annotated[int, typer.Option(help="Number of processes that label.")] = 1,
     symprec: Symprec = 1e-2,
     seed: Seed = 0,
@@ -58,6 +62,15 @@ def law(
     """
     from objstress.workflows.crystal_law import law_of
 
+    if case is not None or mesh is not None:  # refused before the work
+        from objstress.fem.case.run import simulate
+        from objstress.fem.case.schema import read_case
+        from objstress.fem.mesh_files import read_mesh
+        from objstress.workflows.pulled_part import pull_part
+    if case is not None:
+        read_case(case)
+    if mesh is not None:
+        read_mesh(mesh)
     report = law_of(
         structure,
         out,
@@ -70,11 +83,12 @@ def law(
         workers=workers,
         say=say,
     )
+    folder = out.with_suffix("")
     if case is not None:
-        from objstress.fem.case.run import simulate
-
-        report["case"] = simulate(case, out.with_suffix("") / "case")
-    print_result(report, as_json, lambda r: (out.with_suffix("") / "report.md").read_text())
+        report["case"] = simulate(case, folder / "case")
+    if mesh is not None:
+        report["part"] = pull_part(out, mesh, folder / "part", max_strain / 5)
+    print_result(report, as_json, lambda r: (folder / "report.md").read_text())
 
 
 @app.command()

@@ -41,6 +41,10 @@ RENEWALS = 4
 """Most times that they are."""
 SCATTER = 5
 """Forces and stresses of so many times the calculator's noise are no longer told from it."""
+NOTHING = 1e-12
+"""eV/Angstrom^3, what is no stress at all."""
+SQUEEZED = 0.99
+"""Stretch under which a crystal that holds together has a stress."""
 TOO_NOISY = Noise(1e-2, 1e-3)
 """Scatter above which a calculator is refused."""
 
@@ -71,8 +75,8 @@ def relaxed_crystal(
         noise: of the calculator; measured if not given.
 
     Raises:
-        InputError: not relaxed within the steps, or to a crystal of less or other symmetry; a
-            calculator that is too noisy.
+        InputError: not relaxed within the steps, or to a crystal of less or other symmetry, or
+            to atoms without bonds; a calculator that is too noisy.
     """
     cell = read_primitive_cell(structure, symprec)
     before = PointGroup.of_primitive_cell(cell)
@@ -102,6 +106,10 @@ def relaxed_crystal(
             f"and a stress of {stress:.2g} eV/Angstrom^3 are left"
         )
     atoms.set_constraint()
+    if stress < NOTHING and _stress_when_squeezed(atoms) < NOTHING:
+        raise InputError(
+            "the crystal falls apart: no atom lies within the calculator's reach where it relaxes"
+        )
     crystal = symmetrized(read_structure(atoms), symprec)
     after = PointGroup.of_primitive_cell(crystal)
     if after.symbol == before.symbol:
@@ -174,3 +182,10 @@ def limit(noise: Noise) -> Noise:
             "eV/Angstrom^3 from one evaluation to the next: nothing can be differenced"
         )
     return Noise(SCATTER * noise.forces, SCATTER * noise.stress)
+
+
+def _stress_when_squeezed(atoms: Atoms) -> float:
+    there = atoms.copy()
+    there.calc = atoms.calc
+    there.set_cell(SQUEEZED * atoms.cell.array, scale_atoms=True)
+    return float(np.abs(there.get_stress()).max())

@@ -90,7 +90,10 @@ def checked_structure(structure: Structure) -> Structure:
     if len(structure) == 0:
         raise InputError("the structure holds no atoms")
     if not structure.is_ordered:
-        raise InputError("sites are partly occupied; give an ordered structure")
+        raise InputError(
+            "sites are partly occupied; give an ordered structure (pymatgen's "
+            "OrderDisorderedStructureTransformation makes one)"
+        )
     matrix = structure.lattice.matrix
     if not np.isfinite(matrix).all() or abs(np.linalg.det(matrix)) < 1e-3:
         raise InputError("the cell has no volume")

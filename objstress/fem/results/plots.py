@@ -122,7 +122,7 @@ def _fitted(axes: Any, facets: np.ndarray) -> Bbox:
 
 
 def _extent(axes: Any, facets: np.ndarray) -> Bbox:
-    axes.figure.draw_without_rendering()
+    axes.apply_aspect()
     x, y, _ = proj_transform(*facets.reshape(-1, 3).T, axes.get_proj())
     box = Bbox.null()
     box.update_from_data_xy(axes.transData.transform(np.stack([x, y], axis=1)))
