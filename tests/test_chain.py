@@ -54,9 +54,7 @@ class TestRelaxedCrystal:
 
     def test_a_crystal_that_falls_apart_is_refused(self):
         apart = LennardJones(sigma=1.0, rc=2.0, smooth=True)
-        with pytest.raises(
-            InputError, match="falls apart: no atom lies within the calculator.s reach"
-        ):
+        with pytest.raises(InputError, match="falls apart: no atom lies within"):
             relaxed_crystal(bulk("Cu", a=4.0), apart)
 
     def test_a_crystal_at_rest_from_the_start_is_none(self):
