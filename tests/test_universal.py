@@ -102,6 +102,17 @@ class TestCalculators:
         with pytest.raises(InputError, match="chgnet cannot be loaded: Unknown model_name"):
             make_calculator("chgnet", {"model": "0.0"})
 
+    def test_a_file_that_is_not_whole_or_of_another_version_is_refused(self, tmp_path):
+        torch = pytest.importorskip("torch")
+        pytest.importorskip("sevenn")
+        (tmp_path / "half.pth").write_bytes(b"half")
+        torch.save({"another": "layout"}, tmp_path / "other.pth")
+        for name in ("half", "other"):
+            with pytest.raises(InputError, match="is the file whole, and of a version that"):
+                make_calculator("sevennet", {"model": str(tmp_path / f"{name}.pth")})
+        with pytest.raises(InputError, match=r"none\.pth does not exist"):
+            make_calculator("sevennet", {"model": str(tmp_path / "none.pth")})
+
     def test_the_best_that_needs_no_download_is_chosen(self, monkeypatch):
         monkeypatch.setattr(UniversalPotential, "installed", True)
         assert universal_potential() == "sevennet"

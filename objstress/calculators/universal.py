@@ -100,8 +100,13 @@ def _loading(name: str, downloads: bool) -> Iterator[None]:
             raise InputError(
                 f"{name} cannot be imported ({_line(error)}): {potential.install}"
             ) from None
-        except Exception as error:
+        except ValueError as error:
             raise InputError(f"{name} cannot be loaded: {_line(error)}") from None
+        except Exception as error:
+            raise InputError(
+                f"{name}: its weights cannot be read ({type(error).__name__}: {_line(error)}); is "
+                f"the file whole, and of a version that the {potential.package} installed reads?"
+            ) from None
 
 
 def _line(error: Exception) -> str:
