@@ -21,7 +21,8 @@ from pebble import ProcessExpired, ProcessPool
 from objstress.errors import InputError
 from objstress.service.answers import Answers, default_folder
 from objstress.service.problems import Problem
-from objstress.service.remote import Reading, in_worker
+from objstress.service.reading import Reading
+from objstress.service.remote import in_worker
 
 WORK = "objstress.service.work"
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")

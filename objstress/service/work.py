@@ -26,7 +26,7 @@ from objstress.properties.sources.base import Source
 from objstress.properties.sources.calculator import CalculatorSource, stiffness_evaluations
 from objstress.properties.sources.find import FILES, find_model
 from objstress.service.parsing import parse_structure
-from objstress.service.remote import Reading
+from objstress.service.reading import Reading
 from objstress.symmetry.crystal import conventional_axes
 from objstress.symmetry.reading import read_primitive_cell
 
