@@ -559,6 +559,7 @@ class TestLimits:
         for thread in threads:
             thread.start()
         while hasty.get("/health").json()["waiting"] < 1:
+            assert any(thread.is_alive() for thread in threads)
             time.sleep(0.01)
         response = ask(hasty, copper(3.7), odd[0], format="poscar")
         assert_problem(response, 429, "busy", "ask again")
@@ -570,13 +571,14 @@ class TestLimits:
 
     def test_a_stopping_service_refuses(self, odd, folder):
         app = create_app(
-            ServiceSettings(models=("emt", odd[0]), workers=1, timeout=1.0, cache=folder)
+            ServiceSettings(models=("emt", odd[0]), workers=1, timeout=3.0, cache=folder)
         )
         jobs = app.state.jobs
         with TestClient(app, **HOST) as client, ThreadPoolExecutor(2) as pool:
             texts = [copper(3.6 + k / 100) for k in range(2)]
             waiting = [pool.submit(ask, client, x, odd[0], format="poscar") for x in texts]
             while client.get("/health").json()["waiting"] < 1:
+                assert not all(request.done() for request in waiting)
                 time.sleep(0.01)
             time.sleep(0.3)
             jobs.refuse_more()
