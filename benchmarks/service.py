@@ -39,10 +39,12 @@ PARSER_SECONDS = 5.0
 DATA = Path(__file__).parents[1] / "data"
 SERVER = """
 import sys
+from pathlib import Path
 from objstress.service.app import serve
 from objstress.service.jobs import ServiceSettings
 if __name__ == "__main__":
-    settings = ServiceSettings(workers=2, queue=32, timeout=20.0)
+    models = ("emt", "stillinger-weber", "kumagai")
+    settings = ServiceSettings(models, workers=2, queue=32, timeout=20.0, cache=Path(sys.argv[1]))
     serve(settings, "127.0.0.1", 0, lambda line: print(line, flush=True))
 """
 
@@ -56,7 +58,7 @@ class Service:
         script.write_text(SERVER)
         self.log = open(Path(self.folder.name) / "log", "w+")
         self.process = subprocess.Popen(
-            [sys.executable, "-W", "ignore", script],
+            [sys.executable, "-W", "ignore", script, self.folder.name + "/answers"],
             stdout=subprocess.PIPE,
             stderr=self.log,
             text=True,
@@ -87,7 +89,7 @@ class Service:
 
 
 def structures() -> list[tuple[str, str, str]]:
-    """(text, format, model) that the default models can answer."""
+    """(text, format, model) that the models can answer."""
     poscar = "Cu\n3.6\n0 .5 .5\n.5 0 .5\n.5 .5 0\nCu\n1\ndirect\n0 0 0\n"
     tetragonal = "CuAu\n1\n2.8 0 0\n0 2.8 0\n0 0 3.6\nCu Au\n1 1\ndirect\n0 0 0\n.5 .5 .5\n"
     from pymatgen.core import Structure
@@ -248,14 +250,9 @@ def load(service: Service) -> dict[str, Any]:
             return "known", json.dumps(
                 {"structure": text, "format": format, "model": model}
             ).encode()
-        if format == "json":
-            text, format, model = good[2]
-        # A comment makes it new.
-        text = (
-            f"new {number}\n" + text.partition("\n")[2]
-            if format == "poscar"
-            else (f"# {number}\n{text}")
-        )
+        text, format, model = rng.choice([row for row in good if row[1] == "poscar"])
+        name, scale, rest = text.split("\n", 2)
+        text = f"{name}\n{float(scale) * rng.uniform(0.98, 1.02):.6f}\n{rest}"
         whole = {"structure": text, "format": format, "model": model}
         return "new", json.dumps(whole).encode()
 

@@ -26,13 +26,14 @@ BCC = "bcc\n2.87\n1 0 0\n0 1 0\n0 0 1\nCu\n2\ndirect\n0 0 0\n0.5 0.5 0.5\n"
 
 
 @pytest.fixture(scope="module")
-def address():
+def address(tmp_path_factory):
     import uvicorn
 
     from objstress.service.app import create_app
     from objstress.service.jobs import ServiceSettings
 
-    app = create_app(ServiceSettings(workers=1))
+    models, cache = ("emt", "stillinger-weber", "kumagai"), tmp_path_factory.mktemp("answers")
+    app = create_app(ServiceSettings(models=models, workers=1, cache=cache))
     app.state.jobs.start()
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning"))
     thread = threading.Thread(target=server.run)

@@ -30,7 +30,7 @@ BELOW: dict[str, set[str]] = {
     "training": GROUND | {"elasticity", "graphs", "models", "laws", "labels"},
     "properties": GROUND | {"elasticity", "models", "laws", "calculators", "labels"},
     "docking": {"errors", "parallel", "io", "graphs", "nn", "models", "training"},
-    "service": {"errors", "symmetry", "properties"},
+    "service": {"errors", "io", "symmetry", "calculators", "properties"},
 }
 # These two may import every room before them.
 BELOW |= {"workflows": set(BELOW), "cli": set(BELOW) | {"workflows"}}

@@ -182,6 +182,12 @@ class TestScreening:
         with pytest.raises(InputError, match="started with other settings"):
             screen(structures_in([frames]), "emt", out, progress=False)
 
+    def test_without_a_model_processes_share_the_universal_potential(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(screening, "universal_potential", lambda: "emt")
+        found = screen([("Cu", bulk("Cu"))], None, tmp_path / "x.csv", workers=2, progress=False)
+        assert found["failed"] == []
+        assert pd.read_csv(tmp_path / "x.csv")["model"][0] == "emt"
+
     def test_several_processes_give_the_same_and_survive_a_dead_one(self, frames, tmp_path):
         alone, together = tmp_path / "alone.csv", tmp_path / "together.parquet"
         screen(structures_in([frames]), "emt", alone, progress=False)

@@ -14,6 +14,7 @@ from ase import Atoms
 from ase.io import iread
 from pymatgen.core import Structure
 
+from objstress.calculators.universal import universal_potential
 from objstress.errors import InputError, reason
 from objstress.io.tables import check_table, collect_rows, remove_partial, write_table
 from objstress.properties.crystal import crystal_properties
@@ -121,8 +122,8 @@ def screen(
 
     Args:
         structures: (name, structure or file), see `structures_in`; names must differ.
-        model: see `crystal_properties`, as are `arguments` and `ions`; with several workers a name
-            or a file.
+        model: see `crystal_properties`, as are `arguments` and `ions`; with several workers a
+            name, a file or None.
         out: .csv or .parquet (which needs pyarrow).
         ions: "relaxed" or "clamped".
         arguments: of a calculator given by name.
@@ -140,6 +141,8 @@ def screen(
     """
     out = Path(out)
     check_table(out)
+    if model is None:
+        model = universal_potential()
     if workers > 1 or scheduler:
         if not isinstance(model, str | Path):
             raise InputError("several workers need a model by its name or file")

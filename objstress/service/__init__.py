@@ -4,9 +4,10 @@ For example::
 
     from objstress.service import ServiceSettings, serve
 
-    serve(ServiceSettings(models=("emt", "silicon.law")), "127.0.0.1", 8765, print)
+    serve(ServiceSettings(), "127.0.0.1", 8765, print)
 
-or `objstress serve` in a shell. `create_app` gives the FastAPI application alone.
+or `objstress serve` in a shell. Without models the best universal potential answers.
+`create_app` gives the FastAPI application alone.
 """
 
 import lazy_loader as lazy

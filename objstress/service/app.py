@@ -50,7 +50,7 @@ _QUERY = [
         "schema": {"type": "string"} | ({"enum": values} if values else {}),
     }
     for name, values, text in (
-        ("model", [], "a name from /v1/models; required"),
+        ("model", [], "a name from /v1/models; by default the first that knows the elements"),
         ("format", ["cif", "poscar", "json"], "cif by default"),
         ("ions", ["relaxed", "clamped"], "relaxed by default"),
     )
@@ -136,6 +136,12 @@ def create_app(settings: ServiceSettings | None = None) -> FastAPI:
         responses={
             200: {
                 "description": "Elastic constants and derived properties",
+                "headers": {
+                    "Cache-Status": {
+                        "description": "objstress; hit where the answer was kept from before",
+                        "schema": {"type": "string"},
+                    }
+                },
                 "content": {
                     "application/json": {
                         "schema": {"$ref": "#/components/schemas/PropertiesAnswer"}
@@ -144,8 +150,8 @@ def create_app(settings: ServiceSettings | None = None) -> FastAPI:
             },
             **problem_responses(
                 "malformed", "foreign-host", "cross-site", "unknown-model", "slow-body",
-                "too-large", "wrong-type", "invalid", "refused", "crashed", "busy", "stopping",
-                "too-slow",
+                "too-large", "wrong-type", "invalid", "refused", "too-costly", "crashed", "busy",
+                "stopping", "too-slow",
             ),
         },
         openapi_extra={
@@ -164,7 +170,9 @@ def create_app(settings: ServiceSettings | None = None) -> FastAPI:
     async def properties(request: Request) -> Response:
         """Elastic properties of a structure: JSON, or the text alone with query parameters."""
         job = await _read(request, settings)
-        return Response(await jobs.answer(job), media_type="application/json")
+        answer, cached = await jobs.answer(job)
+        status = "objstress; hit" if cached else "objstress; fwd=miss"  # RFC 9211
+        return Response(answer, headers={"Cache-Status": status}, media_type="application/json")
 
     app.openapi = _openapi(app)  # type: ignore[method-assign]
     return app

@@ -10,19 +10,24 @@ import multiprocessing
 import os
 import sys
 import time
-from collections import OrderedDict
-from dataclasses import dataclass
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 from pebble import ProcessExpired, ProcessPool
 
 from objstress.errors import InputError
+from objstress.service.answers import Answers, default_folder
 from objstress.service.problems import Problem
+from objstress.service.reading import Reading
 from objstress.service.remote import in_worker
 
-DEFAULT_MODELS = ("emt", "stillinger-weber", "kumagai")
 WORK = "objstress.service.work"
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+READING = 20.0
+"""Seconds that a text may take to be read."""
 
 
 @dataclass(frozen=True)
@@ -30,62 +35,60 @@ class ServiceSettings:
     """Settings of the service, chosen by its operator.
 
     Attributes:
-        models: names of calculators, or files of laws, potentials and tensor networks.
+        models: names of calculators, or files of laws, potentials and tensor networks; none
+            takes the best universal potential that is installed.
         workers: number of processes that compute, of one thread each.
         queue: number of requests that may wait for a worker; more are refused.
-        timeout: seconds that one structure may take.
-        max_atoms: largest number of atoms in a cell.
+        timeout: seconds that one structure may take; one that is expected to take longer is
+            refused at once.
+        max_atoms: largest number of atoms in a cell as it is given.
         max_body: largest size of a request, bytes.
         body_seconds: seconds within which a request's head, and then its body, has to arrive.
         memory: bytes that a worker may use in addition to those at its start.
         tasks: number of requests after which a worker is replaced.
         answers: number of answers that the cache keeps.
+        cache: folder of these answers.
         hosts: names by which the service may be addressed; an empty tuple allows all.
 
     Raises:
-        InputError: a number that is not positive, or no models.
+        InputError: a number that is not positive.
     """
 
-    models: tuple[str, ...] = DEFAULT_MODELS
+    models: tuple[str, ...] = ()
     workers: int = 2
     queue: int = 32
-    timeout: float = 60.0
-    max_atoms: int = 100
+    timeout: float = 600.0
+    max_atoms: int = 1000
     max_body: int = 256 * 1024
     body_seconds: float = 10.0
     memory: int = 2 * 1024**3
     tasks: int = 200
-    answers: int = 256
+    answers: int = 4096
+    cache: Path = field(default_factory=default_folder)
     hosts: tuple[str, ...] = ("127.0.0.1", "localhost", "[::1]")
 
     def __post_init__(self) -> None:
-        for name in ("workers", "queue", "timeout", "max_atoms", "max_body"):
+        for name in ("workers", "queue", "timeout", "max_atoms", "max_body", "answers"):
             if not getattr(self, name) > 0:
                 raise InputError(f"{name} = {getattr(self, name)}: give a positive number")
-        if not self.models:
-            raise InputError("give at least one model")
 
 
 @dataclass(frozen=True)
 class Job:
-    """One request: the structure's text, its format, the model's name and the ions."""
+    """One request: the structure's text, its format, the model's name (or none) and the ions."""
 
     structure: str
     format: str
-    model: str
+    model: str | None
     ions: str
-
-    @property
-    def key(self) -> str:
-        parts = [self.structure, self.format, self.model, self.ions]
-        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
 class Jobs:
     """Runs requests in processes that can be killed.
 
-    Workers are forked from a process that has imported everything and computed nothing, so that a
-    killed worker is soon replaced. Equal requests are computed once.
+    Workers are forked from a process that has imported everything and computed nothing. A text is
+    read by a process of its own, so that cached answers and refusals wait for no computed one.
+    Equal requests are computed once.
 
     Args:
         settings: of the service.
@@ -96,9 +99,10 @@ class Jobs:
         self.models: dict[str, dict[str, Any]] = {}
         self.done = self.failed = self.cached = 0
         self.stopping = False
-        self._pool: ProcessPool | None = None
-        self._answers: OrderedDict[str, tuple[str, str]] = OrderedDict()
-        self._running: dict[str, asyncio.Task[tuple[str, str]]] = {}
+        self._pools: list[ProcessPool] = []
+        self._answers = Answers(settings.cache, settings.answers)
+        self._reading: dict[Any, asyncio.Task[Any]] = {}
+        self._running: dict[Any, asyncio.Task[Any]] = {}
         self._futures: set[Any] = set()
         self._seconds = 1.0
 
@@ -107,40 +111,48 @@ class Jobs:
         """Requests that no worker has yet."""
         return max(0, len(self._running) - self.settings.workers)
 
-    @property
-    def cache_size(self) -> int:
-        return len(self._answers)
-
     def start(self) -> None:
         """Start the workers and load the models; does nothing if they run already.
 
         Raises:
-            InputError: a model that cannot be loaded, or two of the same name.
+            InputError: a model that cannot be loaded, or two of the same name; no model given and
+                no universal potential installed.
         """
-        if self._pool is not None:
+        if self._pools:
             return
         for name in THREADS:  # read when the workers import numpy and torch
             os.environ.setdefault(name, "1")
+        settings = self.settings
+        reader = self._pool(1)
+        models, wrong = settings.models, ""
+        if not models:
+            models, wrong = reader.schedule(in_worker, ("default_models",)).result()
+        if not wrong:
+            workers = self._pool(settings.workers, models)
+            rows, wrong = workers.schedule(in_worker, ("describe", models)).result()
+            names = [row["name"] for row in rows]
+            if not wrong and len(set(names)) < len(names):
+                wrong = f"two models of one name among {', '.join(names)}"
+        if wrong:
+            self.stop()
+            raise InputError(wrong)
+        self.models = {row["name"]: row for row in rows}
+
+    def _pool(self, workers: int, models: tuple[str, ...] = ()) -> ProcessPool:
         if sys.platform == "win32":
             context: Any = multiprocessing.get_context("spawn")
         else:
             context = multiprocessing.get_context("forkserver")
             context.set_forkserver_preload([WORK])
-        self._pool = ProcessPool(
-            max_workers=self.settings.workers,
+        pool = ProcessPool(
+            max_workers=workers,
             max_tasks=self.settings.tasks,
             initializer=in_worker,
-            initargs=("begin", self.settings.memory),
+            initargs=("begin", self.settings.memory, models),
             context=context,
         )
-        rows, wrong = self._pool.schedule(in_worker, ("describe", self.settings.models)).result()
-        names = [row["name"] for row in rows]
-        if not wrong and len(set(names)) < len(names):
-            wrong = f"two models of one name among {', '.join(names)}"
-        if wrong:
-            self.stop()
-            raise InputError(wrong)
-        self.models = {row["name"]: row for row in rows}
+        self._pools.append(pool)
+        return pool
 
     def refuse_more(self) -> None:
         """Finish the running requests, refuse those that wait and new ones."""
@@ -152,40 +164,77 @@ class Jobs:
     def stop(self) -> None:
         """Kill the workers."""
         self.stopping = True
-        if self._pool is not None:
-            self._pool.stop()
-            self._pool.join()
+        for pool in self._pools:
+            pool.stop()
+            pool.join()
 
-    async def answer(self, job: Job) -> str:
-        """The answer as JSON.
+    async def answer(self, job: Job) -> tuple[str, bool]:
+        """The answer as JSON, and whether it was in the cache.
 
         Raises:
-            Problem: an unknown model, a full queue, the time limit, a structure that is refused or
-                crashes its worker.
+            Problem: an unknown model, a full queue, a structure that is refused, would take or
+                takes too long, or crashes its worker.
         """
-        if job.model not in self.models:
+        if job.model is not None and job.model not in self.models:
             raise Problem(
                 "unknown-model",
                 f"no model {job.model[:100]!r}: this service has {', '.join(self.models)}",
             )
-        key = job.key
-        if key in self._answers:
-            self._answers.move_to_end(key)
+        text = (job.structure, job.format)
+        reading = await self._shared(self._reading, text, lambda: self._read(job))
+        model = self.models[job.model or self._choose(reading)]
+        told = [version("objstress"), model["name"], model["version"], job.ions, reading.crystal]
+        key = hashlib.sha256(json.dumps(told).encode()).hexdigest()
+        kept = await asyncio.to_thread(self._answers.find, key)
+        if kept is not None:
             self.cached += 1
-            return self._content(self._answers[key])
-        task = self._running.get(key)
-        if task is None:
-            self._check_room()
-            task = asyncio.create_task(self._run(key, job))
-            self._running[key] = task
-            task.add_done_callback(lambda t: self._ended(key, t))
-        # A client that disconnects does not cancel the answer for the others.
-        return self._content(await asyncio.shield(task))
+            return kept, True
+        self._check_cost(model, reading)
+        compute = lambda: self._compute(job, model["given"], key)  # noqa: E731
+        return await self._shared(self._running, key, compute), False
 
-    def _check_room(self) -> None:
+    def _choose(self, reading: Reading) -> str:
+        """The first model that knows the elements, universal potentials before others."""
+        for row in sorted(self.models.values(), key=lambda row: not row["universal"]):
+            if row["elements"] is None or set(reading.elements) <= set(row["elements"]):
+                return row["name"]
+        self.failed += 1
+        raise Problem(
+            "refused",
+            f"no model for {' and '.join(reading.elements)}: this service has "
+            f"{', '.join(self.models)}",
+        )
+
+    def _check_cost(self, model: dict[str, Any], reading: Reading) -> None:
+        if model["seconds"] is None:
+            return
+        fixed, atom = model["seconds"]
+        seconds = reading.evaluations * (fixed + atom * reading.atoms)
+        if seconds > self.settings.timeout:
+            self.failed += 1
+            raise Problem(
+                "too-costly",
+                f"about {seconds:.0f} s by {model['name']} ({reading.atoms} atoms in the primitive "
+                f"cell, {reading.evaluations} evaluations), this service allows "
+                f"{self.settings.timeout:g} s: its operator may raise --timeout",
+            )
+
+    async def _shared(
+        self, table: dict[Any, Any], key: Any, start: Callable[[], Coroutine[Any, Any, Any]]
+    ) -> Any:
+        """The result of the task under a key, which is started if there is none."""
+        task = table.get(key)
+        if task is None:
+            self._check_room(table)
+            task = table[key] = asyncio.create_task(start())
+            task.add_done_callback(lambda t: self._ended(table, key, t))
+        # A client that disconnects does not cancel the answer for the others.
+        return await asyncio.shield(task)
+
+    def _check_room(self, table: dict[Any, Any]) -> None:
         if self.stopping:
             raise Problem("stopping", "the service is stopping; ask again later")
-        ahead, room = len(self._running), self.settings.workers + self.settings.queue
+        ahead, room = len(table), self.settings.workers + self.settings.queue
         if ahead >= room:
             seconds = math.ceil(ahead * self._seconds / self.settings.workers)
             after = str(min(max(seconds, 1), 120))
@@ -195,45 +244,42 @@ class Jobs:
                 {"Retry-After": after},
             )
 
-    async def _run(self, key: str, job: Job) -> tuple[str, str]:
-        assert self._pool is not None
-        settings = self.settings
-        model = self.models[job.model]["given"]
+    async def _read(self, job: Job) -> Reading:
+        call = ("read", job.structure, job.format, self.settings.max_atoms)
+        return await self._result(self._pools[0], call, READING)
+
+    async def _compute(self, job: Job, model: str, key: str) -> str:
+        settings, started = self.settings, time.monotonic()
         call = ("compute", job.structure, job.format, model, job.ions, settings.max_atoms)
-        future = self._pool.schedule(in_worker, call, timeout=settings.timeout)
-        self._futures.add(future)
-        started = time.monotonic()
         try:
-            outcome = await asyncio.wrap_future(future)
+            content = await self._result(self._pools[1], call, settings.timeout)
+        finally:
+            share = settings.workers / max(1, len(self._running))
+            self._seconds += 0.1 * ((time.monotonic() - started) * min(1.0, share) - self._seconds)
+        await asyncio.to_thread(self._answers.keep, key, content)
+        return content
+
+    async def _result(self, pool: ProcessPool, call: tuple[Any, ...], timeout: float) -> Any:
+        future = pool.schedule(in_worker, call, timeout=timeout)
+        self._futures.add(future)
+        try:
+            kind, content = await asyncio.wrap_future(future)
         except TimeoutError:
-            raise Problem(
-                "too-slow", f"the structure took more than {settings.timeout:g} s"
-            ) from None
+            raise Problem("too-slow", f"the structure took more than {timeout:g} s") from None
         except ProcessExpired:
             raise Problem("crashed", "the structure crashed its worker; it has no result") from None
         except asyncio.CancelledError:
             raise Problem("stopping", "the service is stopping; ask again later") from None
         finally:
             self._futures.discard(future)
-            share = settings.workers / max(1, len(self._running))
-            self._seconds += 0.1 * ((time.monotonic() - started) * min(1.0, share) - self._seconds)
-        if outcome[0] != "internal":
-            self._answers[key] = outcome
-            while len(self._answers) > settings.answers:
-                self._answers.popitem(last=False)
-        return outcome
-
-    def _ended(self, key: str, task: asyncio.Task[tuple[str, str]]) -> None:
-        del self._running[key]
-        failed = task.cancelled() or task.exception() is not None or task.result()[0] != "answer"
-        self.failed += failed
-        self.done += not failed
-
-    @staticmethod
-    def _content(outcome: tuple[str, str]) -> str:
-        kind, content = outcome
-        if kind == "answer":
-            return content
         if kind == "internal":
             raise Problem("internal", f"the service has failed with a {content}; see its log")
-        raise Problem(kind, content)
+        if kind == "refused":
+            raise Problem("refused", content)
+        return content
+
+    def _ended(self, table: dict[Any, Any], key: Any, task: asyncio.Task[Any]) -> None:
+        del table[key]
+        failed = task.cancelled() or task.exception() is not None
+        self.failed += failed
+        self.done += table is self._running and not failed

@@ -19,6 +19,7 @@ PROBLEMS = {
     "wrong-type": (415, "The body has a type that is not accepted"),
     "invalid": (422, "The request is not as described"),
     "refused": (422, "The structure cannot be used"),
+    "too-costly": (422, "The structure would take too long"),
     "crashed": (422, "The structure crashed its worker"),
     "busy": (429, "The queue is full"),
     "internal": (500, "The service has failed"),

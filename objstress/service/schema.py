@@ -26,14 +26,18 @@ class PropertiesRequest(BaseModel):
 
     model_config = ConfigDict(
         extra="forbid",
-        json_schema_extra={"examples": [{"structure": POSCAR, "format": "poscar", "model": "emt"}]},
+        json_schema_extra={"examples": [{"structure": POSCAR, "format": "poscar"}]},
     )
 
     structure: str | dict[str, Any] = Field(
         description="Text of a CIF or POSCAR; pymatgen's JSON as text or as an object."
     )
     format: Literal["cif", "poscar", "json"] = "cif"
-    model: str = Field(description="A name from /v1/models.")
+    model: str | None = Field(
+        None,
+        description="A name from /v1/models; by default the first that knows the elements, "
+        "universal potentials before others.",
+    )
     ions: Literal["relaxed", "clamped"] = Field(
         "relaxed", description="Whether ions follow their forces when the cell is strained."
     )
@@ -49,6 +53,7 @@ class PropertiesAnswer(BaseModel):
     crystal_system: str
     space_group: dict[str, Any] = Field(description="symbol and number")
     model: str
+    model_version: str = Field(description="of its program, or the hash of its file")
     ions: str
     atoms: int = Field(description="of the primitive cell")
     lattice_A: Matrix = Field(description="of the relaxed primitive cell, vectors as rows")
@@ -72,7 +77,13 @@ class ModelRow(BaseModel):
 
     name: str
     what: str
+    version: str = Field(description="of its program, or the hash of its file")
     elements: list[str] | None = Field(description="null if only the model itself can tell")
+    universal: bool = Field(description="a universal potential; only these have what follows")
+    functional: str | None = None
+    licence: str | None = None
+    citation: str | None = None
+    faults: str | None = Field(None, description="what it is known to get wrong")
 
 
 class Models(BaseModel):

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+from ase import Atoms
 from ase.filters import FrechetCellFilter
 from ase.optimize import BFGS
-from pymatgen.core import Element
+from pymatgen.core import Element, Structure
 from pymatgen.io.ase import AseAtomsAdaptor
 
 from objstress.calculators.named import NamedCalculator
 from objstress.calculators.registry import CALCULATORS, make_calculator
+from objstress.calculators.universal import UNIVERSAL
 from objstress.elasticity.frames import ieee_rotation, rotated_structure
 from objstress.errors import InputError
 from objstress.labels.noise import calculator_noise
 from objstress.labels.relaxation import relaxed_crystal
 from objstress.labels.response import HarmonicResponse, harmonic_response
 from objstress.properties.sources.base import CellStiffness, Crystal, Ions, Source
+from objstress.symmetry.irreducible import IrreducibleSteps
 from objstress.symmetry.point_group import PointGroup
 from objstress.symmetry.tensor_forms import TensorForm
 from objstress.symmetry.voigt import rotated_tensor, tensor_to_voigt, voigt_to_tensor
@@ -32,6 +36,11 @@ VOLUME_FORCES = 1e-4
 QUIET = 1e-4
 """Deviation of the constants, relative to the largest, below which nothing is said of noise."""
 SAMPLES = 200
+BEFORE = 11
+"""Evaluations that the noise and a relaxation take, without those that begin it; 8 to 18 are
+common."""
+EDGE = 2.6
+"""Angstrom, of a simple cubic cell with 17.6 Angstrom^3 an atom, about what solids have."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +107,30 @@ class CalculatorSource(Source):
             deviation=_deviation(response, relaxed, group, q),
         )
 
+    def evaluation_seconds(self) -> tuple[float, float] | None:
+        """Time that one evaluation takes here, measured on 2 and 16 atoms.
+
+        Returns:
+            Seconds of any cell and seconds of each atom; None of a calculator that does not say
+            which elements it knows.
+        """
+        if self.elements is None and self.name not in UNIVERSAL:
+            return None
+        element = (self.elements or ("Si",))[0]
+
+        def seconds(*repeats: int) -> float:
+            atoms = Atoms(element, cell=[EDGE] * 3, pbc=True).repeat(repeats)
+            atoms.calc = self.calculator
+            begun = time.perf_counter()
+            atoms.get_forces()
+            atoms.get_stress()
+            return time.perf_counter() - begun
+
+        seconds(2, 1, 1)  # the first of all is slow
+        few, many = seconds(1, 1, 2), seconds(2, 2, 4)
+        atom = max(0.0, (many - few) / 14)
+        return max(0.0, few - 2 * atom), atom
+
     def energy_of_volume(self, structure: Crystal | None) -> tuple[float, Callable[[float], float]]:
         """Energy of the primitive cell, ions and the cell's shape relaxed at each volume."""
         cell = relaxed_crystal(self.read(structure), self.calculator, symprec=self.symprec)
@@ -113,6 +146,18 @@ class CalculatorSource(Source):
             return float(atoms.get_potential_energy())
 
         return float(relaxed.get_volume()), energy
+
+
+def stiffness_evaluations(cell: Structure) -> int:
+    """The number of evaluations, about, that the elastic constants of a crystal take.
+
+    Args:
+        cell: primitive and exactly symmetric, see `read_primitive_cell`.
+    """
+    steps = IrreducibleSteps.of(cell)
+    moves = sum(1 if opposite is not None else 2 for _, _, opposite in steps.displacements)
+    # A relaxation begins with second derivatives by about half as many coordinates.
+    return BEFORE + 2 * len(steps.strains) + moves + moves // 2
 
 
 def _deviation(

@@ -30,26 +30,21 @@ function fill({ structure, format, model, ions = "relaxed" }) {
   $("format").value = format;
   $("ions").value = ions;
   if (models.some((m) => m.name === model)) $("model").value = model;
+  else if (!model) $("model").selectedIndex = 0;
   describeModel();
+}
+
+/** Elements, functional and faults of a model, and the paper to cite. */
+function about(model) {
+  const known = model.elements ?? [];
+  return [model.what, known.length > 12 ? `${known.length} elements` : known.join(" "),
+    model.functional, model.faults, model.citation].filter(Boolean).join(" — ");
 }
 
 function describeModel() {
   const model = models.find((m) => m.name === $("model").value);
-  $("model-what").textContent = model
-    ? `${model.what}${model.elements ? ` — ${model.elements.join(" ")}` : ""}` : "";
-}
-
-/** A model that knows the text's elements, where the chosen one does not. */
-function suggestModel(text) {
-  const chosen = models.find((m) => m.name === $("model").value);
-  const known = new Set(models.flatMap((m) => m.elements ?? []));
-  const words = new Set(text.match(/\b[A-Z][a-z]?(?=\d*\b)/g) ?? []);
-  const there = [...words].filter((w) => known.has(w));
-  const fits = (m) => !m.elements || there.every((e) => m.elements.includes(e));
-  if (!there.length || !chosen || fits(chosen)) return;
-  const other = models.find(fits);
-  if (other) $("model").value = other.name;
-  describeModel();
+  $("model-what").textContent = model ? about(model)
+    : "The first that knows the elements, universal potentials before others.";
 }
 
 async function take(file) {
@@ -60,7 +55,6 @@ async function take(file) {
   const text = await file.text();
   $("structure").value = text;
   $("format").value = guessFormat(text, file.name);
-  suggestModel(text);
   compute();
 }
 
@@ -81,7 +75,7 @@ async function compute(link = null) {
     structure: $("structure").value, format: $("format").value,
     model: $("model").value, ions: $("ions").value,
   };
-  if (link && link.model !== request.model) {
+  if (link?.model && link.model !== request.model) {
     showError("No such model here", `The link asks for ${link.model}, which this service has not.`);
     return;
   }
@@ -100,7 +94,7 @@ async function compute(link = null) {
   try {
     const response = await fetch("/v1/properties", {
       method: "POST", headers: { "Content-Type": "application/json" },
-      body: JSON.stringify(request), signal,
+      body: JSON.stringify({ ...request, model: request.model || null }), signal,
     });
     const content = await response.json();
     if (!response.ok) {
@@ -108,15 +102,16 @@ async function compute(link = null) {
       $("results").hidden = true;
       return;
     }
-    [asked, answer] = [request, content];
-    const hash = await packed(request);
+    [asked, answer] = [{ ...request, model: content.model }, content];
+    const hash = await packed(asked);
     if (signal.aborted) return;
     history.replaceState(null, "", `#${hash}`);
     $("results").hidden = false;
     show();
     const seconds = ((performance.now() - begun) / 1000).toFixed(1);
     const state = content.stable ? "stable" : "unstable";
-    $("status").textContent = `${content.formula} by ${content.model}: ${state}; ${seconds} s.`;
+    const kept = (response.headers.get("Cache-Status") ?? "").includes("hit") ? ", kept from before" : "";
+    $("status").textContent = `${content.formula} by ${content.model}: ${state}; ${seconds} s${kept}.`;
   } catch (error) {
     if (error.name !== "AbortError")
       showError("The service does not answer", "Is it still running? Try again in a moment.");
@@ -239,6 +234,9 @@ function show() {
     ["mechanically", stable ? "✓ stable" : "✗ unstable", String(stable)],
   ]);
   $("facts").lastChild.classList.add(stable ? "good" : "bad");
+  const model = models.find((m) => m.name === answer.model);
+  $("model-note").textContent = `${answer.model}: ${answer.model_version}`
+    + (model ? ` — ${about(model)}` : "");
   showUnstable();
   $("stable-only").hidden = $("young-card").hidden = !answer.averages;
   $("plots").classList.toggle("one", !answer.averages);
@@ -429,7 +427,6 @@ $("file").addEventListener("change", () => $("file").files[0] && take($("file").
 $("model").addEventListener("change", describeModel);
 $("structure").addEventListener("input", () => {
   $("format").value = guessFormat($("structure").value);
-  suggestModel($("structure").value);
 });
 $("structure").addEventListener("keydown", (e) => {
   if (e.key === "Enter" && (e.ctrlKey || e.metaKey)) compute();
@@ -476,14 +473,16 @@ async function begin() {
     showError("The service does not answer", "Is it still running? Load the page again.");
     return;
   }
+  if (models.length > 1) $("model").append(new Option("automatic", ""));
   for (const { name } of models) $("model").append(new Option(name, name));
-  for (const [name, model, format, structure] of EXAMPLES) {
-    if (!models.some((m) => m.name === model)) continue;
+  for (const [name, elements, format, structure] of EXAMPLES) {
+    const knows = (m) => !m.elements || elements.every((e) => m.elements.includes(e));
+    if (!models.some(knows)) continue;
     const button = document.createElement("button");
     button.type = "button";
     button.textContent = name;
     button.addEventListener("click", () => {
-      fill({ structure, format, model });
+      fill({ structure, format });
       compute();
     });
     $("examples").append(button);
