@@ -36,6 +36,7 @@ from objstress.models.polynomial import InvariantPolynomial
 from objstress.symmetry.point_group import PointGroup
 from objstress.symmetry.voigt import mandel_rotations, to_mandel
 from objstress.training import law_prior, write_suggestions
+from objstress.training.laws.prior import MISFIT
 from objstress.training.laws.suggestions import most_helpful
 from tests.conformance import LawConformance
 from tests.helpers import random_rotation
@@ -199,6 +200,9 @@ def test_scatter_of_labels_is_learned_and_in_the_bars(prior, number):
     )
     learned = law.metadata["correction"]["scales"]["misfit"]
     assert 0.005 < learned < 0.03 if number < 10 else 0.017 < learned < 0.024
+    # What is not known of the scatter itself is in the bars, too.
+    unknown = law.uncertainty.misfit / learned - 1
+    assert unknown > 0.01 if number < 10 else 0 < unknown < 0.005
     f = right_stretch(UNSEEN)
     assert (law.stress_error(f) > learned * law.response(f, 1)[1].flatten(1).norm(dim=1)).all()
 
@@ -389,3 +393,10 @@ def test_commands(prior, shell, tmp_path, monkeypatch):
     code, _, err = shell(*fit, "--members", "3")
     assert code == 2
     assert "--members" in err
+
+
+def test_a_crystal_at_rest_says_nothing_of_the_misfit(prior, truth):
+    """Its stresses vanish by symmetry and by its stretch, whatever the law misses."""
+    corrected = correct_law(labels_from(truth, prior, np.zeros((1, 3, 3))), prior)
+    expected, _ = MISFIT
+    assert corrected.metadata["correction"]["scales"]["misfit"] == pytest.approx(expected, rel=0.5)

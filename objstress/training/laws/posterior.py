@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +23,8 @@ STEPS = 30
 """Linearisations of the reference; six are enough as a rule."""
 STILL = 1e-5
 """Step of the reference that may be left after the last of them."""
+SAME = 1e-3
+"""Relative difference of a strain from its image under which an operation keeps it."""
 LARGEST_STRETCH = 0.06
 """Stretch of the reference beyond which labels are refused."""
 
@@ -57,7 +60,8 @@ def law_posterior(prior: LawPrior, labels: Labels) -> Posterior:
     theirs. S is linear in the coefficients; in U it is linearised about its mean until that stands
     still (Gauss-Newton). The scales tau and s maximise the evidence of the labels times their
     hyperpriors (`SCALES`), without which the evidence of few labels has its maximum at zero or
-    nowhere. The posterior is then Gaussian in closed form.
+    nowhere. Given them, the posterior is Gaussian in closed form; what is not known of them adds to
+    its covariance, by Laplace's approximation.
 
     Args:
         prior: see `law_prior`.
@@ -72,6 +76,8 @@ def law_posterior(prior: LawPrior, labels: Labels) -> Posterior:
     group = np.repeat(np.arange(len(parts)), widths)
     law = prior.law.polynomial
     count = len(unit) - 6
+    allowed = _allowed(to_mandel(labels.strain), prior.rotations)
+    kept = allowed.any(axis=2).ravel()
     stretch, current = np.eye(3), law
     logs = np.log([SCALES[p][0] for p in prior.directions] + [MISFIT[0]])
     for _ in range(STEPS):
@@ -80,19 +86,14 @@ def law_posterior(prior: LawPrior, labels: Labels) -> Posterior:
         second = to_mandel(np.linalg.inv(referred.F) @ referred.piola)
         weight = 1 / np.hypot(np.linalg.norm(second, axis=1), prior.floor)
         columns = stress_directions(current, x, torch.tensor(unit)).numpy().transpose(0, 2, 1)
-        b = (weight[:, None, None] * columns).reshape(-1, len(group))
+        b = (allowed @ (weight[:, None, None] * columns)).reshape(-1, len(group))
         known = prior.strains.T @ to_mandel(np.real(logm(stretch)))
-        rest = (weight[:, None] * (second - law(x, 1)[1].numpy())).ravel()
+        rest = (allowed @ (weight[:, None] * (second - law(x, 1)[1].numpy()))[:, :, None]).ravel()
+        b, rest = b[kept], rest[kept]
         # The stretch that is looked for is the next one alone; the prior is of all of it.
         rest = rest + b[:, group == len(parts) - 1] @ known
         logs = _scales(b, rest, group, logs)
-        tau = np.exp(np.append(logs[:-1], np.log(STRETCH)))[group]
-        scaled = b * tau
-        noise = np.exp(2 * logs[-1]) / 6  # of one of six components
-        # As least squares: normal equations would square the condition.
-        both = np.vstack([scaled, np.sqrt(noise) * np.eye(len(tau))])
-        z = np.linalg.lstsq(both, np.append(rest, np.zeros(len(tau))), rcond=None)[0]
-        change = unit @ (tau * z)
+        change = unit @ _solution(b, rest, group, logs)
         step = from_mandel(change[count:] - prior.strains @ known)
         total = expm(step) @ stretch if np.linalg.norm(step) < 1 else 2 * np.eye(3)
         stretch = right_stretch(0.5 * (total.T @ total - np.eye(3)))
@@ -110,23 +111,93 @@ def law_posterior(prior: LawPrior, labels: Labels) -> Posterior:
             break
     if np.linalg.norm(step) > STILL:
         raise InputError("the labels and the prior show no stress-free state: none was found")
-    left = (rest - scaled @ z).reshape(len(labels), 6)
-    _, sizes, right = np.linalg.svd(scaled / np.sqrt(noise), full_matrices=False)
-    shrink = 1 / np.sqrt(1 + sizes**2) - 1
-    factor = (unit * tau) @ (np.eye(len(tau)) + (right.T * shrink) @ right)
-    scales = dict(zip([*prior.directions, "misfit"], np.exp(logs).tolist(), strict=True))
+    mean = _solution(b, rest, group, logs)
+    left = (rest - b @ mean) / np.linalg.norm(allowed, axis=2).ravel()[kept]
+    # What is not known of the scales: equal weights on points that have their moments.
+    points = logs + np.vstack([1, -1])[:, None] * _spread(b, rest, group, logs)
+    spread = []
+    for point in points.reshape(-1, len(logs)):
+        spread.append(_factor(b, group, point))
+        spread.append((_solution(b, rest, group, point) - mean)[:, None])
+    # As many columns as coefficients hold the same covariance.
+    values, vectors = np.linalg.eigh(sum(part @ part.T for part in spread) / (2 * len(logs)))
+    factor = unit @ (vectors * np.sqrt(values.clip(min=0)))
+    misfit = float(np.sqrt(np.exp(2 * points[..., -1]).mean()))
     return Posterior(
         current,
-        Uncertainty(torch.tensor(factor), scales["misfit"], prior.floor),
+        Uncertainty(torch.tensor(factor), misfit, prior.floor),
         stretch,
-        scales,
-        float(np.sqrt((left**2).sum(1).mean())),
+        dict(zip([*prior.directions, "misfit"], np.exp(logs).tolist(), strict=True)),
+        float(np.sqrt((left**2).sum() / len(labels))),
     )
+
+
+def _tau(group: np.ndarray, logs: np.ndarray) -> tuple[np.ndarray, float]:
+    """The scale of each column, and the variance of the misfit of one of six components."""
+    return np.exp(np.append(logs[:-1], np.log(STRETCH)))[group], float(np.exp(2 * logs[-1]) / 6)
+
+
+def _solution(b: np.ndarray, rest: np.ndarray, group: np.ndarray, logs: np.ndarray) -> np.ndarray:
+    """The posterior mean of what multiplies the unit columns, given the scales."""
+    tau, noise = _tau(group, logs)
+    # As least squares: normal equations would square the condition.
+    both = np.vstack([b * tau, np.sqrt(noise) * np.eye(len(tau))])
+    return tau * np.linalg.lstsq(both, np.append(rest, np.zeros(len(tau))), rcond=None)[0]
+
+
+def _factor(b: np.ndarray, group: np.ndarray, logs: np.ndarray) -> np.ndarray:
+    """A factor of its posterior covariance, given the scales."""
+    tau, noise = _tau(group, logs)
+    _, sizes, right = np.linalg.svd(b * tau / np.sqrt(noise), full_matrices=False)
+    shrink = 1 / np.sqrt(1 + sizes**2) - 1
+    return tau[:, None] * (np.eye(len(tau)) + (right.T * shrink) @ right)
+
+
+def _allowed(strains: np.ndarray, rotations: np.ndarray) -> np.ndarray:
+    """Components of the stress that the symmetry of each strain allows, as rows, (n, 6, 6).
+
+    The others vanish, whatever the law: they must not count as stresses that were met. Rows are
+    scaled so that a misfit of given size is shared by those that are left; rows of zeros fill up.
+    """
+    result = np.zeros((len(strains), 6, 6))
+    for x, rows in zip(strains, result, strict=True):
+        keeps = np.linalg.norm(rotations @ x - x, axis=1) <= SAME * np.linalg.norm(x) + 1e-12
+        values, vectors = np.linalg.eigh(rotations[keeps].mean(axis=0))
+        free = vectors[:, values > 0.5].T
+        rows[: len(free)] = np.sqrt(len(free) / 6) * free
+    return result
 
 
 def _scales(b: np.ndarray, rest: np.ndarray, group: np.ndarray, start: np.ndarray) -> np.ndarray:
     """Logarithms of the scales of the groups (the last one's is fixed) and of the misfit."""
-    learned = len(start) - 1
+    # Scales fifty times off would only cost digits.
+    bounds = [(m - 4, m + 4) for m in np.log([median for median, _ in _hyperprior(start)])]
+    loss = _evidence(b, rest, group, len(start) - 1)
+    return minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds).x
+
+
+def _spread(b: np.ndarray, rest: np.ndarray, group: np.ndarray, logs: np.ndarray) -> np.ndarray:
+    """Steps from these logarithms, as rows, whose ends and their mirrors have their covariance.
+
+    Laplace's approximation: second derivatives of the evidence where it is largest.
+    """
+    loss, h = _evidence(b, rest, group, len(logs) - 1), 0.05
+    steps = h * np.eye(len(logs))
+    hessian = np.array([loss(logs + e)[1] - loss(logs - e)[1] for e in steps]) / (2 * h)
+    values, vectors = np.linalg.eigh((hessian + hessian.T) / 2)
+    # No less is known than before any label.
+    least = 1 / max(deviation for _, deviation in _hyperprior(logs)) ** 2
+    return (vectors * np.sqrt(len(logs) / values.clip(min=least))).T
+
+
+def _hyperprior(logs: np.ndarray) -> list[tuple[float, float]]:
+    return [*list(SCALES.values())[: len(logs) - 1], MISFIT]
+
+
+def _evidence(
+    b: np.ndarray, rest: np.ndarray, group: np.ndarray, learned: int
+) -> Callable[[np.ndarray], tuple[float, np.ndarray]]:
+    """Minus the logarithm of the evidence times the hyperprior, and its gradient."""
     # What no column reaches of many labels tells the misfit alone.
     lost, remainder = max(0, len(b) - b.shape[1]), 0.0
     if lost:
@@ -135,7 +206,7 @@ def _scales(b: np.ndarray, rest: np.ndarray, group: np.ndarray, start: np.ndarra
     kernels = [b[:, group == k] @ b[:, group == k].T for k in range(learned)]
     kernels.append(np.eye(len(b)) / 6)
     fixed = STRETCH**2 * b[:, group == learned] @ b[:, group == learned].T
-    expected = [*list(SCALES.values())[:learned], MISFIT]
+    expected = _hyperprior(np.zeros(learned + 1))
     middle = np.log([median for median, _ in expected])
     width = np.array([deviation for _, deviation in expected])
 
@@ -155,6 +226,4 @@ def _scales(b: np.ndarray, rest: np.ndarray, group: np.ndarray, start: np.ndarra
         slope[-1] += lost - left
         return float(value), np.array(slope) + off / width
 
-    # Scales fifty times off would only cost digits.
-    bounds = [(m - 4, m + 4) for m in middle]
-    return minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds).x
+    return loss
