@@ -316,8 +316,13 @@ def _facts(name: str) -> dict[str, Any]:
 
 def _markdown(report: dict[str, Any], claims: list[Claim]) -> str:
     def matrix(c: list[list[float]]) -> list[str]:
-        rows = ["| " + " | ".join(f"{x:.1f}" for x in row) + " |" for row in c]
-        return ["| xx | yy | zz | yz | xz | xy |\n|" + " ---: |" * 6, *rows, ""]
+        names = ["xx", "yy", "zz", "yz", "xz", "xy"]
+        numbers = np.round(c, 1) + 0.0  # no minus before a zero
+        rows = [
+            f"| {name} | " + " | ".join(f"{x:.1f}" for x in row) + " |"
+            for name, row in zip(names, numbers, strict=True)
+        ]
+        return ["| | " + " | ".join(names) + " |", "| --- |" + " ---: |" * 6, *rows, ""]
 
     model, second = report["model"], report["second_potential"]
     lines = [
