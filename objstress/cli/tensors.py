@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from objstress.cli.app import Ions, Json, Seed, app, print_result
+from objstress.errors import InputError
 from objstress.io.files import check_writable
 
 
@@ -30,6 +31,10 @@ def fit_tensors(
     ions: Annotated[
         Ions, typer.Option(help="Whether the tensors are of relaxed or of clamped ions.")
     ] = Ions.relaxed,
+    prior: Annotated[
+        str | None,
+        typer.Option(help="Calculator, such as sevennet, whose elastic tensors are corrected."),
+    ] = None,
     members: Annotated[
         int, typer.Option(help="Number of networks; their spread is the error bar.")
     ] = 4,
@@ -37,9 +42,10 @@ def fit_tensors(
     seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
-    """Fit networks to crystals with known tensors.
+    """Fit networks, or what corrects a calculator's tensors, to crystals with known tensors.
 
     The file is a model for `objstress properties` and `objstress serve` if the tensors are elastic.
+    With --prior the calculator's tensors are kept beside DATA; no network is fitted.
     Rerun the command to resume an interrupted fit from OUT.fit.
     """
     from objstress.io.run_folder import forget
@@ -49,6 +55,11 @@ def fit_tensors(
 
     check_writable(out)
     structures, tensors = read_crystal_tensors(data, kind, key, ions.value)
+    if prior is not None:
+        if members != 4 or epochs != 150:
+            raise InputError("--members and --epochs are of networks: leave them out with --prior")
+        _correct(data, out, structures, tensors, prior, kind, ions, as_json)
+        return
     work = out.with_name(out.name + ".fit")
     training = TensorTraining(members=members, epochs=epochs, seed=seed)
     ensemble = fit_tensors(
@@ -60,4 +71,30 @@ def fit_tensors(
         {"tensors": str(out), "kind": kind, **ensemble.metadata},
         as_json,
         lambda r: f"{r['crystals']} crystals, {members} networks written to {r['tensors']}",
+    )
+
+
+def _correct(
+    data: Path,
+    out: Path,
+    structures: list[Any],
+    tensors: list[Any],
+    prior: str,
+    kind: str,
+    ions: Ions,
+    as_json: bool,
+) -> None:
+    from objstress.properties.prior import prior_tensors
+    from objstress.training.tensors.correction import correct_tensors
+
+    if kind != "elastic":
+        raise InputError(f"--prior gives elastic tensors, none of kind {kind!r}: leave it out")
+    kept = data.with_name(f"{data.name}.{prior}.{ions.value}.json")
+    known = prior_tensors(structures, prior, kept, ions.value)
+    corrected = correct_tensors(structures, tensors, prior, known, ions.value)
+    corrected.save(out)
+    print_result(
+        {"tensors": str(out), "kind": kind, **corrected.metadata},
+        as_json,
+        lambda r: f"{r['crystals']} crystals, corrections of {prior} written to {r['tensors']}",
     )

@@ -3,6 +3,8 @@ from .conformance import Exactness as Exactness
 from .conformance import exactness as exactness
 from .constitutive import ConstitutiveNetwork as ConstitutiveNetwork
 from .constitutive import NetworkSettings as NetworkSettings
+from .corrected_tensors import CorrectedTensor as CorrectedTensor
+from .corrected_tensors import CorrectedTensors as CorrectedTensors
 from .crystal_tensor import CrystalTensorNetwork as CrystalTensorNetwork
 from .crystal_tensor import CrystalTensorSettings as CrystalTensorSettings
 from .displacements import InternalDisplacements as InternalDisplacements

@@ -16,6 +16,7 @@ from objstress.errors import InputError
 from objstress.graphs.atoms import atom_graph
 from objstress.graphs.elements import LAST, NAMES, crystal_descriptors
 from objstress.io.weights import read_tensors, rebuilding, write_tensors
+from objstress.models.corrected_tensors import KIND, CorrectedTensors
 from objstress.models.crystal_tensor import UNITS, CrystalTensorNetwork, CrystalTensorSettings
 from objstress.symmetry.crystal import primitive_cell
 from objstress.symmetry.point_group import PointGroup
@@ -147,16 +148,19 @@ class TensorEnsemble:
         write_tensors(path, description, tensors)
 
 
-def load_tensors(path: str | Path) -> TensorEnsemble:
-    """Load the ensemble in a file.
+def load_tensors(path: str | Path) -> TensorEnsemble | CorrectedTensors:
+    """Load the networks, or the correction of a calculator's tensors, in a file.
 
     Args:
-        path: a file that `TensorEnsemble.save` wrote.
+        path: a file that `TensorEnsemble.save` or `CorrectedTensors.save` wrote.
 
     Raises:
         InputError: the file is missing, damaged, something else, or of a newer format.
     """
     description, tensors = read_tensors(path, "tensor ensemble")
+    if description.get("kind") == KIND:
+        with rebuilding(path, "tensor ensemble"):
+            return CorrectedTensors.from_file(description, tensors)
     if description.get("kind") != "tensor ensemble":
         raise InputError(f"{path}: a {description.get('kind')}, not an ensemble of tensor networks")
     with rebuilding(path, "tensor ensemble"):

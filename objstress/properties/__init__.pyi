@@ -3,6 +3,7 @@ from .crystal import crystal_properties as crystal_properties
 from .eos import EquationOfState as EquationOfState
 from .eos import equation_of_state as equation_of_state
 from .plots import plot_properties as plot_properties
+from .prior import prior_tensors as prior_tensors
 from .report import describe as describe
 from .screening import properties_row as properties_row
 from .screening import screen as screen
@@ -10,6 +11,7 @@ from .screening import structures_in as structures_in
 from .sources.base import CellStiffness as CellStiffness
 from .sources.base import Source as Source
 from .sources.calculator import CalculatorSource as CalculatorSource
+from .sources.corrected import CorrectedSource as CorrectedSource
 from .sources.ensemble import EnsembleSource as EnsembleSource
 from .sources.find import find_model as find_model
 from .sources.law import LawSource as LawSource

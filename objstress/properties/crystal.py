@@ -53,6 +53,7 @@ class CrystalProperties:
         deviation: standard deviation of each constant (6, 6), GPa, in the structure's frame: of the
             members of an ensemble, or by the noise of a calculator (None where it is small).
         distance: from the crystals that an ensemble was fitted to, see `TensorPrediction`.
+        note: a line on what makes the constants doubtful; empty if the model knows of nothing.
     """
 
     structure: Structure
@@ -68,6 +69,7 @@ class CrystalProperties:
     third_order: np.ndarray | None = None
     deviation: np.ndarray | None = None
     distance: float | None = None
+    note: str = ""
 
     @property
     def stability(self) -> Stability:
@@ -148,6 +150,8 @@ class CrystalProperties:
             result["deviation_GPa"] = self.deviation.tolist()
         if self.distance is not None:
             result["distance"] = self.distance
+        if self.note:
+            result["note"] = self.note
         means, heat, ends = self.averages, self.thermal, self.extremes
         if means is not None and heat is not None and ends is not None:
             result["averages"] = plain_record(means)
@@ -176,9 +180,9 @@ def crystal_properties(
     Args:
         structure: a file, a pymatgen structure or ASE atoms; None takes a law's own crystal.
         model: an ASE calculator; a name for `make_calculator`; a law, or a file of one (.law), of a
-            potential (.potential) or of networks of the elastic tensor (.tensor), which take the
-            cell as it is; None takes the best universal potential that is installed; see
-            `find_model`.
+            potential (.potential), of networks of the elastic tensor (.tensor), which take the
+            cell as it is, or of a correction of a calculator's tensors (.tensor); None takes the
+            best universal potential that is installed; see `find_model`.
         arguments: of a calculator given by name.
         ions: "relaxed" ions follow the forces inside the cell, "clamped" ones only the cell. A law
             and networks have the ions of their labels.
@@ -214,4 +218,5 @@ def crystal_properties(
         third_order=cell.third_order,
         deviation=cell.deviation,
         distance=cell.distance,
+        note=cell.note,
     )

@@ -34,6 +34,8 @@ def describe(properties: CrystalProperties) -> str:
     if properties.deviation is not None:
         lines += ["standard deviation of each", _matrix(properties.deviation)]
     lines += ["form", *("  " + "  ".join(f"{s:>13}" for s in row) for row in properties.form()), ""]
+    if properties.note:
+        lines.append(f"NOTE: {properties.note}")
     stability = properties.stability
     if not stability.stable:
         strain = np.array2string(stability.softest_strain, precision=3, suppress_small=True)

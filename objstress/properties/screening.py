@@ -73,6 +73,8 @@ def properties_row(
                 "pugh_ratio": means.pugh_ratio,
                 "debye_temperature_K": heat.debye_temperature,
             }
+        if properties.note:
+            row["note"] = properties.note
         row["error"] = ""
     except Exception as error:  # one structure must not end the others
         row["error"] = reason(error)

@@ -41,6 +41,7 @@ from .potential.settings import OptimiserSettings as OptimiserSettings
 from .potential.settings import read_settings as read_settings
 from .potential.settings import settings_from as settings_from
 from .potential.settings import settings_text as settings_text
+from .tensors.correction import correct_tensors as correct_tensors
 from .tensors.data import read_crystal_tensors as read_crystal_tensors
 from .tensors.fit import TensorTraining as TensorTraining
 from .tensors.fit import fit_tensors as fit_tensors

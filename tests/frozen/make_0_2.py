@@ -11,6 +11,7 @@ import numpy as np
 
 from objstress import GuardedLaw, compile_law, correct_law, fit_law, label_strains, read_labels
 from objstress.laws import BazantLaw
+from objstress.symmetry import read_structure
 from tests.frozen import reading
 
 FOLDER = Path(__file__).parent / "0.2"
@@ -39,5 +40,27 @@ def main() -> None:
     Path("expected.json").write_text(json.dumps(expected, indent=1) + "\n")
 
 
+def corrections() -> None:
+    """A correction of a calculator's tensors, `tensors/corrected.tensor`; adds what it gave."""
+    from ase.build import bulk
+
+    from objstress.properties import prior_tensors
+    from objstress.training import correct_tensors
+
+    (FOLDER / "tensors").mkdir(exist_ok=True)
+    metals = [read_structure(bulk(name)) for name in ("Cu", "Ag", "Au", "Ni", "Pd")]
+    kept = FOLDER / "kept.json"
+    priors = prior_tensors(metals, "emt", kept, progress=False)
+    kept.unlink()
+    tensors = [t * (1.1 + 0.1 * k) for k, t in enumerate(priors)]
+    correct_tensors(metals, tensors, "emt", priors).save(FOLDER / "tensors/corrected.tensor")
+    os.chdir(FOLDER.with_name("0.1"))  # which has the crystals that are asked for
+    numbers = reading.plain(reading.tensor(str(FOLDER / "tensors/corrected.tensor")))
+    expected = json.loads((FOLDER / "expected.json").read_text())
+    expected["loaded"]["tensors"] = {"tensors/corrected.tensor": numbers}
+    (FOLDER / "expected.json").write_text(json.dumps(expected, indent=1) + "\n")
+
+
 if __name__ == "__main__":
     main()
+    corrections()

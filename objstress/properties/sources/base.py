@@ -36,6 +36,7 @@ class CellStiffness:
         third_order: (6, 6, 6) GPa.
         deviation: (6, 6) GPa.
         distance: a pure number.
+        note: what makes the constants doubtful.
     """
 
     structure: Structure
@@ -46,6 +47,7 @@ class CellStiffness:
     third_order: np.ndarray | None = None
     deviation: np.ndarray | None = None
     distance: float | None = None
+    note: str = ""
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from objstress.elasticity.bounds import rotated_stiffness
 from objstress.elasticity.frames import ieee_rotation
 from objstress.errors import InputError
 from objstress.properties.sources.base import CellStiffness, Crystal, Ions, Source, check_ions
+from objstress.properties.sources.corrected import CorrectedSource
 from objstress.symmetry.point_group import PointGroup
 from objstress.symmetry.voigt import tensor_to_voigt
 
@@ -54,10 +55,13 @@ class EnsembleSource(Source):
         return cls.of(type(model).__name__, model) if isinstance(model, TensorEnsemble) else None
 
     @classmethod
-    def from_file(cls, path: Path) -> EnsembleSource:
-        from objstress.models.tensor_ensemble import load_tensors
+    def from_file(cls, path: Path) -> Source:
+        from objstress.models.tensor_ensemble import TensorEnsemble, load_tensors
 
-        return cls.of(path.name, load_tensors(path))
+        found = load_tensors(path)
+        if isinstance(found, TensorEnsemble):
+            return cls.of(path.name, found)
+        return CorrectedSource.of(path.name, found)
 
     def stiffness(self, structure: Crystal | None, ions: Ions) -> CellStiffness:
         """The mean of the networks for the cell as it is, with its deviation and distance."""

@@ -10,10 +10,16 @@ from objstress.calculators.universal import universal_potential
 from objstress.errors import InputError
 from objstress.properties.sources.base import Source
 from objstress.properties.sources.calculator import CalculatorSource
+from objstress.properties.sources.corrected import CorrectedSource
 from objstress.properties.sources.ensemble import EnsembleSource
 from objstress.properties.sources.law import LawSource
 
-SOURCES: tuple[type[Source], ...] = (LawSource, EnsembleSource, CalculatorSource)
+SOURCES: tuple[type[Source], ...] = (
+    LawSource,
+    EnsembleSource,
+    CorrectedSource,
+    CalculatorSource,
+)
 """Asked in this order; the last takes every object that no other does."""
 FILES = tuple(source.suffix for source in SOURCES if source.suffix)
 """Endings of models that are files."""
@@ -23,7 +29,8 @@ def find_model(model: Any, arguments: dict[str, Any] | None = None) -> Source:
     """The source of elastic constants for what users give as a model.
 
     Args:
-        model: a law, an ASE calculator, an ensemble of elastic tensors, a file (.law, .potential or
+        model: a law, an ASE calculator, an ensemble of elastic tensors or a
+            correction of a calculator's, a file (.law, .potential or
             .tensor), a name for `make_calculator`, or a `Source`; None takes the best universal
             potential that is installed.
         arguments: of a calculator given by name.
