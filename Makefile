@@ -54,8 +54,9 @@ bench: $(VENV)/.ready
 	$(BIN)/python -m benchmarks.service
 	$(call install,vina meeko posebusters)
 	$(BIN)/python -m benchmarks.docking
-# Hours of universal potentials (the moduli need data that are not in this repository):
+# Hours of universal potentials (moduli and crystals need data that are not in this repository):
 #   python -m benchmarks.universal --moduli
+#   python -m benchmarks.any_crystal
 #   python -m benchmarks.few_labels
 # Against other codes, each in an environment of its own:
 #   python -m benchmarks.potential_speed --mace PYTHON --nequip PYTHON

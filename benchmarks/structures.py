@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 from ase import Atoms
 from ase.build import bulk
 from ase.spacegroup import crystal
+from pymatgen.core import Structure
+from pymatgen.io.ase import AseAtomsAdaptor
 
-ALBITE = {
-    "O": [
-        (0.0050, 0.1311, 0.9666),
-        (0.5920, 0.9971, 0.2803),
-        (0.8124, 0.1100, 0.1906),
-        (0.8200, 0.8510, 0.2586),
-        (0.0136, 0.3022, 0.2698),
-        (0.0240, 0.6937, 0.2294),
-        (0.2077, 0.1090, 0.3890),
-        (0.1837, 0.8683, 0.4360),
-    ],
-    "Al": [(0.0089, 0.1684, 0.2081)],
-    "Si": [(0.0037, 0.8205, 0.2371), (0.6920, 0.1102, 0.3150), (0.6813, 0.8818, 0.3607)],
-    "Na": [(0.2683, 0.9889, 0.1462)],
-}
+MODULI = Path(__file__).parents[2] / "shared/data/elastic-moduli/mp-binary-moduli.json.gz"
+"""Binary compounds of the Materials Project, MatCalc's set; not part of this repository."""
+
+
+def moduli_set() -> list[dict[str, Any]]:
+    """The rows of `MODULI`: mp_id, structure, bulk_modulus_vrh and shear_modulus_vrh in GPa."""
+    return json.loads(gzip.decompress(MODULI.read_bytes()))
 
 
 def rutile() -> Atoms:
@@ -98,13 +96,10 @@ def baddeleyite() -> Atoms:
     return crystal(["Zr", "O", "O"], sites, spacegroup=14, cellpar=cell)
 
 
-def albite() -> Atoms:
-    """Triclinic feldspar NaAlSi3O8; Harlow and Brown (1980), C-1 as two lattice points and P-1."""
-    symbols = [symbol for symbol, sites in ALBITE.items() for _ in sites]
-    sites = [site for part in ALBITE.values() for site in part]
-    centred = [(x + 0.5, y + 0.5, z) for x, y, z in sites]
-    cell = [8.142, 12.785, 7.159, 94.19, 116.61, 87.68]
-    return crystal(symbols * 2, sites + centred, spacegroup=2, cellpar=cell)
+def manganese_phosphide() -> Atoms:
+    """Triclinic MnP4, of `MODULI`."""
+    row = next(row for row in moduli_set() if row["mp_id"] == "mp-487")
+    return AseAtomsAdaptor.get_atoms(Structure.from_dict(row["structure"]), msonable=False)
 
 
 TWELVE: dict[str, Callable[[], Atoms]] = {
@@ -119,5 +114,5 @@ TWELVE: dict[str, Callable[[], Atoms]] = {
     "zinc oxide": zinc_oxide,
     "molybdenite, MoS2": molybdenite,
     "nitinol B19', NiTi": nitinol_b19,
-    "albite, NaAlSi3O8": albite,
+    "triclinic MnP4": manganese_phosphide,
 }

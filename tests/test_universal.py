@@ -228,6 +228,18 @@ class TestLawOf:
             )
         assert not (tmp_path / "x.law").exists()
 
+    def test_labels_that_no_law_explains_are_one_reason(self, tmp_path, monkeypatch):
+        def fit_law(*arguments, **keywords):
+            raise InputError(
+                "the stress-free cell is stretched by 2.9%; give the relaxed structure"
+            )
+
+        monkeypatch.setattr("objstress.workflows.crystal_law.fit_law", fit_law)
+        monkeypatch.setattr("objstress.workflows.crystal_law.label_strains", lambda *a, **k: None)
+        with pytest.raises(InputError, match=r"stretched by 2\.9%; a crystal near an instability"):
+            law_of(bulk("Cu"), tmp_path / "x.law", model="emt", say=lambda _: None)
+        assert not (tmp_path / "x.law").exists()
+
     def test_a_part_occupied_site_is_refused(self, tmp_path):
         from pymatgen.core import Lattice, Structure
 

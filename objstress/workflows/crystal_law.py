@@ -90,7 +90,8 @@ def law_of(
 
     Raises:
         InputError: a disordered structure, elements that the potential does not know, a crystal
-            that is not stable under it, too small a budget; `out` holds a law of other inputs.
+            that is not stable under it, labels that no law explains, too small a budget; `out`
+            holds a law of other inputs.
     """
     begun, out = time.perf_counter(), Path(out)
     if out.suffix != ".law":
@@ -145,9 +146,16 @@ def law_of(
             **common,
         )
     stage("fitting")
-    law = fit_law(
-        labels, relaxed, use_network=False, symprec=symprec, say=lambda t: say(f"          {t}")
-    )
+    try:
+        law = fit_law(
+            labels, relaxed, use_network=False, symprec=symprec, say=lambda t: say(f"          {t}")
+        )
+    except InputError as error:
+        why = str(error).partition(";")[0]  # what follows is advice on other labels
+        raise InputError(
+            f"no law of strains up to {max_strain:.1%}: {why}; a crystal near an instability, as "
+            "ferroelectrics are, needs a smaller --max-strain"
+        ) from None
     notes += law.metadata["notes"]
     claims = [
         Claim(
