@@ -100,6 +100,11 @@ def main() -> None:
     for name, make in TWELVE.items():
         rows.append(run(name, make))
         print(rows[-1], flush=True)
+    write_report(rows)
+
+
+def write_report(rows: list[dict[str, Any]]) -> None:
+    """Claims and table."""
     laws = [row for row in rows if "reason" not in row]
     refused = [row for row in rows if row.get("exit", 2) != 2]
     claims = [

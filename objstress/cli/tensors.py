@@ -42,10 +42,11 @@ def fit_tensors(
     seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
-    """Fit networks, or what corrects a calculator's tensors, to crystals with known tensors.
+    """Fit networks to crystals with known tensors.
 
     The file is a model for `objstress properties` and `objstress serve` if the tensors are elastic.
-    With --prior the calculator's tensors are kept beside DATA; no network is fitted.
+    With --prior, what corrects a calculator's tensors is fitted instead; these are kept beside
+    DATA.
     Rerun the command to resume an interrupted fit from OUT.fit.
     """
     from objstress.io.run_folder import forget
