@@ -123,6 +123,14 @@ class TestCalculators:
         with pytest.raises(InputError, match=r"install objstress\[universal\], or name a model"):
             crystal_properties(bulk("Cu"))
 
+    def test_measured_faults_are_those_of_the_benchmark(self):
+        results = Path(__file__).parents[1] / "benchmarks/results/universal.json"
+        for name, errors in json.loads(results.read_text())["moduli"].items():
+            k, g = (100 * errors[m]["median_relative_error"] for m in ("K", "G"))
+            assert (
+                f"K is off by {k:.0f} % and G by {g:.0f} % in the median" in UNIVERSAL[name].faults
+            )
+
     def test_the_shell_lists_them(self, shell):
         code, out, error = shell("calculators")
         assert code == 0, error
