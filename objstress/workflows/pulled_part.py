@@ -43,15 +43,14 @@ def pull_part(law: str | Path, mesh: str | Path, out: str | Path, strain: float)
     low, high = bounding_box(body)
     size = (high - low)[: body.geometry.dim]
     axis = int(size.argmax())
-    moved = [0.0] * len(size)
-    moved[axis] = float(f"{strain * size[axis]:.6g}")
-    ends = {"held": [0.0] * len(size), "pulled": moved}
+    held, pulled = [0.0] * len(size), [0.0] * len(size)
+    pulled[axis] = float(f"{strain * size[axis]:.6g}")
     case = {
         "law": os.path.relpath(law, out),
         "mesh": {"shape": "file", "file": os.path.relpath(mesh, out)},
         "displacements": [
-            {"where": f"{'xyz'[axis]}={side}", "value": value, "name": name}
-            for side, (name, value) in zip(("min", "max"), ends.items(), strict=True)
+            {"where": f"{'xyz'[axis]}=min", "value": held, "name": "held"},
+            {"where": f"{'xyz'[axis]}=max", "value": pulled, "name": "pulled"},
         ],
         "steps": STEPS,
     }

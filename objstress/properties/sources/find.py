@@ -29,10 +29,9 @@ def find_model(model: Any, arguments: dict[str, Any] | None = None) -> Source:
     """The source of elastic constants for what users give as a model.
 
     Args:
-        model: a law, an ASE calculator, an ensemble of elastic tensors or a
-            correction of a calculator's, a file (.law, .potential or
-            .tensor), a name for `make_calculator`, or a `Source`; None takes the best universal
-            potential that is installed.
+        model: a law, an ASE calculator, an ensemble of elastic tensors or a correction of a
+            calculator's, a file (.law, .potential or .tensor), a name for `make_calculator`, or a
+            `Source`; None takes the best universal potential that is installed.
         arguments: of a calculator given by name.
 
     Raises:

@@ -15,7 +15,12 @@ from objstress.errors import InputError
 from objstress.labels.strain_labels import Labels
 from objstress.laws.corrected import Uncertainty, stress_directions
 from objstress.models.polynomial import InvariantPolynomial
-from objstress.symmetry.voigt import from_mandel, to_mandel
+from objstress.symmetry.voigt import (
+    from_mandel,
+    invariant_strains,
+    mandel_rotations,
+    to_mandel,
+)
 from objstress.training.laws.prior import MISFIT, SCALES, STRETCH, LawPrior
 from objstress.training.laws.reference import stretch_size
 
@@ -76,7 +81,7 @@ def law_posterior(prior: LawPrior, labels: Labels) -> Posterior:
     group = np.repeat(np.arange(len(parts)), widths)
     law = prior.law.polynomial
     count = len(unit) - 6
-    allowed = _allowed(to_mandel(labels.strain), prior.rotations)
+    allowed = _allowed(to_mandel(labels.strain), prior.operations)
     kept = allowed.any(axis=2).ravel()
     stretch, current = np.eye(3), law
     logs = np.log([SCALES[p][0] for p in prior.directions] + [MISFIT[0]])
@@ -153,17 +158,16 @@ def _factor(b: np.ndarray, group: np.ndarray, logs: np.ndarray) -> np.ndarray:
     return tau[:, None] * (np.eye(len(tau)) + (right.T * shrink) @ right)
 
 
-def _allowed(strains: np.ndarray, rotations: np.ndarray) -> np.ndarray:
+def _allowed(strains: np.ndarray, operations: np.ndarray) -> np.ndarray:
     """Components of the stress that the symmetry of each strain allows, as rows, (n, 6, 6).
 
     The others vanish, whatever the law: they must not count as stresses that were met. Rows are
     scaled so that a misfit of given size is shared by those that are left; rows of zeros fill up.
     """
-    result = np.zeros((len(strains), 6, 6))
+    result, rotations = np.zeros((len(strains), 6, 6)), mandel_rotations(operations)
     for x, rows in zip(strains, result, strict=True):
         keeps = np.linalg.norm(rotations @ x - x, axis=1) <= SAME * np.linalg.norm(x) + 1e-12
-        values, vectors = np.linalg.eigh(rotations[keeps].mean(axis=0))
-        free = vectors[:, values > 0.5].T
+        free = invariant_strains(operations[keeps]).T
         rows[: len(free)] = np.sqrt(len(free) / 6) * free
     return result
 

@@ -17,7 +17,7 @@ from objstress.laws.guarded import GuardedLaw
 from objstress.laws.polynomial import PolynomialLaw
 from objstress.models.polynomial import InvariantPolynomial
 from objstress.symmetry.point_group import PointGroup
-from objstress.symmetry.voigt import invariant_strains, mandel_rotations, voigt_to_mandel
+from objstress.symmetry.voigt import invariant_strains, voigt_to_mandel
 from objstress.training.laws.polynomial import count_coefficients
 
 TOLERANCE = 1e-3
@@ -58,13 +58,13 @@ class LawPrior:
         law: the prior, one polynomial.
         directions: {part: columns (k, q)} of the first k coefficients, GPa for a tau of one.
         strains: the invariant strains, orthonormal, (6, m).
-        rotations: of the point group, on Mandel components, (g, 6, 6).
+        operations: of the point group, (g, 3, 3).
     """
 
     law: PolynomialLaw
     directions: dict[str, np.ndarray]
     strains: np.ndarray
-    rotations: np.ndarray
+    operations: np.ndarray
 
     def columns(self, scales: dict[str, float]) -> np.ndarray:
         """Factor of the covariance of the coefficients and the reference, (k + 6, r).
@@ -144,9 +144,7 @@ def law_prior(law: MaterialLaw) -> LawPrior:
     if degree > 2:
         directions["anharmonic"] = block_diag(np.zeros((len(own[0]), 0)), *own[1:])
     operations = group.operations
-    return LawPrior(
-        compiled, directions, invariant_strains(operations), mandel_rotations(operations)
-    )
+    return LawPrior(compiled, directions, invariant_strains(operations), operations)
 
 
 _HYDROSTATIC = np.array([1, 1, 1, 0, 0, 0]) / np.sqrt(3)
