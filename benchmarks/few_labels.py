@@ -6,8 +6,7 @@ quartz and kyanite by labels of classical potentials. Labels are picked as `objs
 strains, or at random; others, held out, judge. "Relaxed" means that the label of the cell at rest,
 which a relaxation leaves, comes before the others; it is not counted.
 
-Laws of SevenNet are made once, into the folder `--priors` (two minutes for silicon, half an hour
-for quartz and for kyanite).
+Laws of SevenNet are made once, as `objstress law` makes them, into the folder `--priors`.
 """
 
 from __future__ import annotations
@@ -24,12 +23,9 @@ import numpy as np
 from benchmarks.crystals import files
 from benchmarks.labels_needed import labels_needed
 from benchmarks.stored import add_reuse, made, stored_rows
-from objstress.calculators import make_calculator
 from objstress.errors import InputError
 from objstress.io.files import write_json, write_whole
-from objstress.labels.labelling import label_strains
 from objstress.labels.reading import read_labels
-from objstress.labels.relaxation import relaxed_crystal
 from objstress.labels.strain_labels import Labels
 from objstress.laws.base import MaterialLaw
 from objstress.laws.loading import load_law
@@ -40,16 +36,17 @@ from objstress.training.laws.fit import fit_law
 from objstress.training.laws.metrics import stress_errors
 from objstress.training.laws.reference import stress_free_labels
 from objstress.training.laws.suggestions import most_helpful
+from objstress.workflows.crystal_law import law_of
 
 RESULTS = Path(__file__).parent / "results"
 PRIORS = Path(__file__).parents[1] / "out" / "priors"
 CRYSTALS = {
-    "silicon": ("7net-l3i5", 100, 0.08),
-    "gallium-phosphide": ("7net-l3i5", 120, 0.05),
-    "quartz": ("7net-l3i5", 61, 0.05),
-    "kyanite": ("7net-0", 57, 0.04),
+    "silicon": ("7net-l3i5", 0.08),
+    "gallium-phosphide": ("7net-l3i5", 0.05),
+    "quartz": ("7net-l3i5", 0.05),
+    "kyanite": ("7net-0", 0.04),
 }
-"""{crystal: model, number and size of the strains that its prior is fitted to}."""
+"""{crystal: model, size of the strains that its prior is fitted to}."""
 SIZES = (1, 2, 3, 5, 10, 20)
 SPLITS = 6
 """Held-out sets, each with labels picked and labels at random from the others."""
@@ -62,20 +59,14 @@ def prior_law(name: str, folder: Path) -> MaterialLaw:
     """SevenNet's law of a crystal, made where it is missing."""
     file = folder / f"{name}.law"
     if not file.is_file():
-        folder.mkdir(parents=True, exist_ok=True)
-        model, samples, largest = CRYSTALS[name]
-        calculator = make_calculator("sevennet", {"model": model})
-        labels = folder / f"{name}.extxyz"
-        crystal = relaxed_crystal(files(name)[2], calculator)
-        label_strains(
-            crystal,
-            calculator,
-            out=labels,
-            samples=samples,
+        model, largest = CRYSTALS[name]
+        law_of(
+            files(name)[2],
+            file,
+            model="sevennet",
+            arguments={"model": model},
             max_strain=largest,
-            force_tolerance=1e-3,
         )
-        fit_law(labels, crystal, use_network=False, progress=False, say=print).save(file)
     return load_law(file, outside="ignore")
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,9 +10,11 @@ from ase import Atoms
 from ase.build import bulk
 from ase.calculators.calculator import Calculator
 from ase.calculators.emt import EMT
+from ase.spacegroup import crystal
 from pymatgen.core import Lattice, Structure
 from scipy.spatial.transform import Rotation
 
+from objstress.calculators import make_calculator
 from objstress.elasticity.averages import (
     born_stability,
     cauchy_pressures,
@@ -37,6 +40,7 @@ from objstress.labels.reading import read_labels
 from objstress.labels.relaxation import relaxed_crystal
 from objstress.labels.response import harmonic_response
 from objstress.properties.crystal import crystal_properties
+from objstress.properties.plots import plot_properties
 from objstress.properties.report import describe
 from objstress.symmetry.crystal import primitive_cell
 from objstress.symmetry.point_group import PointGroup
@@ -52,6 +56,10 @@ CUBIC = {
     "Si": (165.7, 63.9, 79.6, 2.329),
 }
 SILICON = DATA / "silicon.cif"
+PEROVSKITE = crystal(
+    ["Au", "Cu", "Ni"], [(0, 0, 0), (0.5, 0.5, 0.5), (0.5, 0.5, 0)],
+    spacegroup=221, cellpar=[3.9, 3.9, 3.9, 90, 90, 90],
+)  # fmt: skip
 
 
 def triclinic(seed=0):
@@ -408,6 +416,47 @@ class TestCrystalProperties:
         with pytest.raises(InputError, match="of relaxed ions"):
             crystal_properties(None, dft_law, ions="clamped")
         assert crystal_properties(None, dft_law).averages.hill.bulk == pytest.approx(97, rel=0.02)
+
+    def test_the_mode_along_which_ions_leave_their_sites_is_named(self):
+        """Along it the energy falls as the eigenvalue says, in whatever frame the crystal comes."""
+        perovskite = PEROVSKITE.copy()
+        perovskite.rotate(40, (1, 2, 3), rotate_cell=True)
+        found = crystal_properties(perovskite, "emt")
+        cell = found.structure.to_ase_atoms(msonable=False)
+        energies = []
+        for size in (-0.01, 0.0, 0.01):
+            moved = cell.copy()
+            moved.positions += size * found.softest_mode
+            moved.calc = EMT()
+            energies.append(moved.get_potential_energy())
+        curvature = np.diff(energies, 2)[0] / 1e-4
+        assert curvature < 0
+        assert curvature == pytest.approx(found.least_ion_stiffness, rel=0.01)
+        share = (found.softest_mode[cell.symbols == "Ni"] ** 2).sum()
+        assert f"Ni {share:.0%}" in found.unstable_mode
+        assert found.unstable_mode in describe(found)
+
+    def test_constants_of_ions_that_strains_drive_away_are_marked(self, silicon):
+        """Shear moves the sublattices of silicon; were they unstable, it would have no C44."""
+        response = harmonic_response(silicon, make_calculator("kumagai"))
+        assert not response.driven
+        unstable = replace(response, force_constants=-response.force_constants)
+        assert unstable.driven
+        assert unstable.relaxed[3, 3] > unstable.clamped[3, 3]
+        # What is odd under inversion, as the mode of the perovskite above, no strain drives.
+        perovskite = relaxed_crystal(PEROVSKITE, EMT())
+        odd = harmonic_response(perovskite, EMT())
+        assert odd.stiffness_of_ions[0] < -1
+        assert not odd.driven
+        marked = replace(
+            crystal_properties(silicon, "kumagai"),
+            least_ion_stiffness=-0.2, softest_mode=unstable.softest_mode, driven=True,
+        )  # fmt: skip
+        assert not marked.stable
+        assert marked.averages is marked.extremes is marked.thermal is None
+        assert "these constants have no meaning" in describe(marked)
+        with pytest.raises(InputError, match="cannot be drawn"):
+            plot_properties(marked, "x.png")
 
     def test_an_unstable_crystal_is_given_and_marked(self):
         """Body-centred copper falls by a tetragonal shear (Bain's path)."""

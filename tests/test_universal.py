@@ -1,6 +1,7 @@
 """Universal potentials: what they promise, and the law of any crystal that they make."""
 
 import json
+import re
 import warnings
 from pathlib import Path
 
@@ -19,7 +20,9 @@ from objstress.calculators import (
 from objstress.calculators.named import MPTRJ
 from objstress.calculators.universal import UniversalPotential
 from objstress.errors import InputError
+from objstress.labels.labelling import label_strains
 from objstress.labels.noise import calculator_noise
+from objstress.labels.reading import read_labels
 from objstress.laws.loading import load_law
 from objstress.properties.crystal import crystal_properties
 from objstress.symmetry.reading import read_primitive_cell
@@ -206,7 +209,7 @@ class TestLawOf:
     def test_the_same_call_goes_on_and_others_are_refused(self, made, monkeypatch):
         folder, report = made
         monkeypatch.setattr(
-            "objstress.workflows.crystal_law.label_strains", lambda *a, **k: pytest.fail("again")
+            "objstress.labels.labelling.StrainLabels.label", lambda *a: pytest.fail("again")
         )
         monkeypatch.setattr(UniversalPotential, "installed", False)
         again = law_of(
@@ -236,6 +239,24 @@ class TestLawOf:
             )
         assert not (tmp_path / "x.law").exists()
 
+    def test_more_strains_are_labelled_until_the_law_predicts_them(self, tmp_path, monkeypatch):
+        monkeypatch.setattr("objstress.workflows.crystal_law.FEWEST", 1)
+        monkeypatch.setattr("objstress.workflows.crystal_law.ACCURATE", 1e-3)
+        monkeypatch.setattr(UniversalPotential, "installed", False)
+        lines = []
+        report = law_of(bulk("Cu"), tmp_path / "cu.law", model="emt", say=lines.append)
+        numbers = [int(n) for n in re.findall(r"labelling (\d+) strains", " ".join(lines))]
+        assert len(numbers) > 1
+        assert numbers == [numbers[0] * 2**k for k in range(len(numbers))]
+        assert report["labels"] == numbers[-1] + 1
+        assert load_law(tmp_path / "cu.law").metadata["polynomial"]["leave_one_out"] < 2e-3
+        # They are those that as many labels at once would have been.
+        at_once = tmp_path / "once.extxyz"
+        relaxed = crystal_properties(bulk("Cu"), "emt").structure
+        label_strains(relaxed, "emt", out=at_once, samples=numbers[-1], max_strain=0.05)
+        once, grown = (read_labels(f, relaxed) for f in (at_once, tmp_path / "cu/labels.extxyz"))
+        np.testing.assert_allclose(grown.strain, once.strain, atol=1e-6)
+
     def test_labels_that_no_law_explains_are_one_reason(self, tmp_path, monkeypatch):
         def fit_law(*arguments, **keywords):
             raise InputError(
@@ -243,7 +264,6 @@ class TestLawOf:
             )
 
         monkeypatch.setattr("objstress.workflows.crystal_law.fit_law", fit_law)
-        monkeypatch.setattr("objstress.workflows.crystal_law.label_strains", lambda *a, **k: None)
         with pytest.raises(InputError, match=r"stretched by 2\.9%; a crystal near an instability"):
             law_of(bulk("Cu"), tmp_path / "x.law", model="emt", say=lambda _: None)
         assert not (tmp_path / "x.law").exists()

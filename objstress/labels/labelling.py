@@ -120,12 +120,11 @@ class StrainLabels:
         self.failed: list[dict[str, Any]] = []
         self.pending.parent.mkdir(parents=True, exist_ok=True)
 
-    def label(self, strains: np.ndarray, bar: tqdm) -> None:
+    def label(self, strains: np.ndarray) -> None:
         """Label the reference (strain 0, E = 0) and the strains, numbered from 1.
 
         Args:
             strains: E (n, 3, 3).
-            bar: moves on with each label.
 
         Raises:
             InputError: the reference cannot be labelled, or the partial file has other strains.
@@ -138,7 +137,15 @@ class StrainLabels:
                 raise _other_strains(self.pending)
         known = set(self.done) | {f["index"] for f in self.failed}
         todo = [i for i in range(len(strains)) if i not in known]
-        with spread(self._task, self.workers, self.scheduler) as execute:
+        with (
+            tqdm(
+                total=len(strains),
+                initial=len(strains) - len(todo),
+                desc="labels",
+                disable=not self.progress,
+            ) as bar,
+            spread(self._task, self.workers, self.scheduler) as execute,
+        ):
             # Scouts first: the start of every later relaxation depends on them alone, so labels
             # do not depend on the number of workers or on interruptions.
             stages = ([0], range(1, SCOUTS + 1), range(SCOUTS + 1, len(strains)))
@@ -192,6 +199,14 @@ class StrainLabels:
         self.done[index] = result
         write(self.pending, result, format="extxyz", append=True)
 
+    def frames(self, strains: int) -> list[Atoms]:
+        """The reference and the labelled ones of the first strains, in order.
+
+        Args:
+            strains: number of the last strain.
+        """
+        return [self.done[i] for i in sorted(self.done) if i <= strains]
+
     def finish(self, strains: int, before: Sequence[Atoms] = ()) -> dict[str, Any]:
         """Write the labels to `out`, in order, and remove the partial file.
 
@@ -209,7 +224,7 @@ class StrainLabels:
             reason = self.failed[0]["reason"] if self.failed else "no strains given"
             self.pending.unlink(missing_ok=True)
             raise InputError(f"no strain could be labelled; the first failure was: {reason}")
-        wanted = [self.done[i] for i in sorted(self.done) if i <= strains]
+        wanted = self.frames(strains)
         if before:
             wanted = [*before, *wanted[1:]]
             for number, frame in enumerate(wanted):
@@ -298,10 +313,7 @@ def label_strains(
         raise InputError("a strain is not finite, or I + 2 E is not positive definite")
     if max(run.done, default=0) > len(strains):
         raise _other_strains(run.pending)
-    with tqdm(
-        total=len(strains) + 1, initial=len(run.done), desc="labels", disable=not progress
-    ) as bar:
-        run.label(strains, bar)
+    run.label(strains)
     return run.finish(len(strains))
 
 

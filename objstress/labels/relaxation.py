@@ -35,8 +35,8 @@ SOFTEST = 0.05
 """eV/Angstrom^2, the least that a guess may be."""
 PROBE = 2e-3
 """Angstrom, step of the differences that second derivatives are guessed from."""
-SLOW = 0.3
-"""Ratio of forces from step to step beyond which the second derivatives are computed anew."""
+RENEWED = 5
+"""Steps that second derivatives computed anew need to the end."""
 RENEWALS = 4
 """Most times that they are."""
 SCATTER = 5
@@ -88,7 +88,8 @@ def relaxed_crystal(
     noise = noise or calculator_noise(atoms, atoms.calc)
     enough = limit(noise)
     optimizer = BFGS(movable, logfile=None)
-    optimizer.H0 = _hessian(cell, movable)
+    free = _free_coordinates(cell)
+    optimizer.H0 = _hessian(free, movable)
     largest, since, renewals = np.inf, 0, 0
     for step, relaxed in enumerate(optimizer.irun(fmax=fmax, steps=steps)):
         force, stress = np.abs(atoms.get_forces()).max(), np.abs(atoms.get_stress()).max()
@@ -97,8 +98,10 @@ def relaxed_crystal(
         if relaxed or (force < enough.forces and stress < enough.stress):
             break
         last, largest, since = largest, np.abs(movable.get_forces()).max(), since + 1
-        if largest > SLOW * last and since > 2 and renewals < RENEWALS:
-            optimizer.H0, optimizer.state = _hessian(cell, movable), None
+        if since < 3 or renewals == RENEWALS:
+            continue
+        if _steps_left(largest, last, max(fmax, enough.forces)) > len(free) + RENEWED:
+            optimizer.H0, optimizer.state = _hessian(free, movable), None
             since, renewals = 0, renewals + 1
     else:
         raise InputError(
@@ -128,26 +131,29 @@ def relaxed_crystal(
     return primitive_cell(crystal, symprec)
 
 
-def _hessian(crystal: Structure, movable: Any) -> np.ndarray:
+def _steps_left(largest: float, last: float, enough: float) -> float:
+    """Steps to the end if forces go on to fall as they did in the last one."""
+    return np.inf if largest >= last else np.log(enough / largest) / np.log(largest / last)
+
+
+def _hessian(free: np.ndarray, movable: Any) -> np.ndarray:
     """The energy's second derivatives by the coordinates that the symmetry leaves free.
 
     By differences, one evaluation for each; BFGS' own guess in all other directions, which have no
     forces. Without them BFGS learns these few numbers in many steps.
     """
     start = movable.get_positions()
-    free = _free_coordinates(crystal).reshape(-1, *start.shape)
     rest = movable.get_forces()
     rows = []
     for direction in free:
-        movable.set_positions(start + PROBE * direction)
+        movable.set_positions(start + PROBE * direction.reshape(start.shape))
         rows.append((rest - movable.get_forces()).ravel() / PROBE)
     movable.set_positions(start)
-    known = free.reshape(len(free), -1)
-    values, vectors = np.linalg.eigh(_symmetric(known @ np.array(rows).reshape(known.shape).T))
-    modes = vectors.T @ known
+    values, vectors = np.linalg.eigh(_symmetric(free @ np.array(rows).reshape(free.shape).T))
+    modes = vectors.T @ free
     # A crystal far from rest may be unstable there: uphill is no direction to go.
     stiffness = np.abs(values).clip(min=SOFTEST) - GUESS
-    return GUESS * np.eye(known.shape[1]) + modes.T @ (stiffness[:, None] * modes)
+    return GUESS * np.eye(free.shape[1]) + modes.T @ (stiffness[:, None] * modes)
 
 
 def _symmetric(matrix: np.ndarray) -> np.ndarray:

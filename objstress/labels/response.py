@@ -28,6 +28,7 @@ CURVATURE = 50.0
 relative to the first: of the order that crystals have."""
 STIFF = (0.6, 10.0)
 """Stiffness of a crystal, eV/Angstrom^3 (100 GPa), and of an ion, eV/Angstrom^2."""
+DRIVEN = 1e-3
 ONE_STEP = 2e-3
 """Strain beyond which differences have a term of third order: one step is then not enough."""
 
@@ -68,6 +69,28 @@ class HarmonicResponse:
         """
         b = _relative(len(self.force_constants) // 3)
         return np.linalg.eigvalsh(b.T @ self.force_constants @ b)
+
+    @property
+    def driven(self) -> bool:
+        r"""Whether a strain pushes ions along a mode of negative stiffness.
+
+        .. math:: \frac{|L^T v_k|^2}{V_0 |k|} > 10^{-3} \max |C|, \qquad K v_k = k v_k, \quad k < 0
+
+        C_relaxed then belongs to no minimum of the energy: ions do not follow the strain, they
+        leave.
+        """
+        b = _relative(len(self.force_constants) // 3)
+        values, vectors = np.linalg.eigh(b.T @ self.force_constants @ b)
+        pushes = ((vectors.T @ b.T @ self.internal_strain) ** 2).sum(axis=1)
+        size = DRIVEN * np.abs(self.clamped).max() * GPa * self.volume
+        return bool((pushes > size * np.abs(values))[values < 0].any())
+
+    @property
+    def softest_mode(self) -> np.ndarray:
+        """The displacements (n, 3) of the least of them, of length 1 together."""
+        b = _relative(len(self.force_constants) // 3)
+        _, vectors = np.linalg.eigh(b.T @ self.force_constants @ b)
+        return (b @ vectors[:, 0]).reshape(-1, 3)
 
     @property
     def relaxed(self) -> np.ndarray:
@@ -177,7 +200,10 @@ def harmonic_response(
     amplitudes = np.array([h] if h < ONE_STEP else [h, 2 * h])
     strained = np.array(
         [
-            [_odd(cell, calculator, size * np.eye(6)[component]) for component in steps.strains]
+            [
+                _odd(cell, calculator, size * np.eye(6)[component], steps, opposite)
+                for component, opposite in steps.strains
+            ]
             for size in amplitudes
         ]
     )
@@ -217,8 +243,17 @@ def _slopes(odd: np.ndarray, amplitudes: np.ndarray) -> tuple[np.ndarray, float]
     return np.tensordot(weights, odd, 1), float(np.linalg.norm(weights) / 2**0.5)
 
 
-def _odd(cell: Atoms, calculator: Any, strain: np.ndarray) -> np.ndarray:
-    there, back = (_strained(cell, calculator, sign * strain) for sign in (1, -1))
+def _odd(
+    cell: Atoms, calculator: Any, strain: np.ndarray, steps: IrreducibleSteps, opposite: int | None
+) -> np.ndarray:
+    there = _strained(cell, calculator, strain)
+    if opposite is None:
+        back = _strained(cell, calculator, -strain)
+    else:
+        stress, forces = there[:6], there[6:].reshape(-1, 3)
+        back = np.append(
+            steps.image_of_stress(stress, opposite), steps.image(forces, opposite).ravel()
+        )
     return (there - back) / 2
 
 

@@ -49,6 +49,10 @@ class CrystalProperties:
             before the projection: the noise of the model.
         least_ion_stiffness: smallest eigenvalue of the force constants at fixed cell,
             eV/Angstrom^2; negative where the ions leave their sites; None for one atom or a law.
+        softest_mode: displacements of the ions that cost so little, (atoms, 3), of length 1
+            together, in the structure's frame.
+        driven: whether a strain drives ions along such a mode of negative stiffness; constants of
+            relaxed ions then have no meaning, and averages, extremes and sound do not exist.
         third_order: Brugger's constants (6, 6, 6), GPa, in the structure's frame, of a law.
         deviation: standard deviation of each constant (6, 6), GPa, in the structure's frame: of the
             members of an ensemble, or by the noise of a calculator (None where it is small).
@@ -66,6 +70,8 @@ class CrystalProperties:
     stiffness_ieee: np.ndarray
     asymmetry: float
     least_ion_stiffness: float | None = None
+    softest_mode: np.ndarray | None = None
+    driven: bool = False
     third_order: np.ndarray | None = None
     deviation: np.ndarray | None = None
     distance: float | None = None
@@ -77,14 +83,36 @@ class CrystalProperties:
         return born_stability(self.stiffness)
 
     @property
+    def _convex(self) -> bool:
+        return self.stability.stable and not self.driven
+
+    @property
     def stable(self) -> bool:
         """Whether every strain and every displacement of the ions costs energy."""
         return self.stability.stable and (self.least_ion_stiffness or 0.0) >= 0
 
     @property
+    def unstable_mode(self) -> str:
+        """Which ions leave their sites, and along which direction; empty if none does."""
+        mode = self.softest_mode
+        if mode is None or (self.least_ion_stiffness or 0.0) >= 0:
+            return ""
+        moved = (mode**2).sum(axis=1)
+        symbols = np.array([site.specie.symbol for site in self.structure])
+        shares = {name: moved[symbols == name].sum() for name in dict.fromkeys(symbols)}
+        first = moved.argmax()
+        along = mode[first] / np.sqrt(moved[first])
+        along *= np.sign(along[np.abs(along).argmax()])
+        direction = ", ".join(f"{x + 0.0:.2f}" for x in np.round(along, 2))
+        return (
+            ", ".join(f"{name} {share:.0%}" for name, share in shares.items() if share > 0.005)
+            + f" of the motion; {symbols[first]} {first + 1} along ({direction})"
+        )
+
+    @property
     def averages(self) -> PolycrystalAverages | None:
         """Voigt, Reuss and Hill averages, GPa; None for an unstable crystal."""
-        return polycrystal_averages(self.stiffness) if self.stability.stable else None
+        return polycrystal_averages(self.stiffness) if self._convex else None
 
     @property
     def thermal(self) -> ThermalProperties | None:
@@ -93,7 +121,7 @@ class CrystalProperties:
         Sound speeds of the polycrystal in km/s, temperature in K, limits of the thermal
         conductivity in W/(m K).
         """
-        return thermal_properties(self.stiffness, self.structure) if self.stability.stable else None
+        return thermal_properties(self.stiffness, self.structure) if self._convex else None
 
     @property
     def extremes(self) -> dict[str, ModulusExtremes] | None:
@@ -102,7 +130,7 @@ class CrystalProperties:
         Young's modulus and shear modulus in GPa, Poisson's ratio and the linear compressibility
         (1/GPa), with their directions in the structure's frame.
         """
-        return modulus_extremes(self.stiffness) if self.stability.stable else None
+        return modulus_extremes(self.stiffness) if self._convex else None
 
     def sound_waves(self, directions: np.ndarray) -> SoundWaves:
         """Speeds and polarisations of the three sound waves along directions.
@@ -144,6 +172,9 @@ class CrystalProperties:
         }
         if self.point_group.crystal_system == "cubic":
             result["zener_ratio"] = zener_ratio(self.stiffness_ieee)
+        if self.unstable_mode:
+            result["unstable_mode"] = self.unstable_mode
+            result["strain_drives_it"] = self.driven
         if self.third_order is not None:
             result["third_order_GPa"] = self.third_order.tolist()
         if self.deviation is not None:
@@ -215,6 +246,8 @@ def crystal_properties(
         stiffness_ieee=stiffness,
         asymmetry=float(np.abs(tensor - exact).max() / np.abs(exact).max()),
         least_ion_stiffness=cell.least_ion_stiffness,
+        softest_mode=cell.softest_mode,
+        driven=cell.driven,
         third_order=cell.third_order,
         deviation=cell.deviation,
         distance=cell.distance,

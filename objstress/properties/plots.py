@@ -36,7 +36,8 @@ def plot_properties(properties: CrystalProperties, path: str | Path) -> None:
     Raises:
         InputError: an unstable crystal, which has no such surfaces; a path that cannot be written.
     """
-    if not properties.stability.stable:
+    means = properties.averages
+    if means is None:
         raise InputError(
             f"{properties.structure.composition.reduced_formula} is unstable under "
             f"{properties.model}: its moduli cannot be drawn as surfaces"
@@ -48,8 +49,6 @@ def plot_properties(properties: CrystalProperties, path: str | Path) -> None:
     _young_in_planes(figure.add_subplot(2, 2, 2, projection="polar"), c)
     _constants(figure.add_subplot(2, 2, 3), properties)
     _sound(figure.add_subplot(2, 2, 4, projection="polar"), c, float(properties.structure.density))
-    means = properties.averages
-    assert means is not None
     figure.suptitle(
         f"{properties.structure.composition.reduced_formula}, {properties.space_group[0]} "
         f"({properties.point_group.symbol}), {properties.model}, {properties.ions} ions: "

@@ -44,6 +44,8 @@ def describe(properties: CrystalProperties) -> str:
         lines.append(
             "UNSTABLE: the ions move off their sites, stiffness "
             f"{properties.least_ion_stiffness:.3g} eV/Angstrom^2"
+            + (f": {properties.unstable_mode}" if properties.unstable_mode else "")
+            + ("\nstrains drive them: these constants have no meaning" if properties.driven else "")
         )
     means, heat, ends = properties.averages, properties.thermal, properties.extremes
     if means is None or heat is None or ends is None:

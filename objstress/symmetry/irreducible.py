@@ -53,9 +53,15 @@ class IrreducibleSteps:
         return mandel_rotations(self.rotations)
 
     @cached_property
-    def strains(self) -> list[int]:
-        """The Mandel components that are strained."""
-        return sorted({step for step, _ in self._strain_images})
+    def strains(self) -> list[tuple[int, int | None]]:
+        """(Mandel component, the operation that takes it to its opposite, if any) of each."""
+        found = []
+        for component in sorted({step for step, _ in self._strain_images}):
+            turned = self._mandel[:, :, component]
+            away = np.abs(turned + np.eye(6)[component]).max(axis=1)
+            opposites = np.flatnonzero(away < 1e-6)
+            found.append((component, int(opposites[0]) if len(opposites) else None))
+        return found
 
     @cached_property
     def _strain_images(self) -> list[tuple[int, int]]:
@@ -111,6 +117,15 @@ class IrreducibleSteps:
             images[atom] = mine
         return steps, images
 
+    def image_of_stress(self, stress: np.ndarray, g: int) -> np.ndarray:
+        """A stress (6,), Mandel, as operation g turns it.
+
+        Args:
+            stress: of a strain.
+            g: the number of the operation.
+        """
+        return self._mandel[g] @ stress
+
     def image(self, forces: np.ndarray, g: int) -> np.ndarray:
         """Forces (atoms, 3) as operation g moves them.
 
@@ -127,12 +142,12 @@ class IrreducibleSteps:
             stresses: slopes of S, Mandel, (steps, 6).
             forces: slopes of the forces, reference frame, (steps, atoms, 3).
         """
-        number = {component: k for k, component in enumerate(self.strains)}
+        number = {component: k for k, (component, _) in enumerate(self.strains)}
         x, s, f = [], [], []
         for component, g in self._strain_images:
             k = number[component]
             x.append(self._mandel[g][:, component])
-            s.append(self._mandel[g] @ stresses[k])
+            s.append(self.image_of_stress(stresses[k], g))
             f.append(self.image(forces[k], g).ravel())
         inverse = np.linalg.inv(np.array(x))
         return (inverse @ np.array(s)).T, (inverse @ np.array(f)).T

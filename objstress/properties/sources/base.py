@@ -33,6 +33,8 @@ class CellStiffness:
         to_ieee: Q (3, 3), v_IEEE = Q v.
         stiffness: (6, 6) Voigt, GPa, in the IEEE frame, not yet projected on the point group.
         least_ion_stiffness: eV/Angstrom^2, see `CrystalProperties`, as are the next ones.
+        softest_mode: (atoms, 3).
+        driven: whether a strain drives ions along an unstable mode.
         third_order: (6, 6, 6) GPa.
         deviation: (6, 6) GPa.
         distance: a pure number.
@@ -44,6 +46,8 @@ class CellStiffness:
     to_ieee: np.ndarray
     stiffness: np.ndarray
     least_ion_stiffness: float | None = None
+    softest_mode: np.ndarray | None = None
+    driven: bool = False
     third_order: np.ndarray | None = None
     deviation: np.ndarray | None = None
     distance: float | None = None

@@ -104,6 +104,8 @@ class CalculatorSource(Source):
             to_ieee=q,
             stiffness=response.relaxed if relaxed else response.clamped,
             least_ion_stiffness=float(response.stiffness_of_ions[0]) if len(cell) > 1 else None,
+            softest_mode=response.softest_mode @ q if len(cell) > 1 else None,
+            driven=relaxed and len(cell) > 1 and response.driven,
             deviation=_deviation(response, relaxed, group, q),
         )
 
@@ -155,9 +157,10 @@ def stiffness_evaluations(cell: Structure) -> int:
         cell: primitive and exactly symmetric, see `read_primitive_cell`.
     """
     steps = IrreducibleSteps.of(cell)
+    strains = sum(1 if opposite is not None else 2 for _, opposite in steps.strains)
     moves = sum(1 if opposite is not None else 2 for _, _, opposite in steps.displacements)
     # A relaxation begins with second derivatives by about half as many coordinates.
-    return BEFORE + 2 * len(steps.strains) + moves + moves // 2
+    return BEFORE + strains + moves + moves // 2
 
 
 def _deviation(

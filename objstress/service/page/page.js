@@ -252,8 +252,10 @@ function showUnstable() {
   if (stable) {
     const least = number(answer.least_ion_stiffness_eV_per_A2);
     $("unstable-text").textContent = `Its ions move off their sites at fixed cell: the least `
-      + `eigenvalue of their force constants is ${least} eV/Å². It would fall into another `
-      + `structure.`;
+      + `eigenvalue of their force constants is ${least} eV/Å²`
+      + (answer.unstable_mode ? ` (${answer.unstable_mode})` : "")
+      + `. It would fall into another structure.`
+      + (answer.strain_drives_it ? " Strains drive them: these constants have no meaning." : "");
     return;
   }
   $("unstable-text").textContent = `A strain lowers its energy: the least eigenvalue of C is `

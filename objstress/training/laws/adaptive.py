@@ -10,7 +10,6 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.abc import GetPropertiesMixin
 from pymatgen.core import Structure
-from tqdm import tqdm
 
 from objstress.elasticity.strain import right_stretch
 from objstress.errors import InputError
@@ -74,25 +73,18 @@ def label_adaptively(
     strains = sample_strains(FIRST, max_strain, seed, run.group)
     pool = sample_strains(POOL, max_strain, seed + 1, run.group)
     history: list[list[float]] = []
-    reached = False
-    with tqdm(
-        total=samples + 1,
-        initial=len(run.done),
-        desc="labels",
-        disable=not labelling.get("progress", True),
-    ) as bar:
-        while True:
-            # A resumed run picks the same strains again, from the same labels.
-            run.label(strains, bar)
-            frames = [run.done[i] for i in sorted(run.done) if i <= len(strains)]
-            error, bars = _error_bars(frames, run, pool, seed)
-            history.append([len(frames), error])
-            say(f"{len(frames)} labels: error bar {error:.2%} (root mean square)")
-            reached = error < target
-            size = min(batch, samples - len(strains))
-            if reached or size < 1:
-                break
-            strains = np.concatenate([strains, _pick(pool, bars, strains, size)])
+    while True:
+        # A resumed run picks the same strains again, from the same labels.
+        run.label(strains)
+        frames = run.frames(len(strains))
+        error, bars = _error_bars(frames, run, pool, seed)
+        history.append([len(frames), error])
+        say(f"{len(frames)} labels: error bar {error:.2%} (root mean square)")
+        reached = error < target
+        size = min(batch, samples - len(strains))
+        if reached or size < 1:
+            break
+        strains = np.concatenate([strains, _pick(pool, bars, strains, size)])
     return run.finish(len(strains)) | {"error_bars": history, "reached": reached}
 
 

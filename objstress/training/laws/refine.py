@@ -13,7 +13,6 @@ from ase.calculators.abc import GetPropertiesMixin
 from ase.io import iread
 from pymatgen.core import Structure
 from safetensors import SafetensorError, safe_open
-from tqdm import tqdm
 
 from objstress.elasticity.strain import right_stretch
 from objstress.errors import InputError
@@ -140,10 +139,7 @@ def refine_law(
     chosen = pool[farthest_strains(pool, number, inner.point_group, known)]
     say(f"{len(met)} strains met outside, {len(chosen)} of them to be labelled")
     strains = _referred(chosen, stretch)
-    with tqdm(
-        total=len(strains) + 1, initial=len(run.done), desc="labels", disable=not progress
-    ) as bar:
-        run.label(strains, bar)
+    run.label(strains)
     labelled = run.finish(len(strains), before=frames)
     network = getattr(inner, "network", None)
     filters = None if network is None else network.group
