@@ -5,6 +5,8 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 import torch
+from ase.spacegroup import crystal
+from pymatgen.core import Structure
 
 from objstress.symmetry.voigt import voigt_to_mandel
 
@@ -15,6 +17,12 @@ def polynomial_of_stiffness(polynomial, stiffness):
     target = x.numpy() @ voigt_to_mandel(stiffness)
     design = polynomial.design(x).reshape(-1, len(polynomial.degrees))
     return np.linalg.lstsq(design, target.ravel(), rcond=None)[0]
+
+
+def conventional_cell(number, lattice, species, sites):
+    """As pymatgen's `Structure.from_spacegroup`, which takes two seconds for a cubic group."""
+    atoms = crystal(list(species), sites, spacegroup=number, cellpar=lattice.parameters)
+    return Structure(lattice, atoms.get_chemical_symbols(), atoms.get_scaled_positions())
 
 
 def random_rotation(seed=0):

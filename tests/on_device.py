@@ -130,14 +130,15 @@ def constitutive_training(device: torch.device) -> None:
 
 @case
 def tensor_training(device: torch.device) -> None:
-    from pymatgen.core import Lattice, Structure
+    from pymatgen.core import Lattice
     from torch_geometric.data import Batch
 
     from objstress.models.crystal_tensor import CrystalTensorNetwork, CrystalTensorSettings
     from objstress.models.tensor_ensemble import species_graph
+    from tests.helpers import conventional_cell
 
     crystals = [
-        Structure.from_spacegroup("Fm-3m", Lattice.cubic(a), [x, "O"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+        conventional_cell(225, Lattice.cubic(a), [x, "O"], [[0, 0, 0], [0.5, 0.5, 0.5]])
         for x, a in (("Mg", 4.2), ("Ca", 4.8))
     ]
     for kind in ("elastic", "born charges"):

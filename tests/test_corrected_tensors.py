@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 from ase.build import bulk
-from pymatgen.core import Lattice, Structure
+from pymatgen.core import Lattice
 from scipy.linalg import expm, logm
 from scipy.spatial.transform import Rotation
 
@@ -36,6 +36,7 @@ from objstress.symmetry.voigt import (
     voigt_to_tensor,
 )
 from objstress.training.tensors.correction import correct_tensors
+from tests.helpers import conventional_cell
 
 TURN = Rotation.from_euler("xyz", [0.3, -0.8, 1.9]).as_matrix()
 KNOWN = CorrectedTensors(
@@ -44,7 +45,7 @@ KNOWN = CorrectedTensors(
 
 
 def salt(pair=("Mg", "O"), a=4.2):
-    return Structure.from_spacegroup("Fm-3m", Lattice.cubic(a), pair,
+    return conventional_cell(225, Lattice.cubic(a), pair,
                                      [[0, 0, 0], [0.5, 0.5, 0.5]])  # fmt: skip
 
 

@@ -25,13 +25,13 @@ from objstress.symmetry.crystal import primitive_cell
 from objstress.symmetry.reading import read_structure
 from objstress.symmetry.voigt import to_mandel
 from tests.conftest import DATA
-from tests.helpers import random_rotation
+from tests.helpers import conventional_cell, random_rotation
 from tests.test_rooms import graph
 
 
 @pytest.fixture(scope="module")
 def copper():
-    return Structure.from_spacegroup(225, Lattice.cubic(3.59), ["Cu"], [[0, 0, 0]])
+    return conventional_cell(225, Lattice.cubic(3.59), ["Cu"], [[0, 0, 0]])
 
 
 def test_strains_fill_the_ball_and_a_fifth_is_small():
@@ -347,7 +347,7 @@ def test_structures_that_are_no_crystals_are_refused():
 
 
 def test_primitive_cell_keeps_the_frame(silicon):
-    conventional = Structure.from_spacegroup(227, Lattice.cubic(5.38), ["Si"], [[0, 0, 0]])
+    conventional = conventional_cell(227, Lattice.cubic(5.38), ["Si"], [[0, 0, 0]])
     q = random_rotation(8)
     turned = Structure(
         conventional.lattice.matrix @ q.T, conventional.species, conventional.frac_coords

@@ -20,7 +20,7 @@ from objstress.nn.radial import BesselBasis, smooth_cutoff
 from objstress.symmetry.irreps import character, representation, spherical_harmonics
 from objstress.symmetry.voigt import mandel_rotations
 from tests.conformance import assert_equivariant, turned
-from tests.helpers import random_rotation
+from tests.helpers import conventional_cell, random_rotation
 
 ALL = PointGroup.all()
 IRREPS = [(l, p) for l in range(3) for p in (1, -1)]
@@ -87,7 +87,7 @@ def test_default_cutoff_is_found_for_every_kind_of_crystal():
          [[0.276, 0.041, 0.208], [0.07, 0.33, 0.34], [0.45, 0.76, 0.48]]),
         (1, Lattice.from_parameters(4, 5, 6, 80, 95, 105), ["Cu"], [[0, 0, 0]]),
     ):  # fmt: skip
-        structure = Structure.from_spacegroup(number, lattice, species, sites)
+        structure = conventional_cell(number, lattice, species, sites)
         cutoff = shell_cutoff(structure)
         graph = crystal_graph(structure, cutoff)
         assert torch.bincount(graph.edge_index[1]).min() >= 12
@@ -236,7 +236,7 @@ def test_network_energy_is_invariant_batched_and_differentiable(silicon, silicon
 
 
 def test_network_does_not_care_about_the_order_of_atoms_or_the_cell(silicon_group):
-    conventional = Structure.from_spacegroup(227, Lattice.cubic(5.38), ["Si"], [[0, 0, 0]])
+    conventional = conventional_cell(227, Lattice.cubic(5.38), ["Si"], [[0, 0, 0]])
     primitive = conventional.get_primitive_structure()
     shuffled = Structure(
         conventional.lattice,

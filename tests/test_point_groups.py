@@ -10,7 +10,7 @@ from objstress.models.conformance import extra_operations, supergroups
 from objstress.symmetry.irreps import character, representation
 from objstress.symmetry.point_group import symmetry_group
 from tests.conftest import DATA
-from tests.helpers import random_rotation
+from tests.helpers import conventional_cell, random_rotation
 
 ALL = PointGroup.all()
 # International Tables A, table 10.1.2.1
@@ -188,7 +188,7 @@ STRUCTURES = {
 @pytest.mark.parametrize("name", STRUCTURES)
 def test_from_structure_follows_the_structure_whatever_its_cell_or_frame(name):
     number, lattice, species, sites, symbol = STRUCTURES[name]
-    structure = Structure.from_spacegroup(number, lattice, species, sites)
+    structure = conventional_cell(number, lattice, species, sites)
     group = PointGroup.from_structure(structure)
     assert group.symbol == symbol
     q = random_rotation(4)

@@ -2,12 +2,13 @@
 
 import pytest
 from ase.io import read, write
-from pymatgen.core import Lattice, Structure
+from pymatgen.core import Lattice
 
 from objstress import InputError, fit_law
 from objstress.training.potential.frames import read_frames
 from objstress.training.potential.plausibility import unit_warnings
 from tests.conftest import SHARED
+from tests.helpers import conventional_cell
 
 KEYS = {"energy": "energy", "forces": "forces", "stress": "stress"}
 pytestmark = pytest.mark.skipif(
@@ -28,7 +29,7 @@ def elastic_frames(name, path):
 
 def test_strained_supercells_of_others_give_a_law(tmp_path):
     """Zuo et al., J. Phys. Chem. A 124, 731 (2020), group `elastic`: PBE, clamped ions."""
-    crystal = Structure.from_spacegroup(227, Lattice.cubic(5.469), ["Si"], [[0, 0, 0]])
+    crystal = conventional_cell(227, Lattice.cubic(5.469), ["Si"], [[0, 0, 0]])
     said = []
     law = fit_law(
         elastic_frames("Si", tmp_path / "si.extxyz"),
@@ -50,7 +51,7 @@ def test_strained_supercells_of_others_give_a_law(tmp_path):
 
 def test_shear_stresses_in_another_order_are_found_out(tmp_path):
     """In the molybdenum set a cell sheared in yz carries its stress in xz, and the reverse."""
-    crystal = Structure.from_spacegroup(229, Lattice.cubic(3.168), ["Mo"], [[0, 0, 0]])
+    crystal = conventional_cell(229, Lattice.cubic(3.168), ["Mo"], [[0, 0, 0]])
     with pytest.raises(InputError, match="read in the order xz yz xy"):
         fit_law(elastic_frames("Mo", tmp_path / "mo.extxyz"), crystal, use_network=False)
 
@@ -70,6 +71,6 @@ def test_vacancies_are_no_strained_crystals(tmp_path):
         if a.info["group"] == "vacancy"
     ]
     write(tmp_path / "v.extxyz", frames[:2], format="extxyz")
-    crystal = Structure.from_spacegroup(227, Lattice.cubic(5.469), ["Si"], [[0, 0, 0]])
+    crystal = conventional_cell(227, Lattice.cubic(5.469), ["Si"], [[0, 0, 0]])
     with pytest.raises(InputError, match="not a whole number of Si cells"):
         fit_law(tmp_path / "v.extxyz", crystal)

@@ -27,23 +27,24 @@ from objstress.symmetry.property_irreps import EXCHANGES, tensor_irreps
 from objstress.symmetry.tensor_forms import TensorForm
 from objstress.symmetry.voigt import rotated_tensor, tensor_to_voigt, voigt_to_tensor
 from objstress.training.tensors.fit import TensorFit, TensorTraining, fit_tensors
+from tests.helpers import conventional_cell
 
 SMALL = {"channels": 4, "kinds": 4, "neighbours": 20.0}
 TURN = Rotation.from_euler("xyz", [0.3, -0.8, 1.9]).as_matrix()
 
 
 def zinc_blende(a=4.1, elements=("Ga", "P")):
-    return Structure.from_spacegroup("F-43m", Lattice.cubic(a), elements,
+    return conventional_cell(216, Lattice.cubic(a), elements,
                                      [[0, 0, 0], [0.25, 0.25, 0.25]])  # fmt: skip
 
 
 def rock_salt(a=4.2, elements=("Mg", "O")):
-    return Structure.from_spacegroup("Fm-3m", Lattice.cubic(a), elements,
+    return conventional_cell(225, Lattice.cubic(a), elements,
                                      [[0, 0, 0], [0.5, 0.5, 0.5]])  # fmt: skip
 
 
 def wurtzite():
-    return Structure.from_spacegroup("P6_3mc", Lattice.hexagonal(3.19, 5.19), ["Ga", "N"],
+    return conventional_cell(186, Lattice.hexagonal(3.19, 5.19), ["Ga", "N"],
                                      [[1 / 3, 2 / 3, 0], [1 / 3, 2 / 3, 0.377]])  # fmt: skip
 
 
