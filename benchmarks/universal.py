@@ -17,35 +17,25 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 from ase import Atoms
 from ase.build import bulk
 from ase.collections import dcdft
 from ase.units import GPa
-from pymatgen.core import Structure
-from scipy.optimize import least_squares
 from tqdm import tqdm
 
+from benchmarks.moduli import JUDGED, moduli_errors
 from benchmarks.stored import add_reuse, made
-from benchmarks.structures import baddeleyite, calcite, moduli_set, rutile, zinc_oxide
+from benchmarks.structures import baddeleyite, calcite, rutile, zinc_oxide
 from objstress.calculators import make_calculator
 from objstress.errors import InputError
 from objstress.io.files import write_json, write_whole
 from objstress.labels import label_strains, relaxed_crystal
-from objstress.models.corrected_tensors import ionicity
-from objstress.properties import crystal_properties, equation_of_state, screen
+from objstress.properties import crystal_properties, equation_of_state
 from objstress.reports import Claim, claims_table, environment
 from objstress.symmetry.reading import read_primitive_cell
 
 RESULTS = Path(__file__).parent / "results"
-SEED = 22
-JUDGED, LARGE = 150, 30
-"""Crystals that judge, of so many atoms at most: the time goes with the square of their number."""
-FITTED, SMALL = 200, 12
-"""Others that a correction is fitted to."""
-
-
 BEFORE = {"silicon": 73, "zinc oxide": 154, "rutile": 166, "calcite": 190, "baddeleyite": 202}
 """Evaluations at commit 90abf8f, SevenNet-0 as it comes, in single precision."""
 
@@ -160,61 +150,9 @@ def delta(one: tuple[float, float, float], other: tuple[float, float, float]) ->
     return float(1000 * apart.std())
 
 
-def moduli(model: str) -> dict[str, Any]:
-    """Errors of K and G against the Materials Project's, and after a correction."""
-    known = moduli_set()
-    drawn = [known[i] for i in np.random.default_rng(SEED).permutation(len(known))]
-    sizes = [len(row["structure"]["sites"]) for row in drawn]
-    judges = [row for row, size in zip(drawn, sizes, strict=True) if size <= LARGE][:JUDGED]
-    others = [row for row, size in zip(drawn, sizes, strict=True) if size <= SMALL]
-    rows = judges + [row for row in others if row not in judges][:FITTED]
-    out = Path("out/bench") / f"moduli-{model}.csv"
-    out.parent.mkdir(parents=True, exist_ok=True)
-    named = [(row["mp_id"], Structure.from_dict(row["structure"])) for row in rows]
-    screen(sorted(named, key=lambda pair: len(pair[1])), model, out)
-    table = pd.read_csv(out).set_index("name")
-    true = pd.DataFrame(rows).set_index("mp_id")
-    found = table.loc[true.index, ["K_hill_GPa", "G_hill_GPa"]].to_numpy(float)
-    wanted = true[["bulk_modulus_vrh", "shear_modulus_vrh"]].to_numpy(float)
-    answered = np.isfinite(found).all(axis=1)
-    judges = np.arange(len(rows)) < JUDGED
-    judged, fitted = answered & judges, answered & ~judges & (wanted > 0).all(axis=1)
-    one = np.ones(len(rows))
-    softness = np.log(found[:, 1] / found[:, 0])
-    ions = np.array([ionicity(structure) for _, structure in named])
-    # What a correction depends on was chosen by leaving out one fitted crystal after the other.
-    inputs = {"K": one[:, None], "G": np.stack([one, softness, ions], axis=1)}
-    result: dict[str, Any] = {
-        "crystals": int(judged.sum()),
-        "fitted": int(fitted.sum()),
-        "unstable_or_failed": int((judges & ~answered).sum()),
-    }
-    for k, (name, x) in enumerate(inputs.items()):
-        off = np.log(wanted[fitted, k] / found[fitted, k])
-        slopes = _robust_slopes(x[fitted], off)
-        corrected = found[:, k] * np.exp(x @ slopes)
-        error = {
-            "raw": np.abs(found - wanted)[judged, k],
-            "corrected": np.abs(corrected - wanted[:, k])[judged],
-            "mean_predictor": np.abs(wanted[judged, k] - wanted[fitted, k].mean()),
-        }
-        result[name] = {f"{way}_mae_GPa": float(e.mean()) for way, e in error.items()} | {
-            "median_relative_error": float(np.median(error["raw"] / wanted[judged, k])),
-            "median_ratio": float(np.median((found / wanted)[judged, k])),
-            "coefficients": slopes.tolist(),
-        }
-    return result
-
-
-def _robust_slopes(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Least squares by Huber's loss: some crystals are wrong by a factor in one of the two."""
-    start = np.zeros(x.shape[1])
-    return least_squares(lambda slopes: x @ slopes - y, start, loss="huber", f_scale=0.2).x
-
-
 def all_moduli() -> dict[str, Any]:
     """Of SevenNet and CHGNet."""
-    return {model: moduli(model) for model in ("sevennet", "chgnet")}
+    return {model: moduli_errors(model) for model in ("sevennet", "chgnet")}
 
 
 def main() -> None:
