@@ -195,8 +195,8 @@ UNIVERSAL: dict[str, UniversalPotential] = {
         licence="BSD-3",
         citation="Deng et al., Nat. Mach. Intell. 5, 1031 (2023)",
         weights=HERE,
-        faults="of binary compounds K is off by 16 % and G by 55 % in the median, mostly too soft, and "
-        "every fourth comes out unstable; no dispersion forces",
+        faults="of binary compounds K is off by 16 % and G by 55 % in the median, mostly too soft, "
+        "and every fourth comes out unstable; no dispersion forces",
     ),
     "mace": UniversalPotential(
         _mace,
