@@ -13,6 +13,7 @@ from pymatgen.core import DummySpecies, Lattice, Structure
 from objstress import InputError, PointGroup, crystal_properties, read_structure
 from objstress.labels.deformation import nearest_distance
 from objstress.labels.relaxation import relaxed_crystal
+from objstress.service.parsing import parse_structure
 from objstress.symmetry.crystal import primitive_cell
 from objstress.symmetry.reading import read_primitive_cell
 
@@ -53,8 +54,13 @@ def test_the_setting_of_a_cif_without_operations_is_kept(tmp_path):
     assert float(silicon.density) == pytest.approx(2.33, abs=0.01)
     first = read_structure(cif(tmp_path, "F d -3 m :1", "Si1 Si 0 0 0 1"))
     assert len(first) == 8
-    with pytest.raises(InputError, match="'F d -3 m :9' is unknown"):
-        read_structure(cif(tmp_path, "F d -3 m :9", SILICON))
+    text = cif(tmp_path, "F d -3 m :2", SILICON).read_text()
+    assert parse_structure(text, "cif", 100).matches(silicon)
+    assert len(parse_structure(text, "cif", 100)) == 8
+    path = cif(tmp_path, "F d -3 m :9", SILICON)
+    for read in (read_structure, lambda p: parse_structure(p.read_text(), "cif", 100)):
+        with pytest.raises(InputError, match="'F d -3 m :9' is unknown"):
+            read(path)
 
 
 @pytest.mark.parametrize(
@@ -75,6 +81,10 @@ def test_a_cif_at_odds_with_itself_is_refused(tmp_path, group, sites, more, mess
         read_structure(path)
     assert str(path) in str(error.value)
     assert "\n" not in str(error.value)
+    # The service, which reads texts, says the same of what a CIF says of itself.
+    if more:
+        with pytest.raises(InputError, match=message):
+            parse_structure(path.read_text(), "cif", 100)
 
 
 def test_a_formula_that_agrees_is_no_obstacle(tmp_path):

@@ -13,6 +13,7 @@ import numpy as np
 from pymatgen.core import DummySpecies, Element, Lattice, Structure
 
 from objstress.errors import InputError
+from objstress.symmetry.reading import check_cif, whole_cif
 
 FORMATS = ("cif", "poscar", "json")
 NEAREST = 0.5
@@ -32,8 +33,8 @@ def parse_structure(text: str, format: str, max_atoms: int) -> Structure:
         max_atoms: largest number of atoms in the cell as it is given.
 
     Raises:
-        InputError: unreadable, empty, too many atoms, partly occupied, overlapping atoms, or a
-            cell without volume.
+        InputError: unreadable, empty, too many atoms, partly occupied, overlapping atoms, a cell
+            without volume, or a CIF at odds with itself, see `check_cif`.
     """
     if format not in FORMATS:
         raise InputError(f"format = {format!r}: give one of {', '.join(FORMATS)}")
@@ -43,7 +44,7 @@ def parse_structure(text: str, format: str, max_atoms: int) -> Structure:
         warnings.simplefilter("always")
         try:
             read: dict[str, Callable[[str], Any]] = {
-                "cif": lambda x: Structure.from_str(x, fmt="cif"),
+                "cif": lambda x: Structure.from_str(whole_cif(x), fmt="cif"),
                 "poscar": lambda x: Structure.from_str(x, fmt="poscar"),
                 "json": _from_json,
             }
@@ -57,7 +58,10 @@ def parse_structure(text: str, format: str, max_atoms: int) -> Structure:
             raise InputError(f"not a readable {format.upper()} ({reason})") from None
     if any("cannot be determined" in str(w.message) for w in caught):
         raise InputError("the POSCAR does not name its elements: give their symbols on line 6")
-    return _checked(structure, max_atoms)
+    structure = _checked(structure, max_atoms)
+    if format == "cif":
+        check_cif(text, structure)
+    return structure
 
 
 def _from_json(text: str) -> Structure:

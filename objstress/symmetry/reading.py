@@ -190,7 +190,9 @@ def _parse(path: Path) -> Structure:
         warnings.simplefilter("always")
         try:
             if path.suffix.lower() == ".cif":
-                structure = Structure.from_str(_with_operations(path), fmt="cif")
+                structure = Structure.from_str(
+                    whole_cif(path.read_text(errors="replace")), fmt="cif"
+                )
             else:
                 structure = Structure.from_file(path)
         except InputError:
@@ -227,12 +229,18 @@ def _by_ase(path: Path, reason: str) -> Structure:
     return _converted(frames[-1])
 
 
-def _with_operations(path: Path) -> str:
-    """The CIF's text; without operations but with a setting, the operations of that setting.
+def whole_cif(text: str) -> str:
+    """The block of a CIF that is read, with the operations of its setting where it lists none.
 
     pymatgen would take those of the first origin.
+
+    Args:
+        text: the CIF.
+
+    Raises:
+        InputError: an unknown space group, and no operations.
     """
-    text = _block(path.read_text(errors="replace"))
+    text = _block(text)
     says = _statements(text)
     symbol = next((says[name] for name in SYMBOLS if name in says), "").strip("'\" ")
     name, _, choice = symbol.partition(":")
