@@ -249,7 +249,7 @@ class TestLawOf:
         assert len(numbers) > 1
         assert numbers == [numbers[0] * 2**k for k in range(len(numbers))]
         assert report["labels"] == numbers[-1] + 1
-        assert load_law(tmp_path / "cu.law").metadata["polynomial"]["leave_one_out"] < 2e-3
+        assert load_law(tmp_path / "cu.law").metadata["polynomial"]["leave_one_out"] < 3e-3
         # They are those that as many labels at once would have been.
         at_once = tmp_path / "once.extxyz"
         relaxed = crystal_properties(bulk("Cu"), "emt").structure

@@ -46,6 +46,10 @@ ACCURATE = 0.01
 law that all others are fitted to."""
 CALLS = 4.0
 """Evaluations of the potential that a label costs, with relaxed ions."""
+PLAIN = 0.003
+"""The same, below which no higher degree is taken: the potential itself is off by more, every
+degree makes the law slower, and what few labels can correct is then hidden among coefficients
+that these small differences have left open."""
 SECOND = 12
 """Strains at which a second potential is asked."""
 NEIGHBOURS = 1.25
@@ -295,13 +299,21 @@ def _labelled_law(
     while not file.is_file():
         stage(f"labelling {number} strains up to |E| = {max_strain:.1%}")
         run.label(strains[:number])
-        if number == most or _suffice(labels_of(run.frames(number), run.reference)):
+        tried = _tried(labels_of(run.frames(number), run.reference))
+        if number == most or tried is None or tried["leave_one_out"] < ACCURATE:
             run.finish(number)
         number = min(2 * number, most)
     stage("fitting")
+    tried = _tried(read_labels(file, crystal, symprec=symprec))
+    errors = {} if tried is None else tried["leave_one_out_by_degree"]
     try:
         return fit_law(
-            file, crystal, use_network=False, symprec=symprec, say=lambda t: stage(f"  {t}")
+            file,
+            crystal,
+            degree=min((int(d) for d, error in errors.items() if error < PLAIN), default=None),
+            use_network=False,
+            symprec=symprec,
+            say=lambda text: stage(f"  {text}"),
         )
     except InputError as error:
         why = str(error).partition(";")[0]  # what follows is advice on other labels
@@ -311,13 +323,13 @@ def _labelled_law(
         ) from None
 
 
-def _suffice(labels: Labels) -> bool:
-    """Whether more labels than these are not needed, or do not help."""
+def _tried(labels: Labels) -> dict[str, Any] | None:
+    """The errors of a polynomial that all labels are fitted to; None where none explains them."""
     try:
         law = fit_law(labels, held_out=0.0, use_network=False)
     except InputError:
-        return True  # the fit to come says why
-    return bool(law.metadata["polynomial"]["leave_one_out"] < ACCURATE)
+        return None  # the fit to come says why
+    return dict(law.metadata["polynomial"])
 
 
 def _second_opinion(
