@@ -240,6 +240,7 @@ class TestLawOf:
         assert not (tmp_path / "x.law").exists()
 
     def test_more_strains_are_labelled_until_the_law_predicts_them(self, tmp_path, monkeypatch):
+        monkeypatch.setattr("objstress.workflows.crystal_law.plot_properties", lambda *_: None)
         monkeypatch.setattr("objstress.workflows.crystal_law.FEWEST", 1)
         monkeypatch.setattr("objstress.workflows.crystal_law.ACCURATE", 1e-3)
         monkeypatch.setattr(UniversalPotential, "installed", False)
@@ -263,6 +264,7 @@ class TestLawOf:
                 "the stress-free cell is stretched by 2.9%; give the relaxed structure"
             )
 
+        monkeypatch.setattr("objstress.workflows.crystal_law.plot_properties", lambda *_: None)
         monkeypatch.setattr("objstress.workflows.crystal_law.fit_law", fit_law)
         with pytest.raises(InputError, match=r"stretched by 2\.9%; a crystal near an instability"):
             law_of(bulk("Cu"), tmp_path / "x.law", model="emt", say=lambda _: None)
