@@ -91,7 +91,7 @@ def table(rows: list[dict[str, Any]]) -> str:
             continue
         moduli = ", ".join(f"{x:.0f}" for x in row["bulk_and_shear_modulus_GPa"] or [])
         apart = row["second_potential_apart"]
-        apart = f"{apart:.1%}" if isinstance(apart, float) else apart
+        apart = f"{apart:.1%}" if isinstance(apart, float) else apart.partition(":")[0]
         lines.append(head + f"{moduli} | {row['held_out_error_percent']:.2f} % | {apart} |")
     return "\n".join(lines)
 

@@ -213,7 +213,7 @@ def _notes(known: CrystalProperties, name: str) -> list[str]:
     softest = known.least_ion_stiffness
     if softest is not None and softest < 0:
         notes.append(
-            f"under {name} the ions leave their sites along a mode of {softest:.2f} eV/Angstrom^2 "
+            f"under {name} the ions leave their sites along a mode of {softest:.2g} eV/Angstrom^2 "
             f"({known.unstable_mode}); the law is that of the crystal held at its symmetry, "
             f"{known.point_group.symbol}"
         )
@@ -243,7 +243,7 @@ def _check_stable(known: CrystalProperties, name: str) -> None:
     if known.driven:
         fault = (
             "strains drive its ions along a mode of negative stiffness "
-            f"({known.least_ion_stiffness:.2f} eV/Angstrom^2; {known.unstable_mode})"
+            f"({known.least_ion_stiffness:.2g} eV/Angstrom^2; {known.unstable_mode})"
         )
     elif not known.stability.stable:
         least = known.stability.eigenvalues[0]
