@@ -87,7 +87,8 @@ def table(rows: list[dict[str, Any]]) -> str:
         head = f"| {row['crystal']} | {row.get('point_group', '')} | {row['cpu_seconds']:.0f} | "
         head += f"{row['peak_GB']:.1f} | "
         if "reason" in row:
-            lines.append(head + f"{row['reason']} | | |")
+            reason = row["reason"].removeprefix("error: ").partition("; it has")[0]
+            lines.append(head + f"{reason} | | |")
             continue
         moduli = ", ".join(f"{x:.0f}" for x in row["bulk_and_shear_modulus_GPa"] or [])
         apart = row["second_potential_apart"]
