@@ -223,7 +223,7 @@ class TestModels:
             row = client.get("/v1/models").json()["models"][1]
         assert row["functional"] == "PBE+U"
         assert "Deng" in row["citation"]
-        assert "softer" in row["faults"]
+        assert "too soft" in row["faults"]
 
     def test_without_models_the_best_universal_potential_is_taken(self, monkeypatch):
         monkeypatch.setattr(UniversalPotential, "installed", True)
@@ -311,7 +311,7 @@ class TestCost:
             busy = pool.submit(ask, hasty, copper(3.55), odd[0], format="poscar")
             response = ask(hasty, copper(3.56), format="poscar")
             assert not busy.done()
-        words = ["about 176 s by emt", "1 atoms", "16 evaluations", "3 s", "--timeout"]
+        words = ["about 165 s by emt", "1 atoms", "15 evaluations", "3 s", "--timeout"]
         assert_problem(response, 422, "too-costly", *words)
 
     @pytest.mark.parametrize(
