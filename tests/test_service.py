@@ -200,9 +200,10 @@ class TestModels:
     def test_each_is_loaded_once(self, fragile, odd):
         (loads,) = (p for f in sys.path for p in Path(f).glob("odd_calculators.py.loads"))
         assert ask(fragile, COPPER, odd[5]).status_code == 200
+        before = loads.read_text()  # more than once where other tests have killed a worker
         assert ask(fragile, copper(3.6), odd[5], format="poscar").status_code == 200
         assert fragile.get("/health").json()["workers"] == 1
-        assert loads.read_text() == "once "
+        assert loads.read_text() == before != ""
 
     def test_the_first_that_knows_the_elements_answers(self, client):
         assert ask(client, COPPER, None).json()["model"] == "emt"
