@@ -101,11 +101,11 @@ def main() -> None:
     """Measure and write."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--anew", nargs="+", choices=list(TWELVE), help="others are kept")
-    anew = parser.parse_args().anew
+    anew = parser.parse_args().anew or []
     kept = json.loads((RESULTS / "any_crystal.json").read_text())["crystals"] if anew else []
     rows = {row["crystal"]: row for row in kept}
     for name, make in TWELVE.items():
-        if name not in rows or name in (anew or TWELVE):
+        if name not in rows or name in anew:
             rows[name] = run(name, make) | made()
             print(rows[name], flush=True)
     write_report([rows[name] for name in TWELVE])

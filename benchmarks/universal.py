@@ -2,7 +2,7 @@
 
 Writes results/universal.json and .md. `--moduli` adds the bulk and shear moduli of binary compounds
 of the Materials Project (MatCalc's set, not part of this repository), two hours of work that go on
-from out/bench/moduli-MODEL.csv where they were interrupted.
+from out/bench/moduli-MODEL.csv.partial where they were interrupted.
 """
 
 from __future__ import annotations

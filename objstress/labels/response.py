@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -29,6 +29,7 @@ relative to the first: of the order that crystals have."""
 STIFF = (0.6, 10.0)
 """Stiffness of a crystal, eV/Angstrom^3 (100 GPa), and of an ion, eV/Angstrom^2."""
 DRIVEN = 1e-3
+"""Part of the largest elastic constant below which a mode does not count as driven by strains."""
 ONE_STEP = 2e-3
 """Strain beyond which differences have a term of third order: one step is then not enough."""
 
@@ -67,8 +68,7 @@ class HarmonicResponse:
 
         A negative one means that the crystal relaxes to another structure of the same cell.
         """
-        b = _relative(len(self.force_constants) // 3)
-        return np.linalg.eigvalsh(b.T @ self.force_constants @ b)
+        return self._modes[0]
 
     @property
     def driven(self) -> bool:
@@ -79,18 +79,22 @@ class HarmonicResponse:
         C_relaxed then belongs to no minimum of the energy: ions do not follow the strain, they
         leave.
         """
-        b = _relative(len(self.force_constants) // 3)
-        values, vectors = np.linalg.eigh(b.T @ self.force_constants @ b)
-        pushes = ((vectors.T @ b.T @ self.internal_strain) ** 2).sum(axis=1)
+        values, modes = self._modes
+        pushes = ((modes.T @ self.internal_strain) ** 2).sum(axis=1)
         size = DRIVEN * np.abs(self.clamped).max() * GPa * self.volume
         return bool((pushes > size * np.abs(values))[values < 0].any())
 
     @property
     def softest_mode(self) -> np.ndarray:
         """The displacements (n, 3) of the least of them, of length 1 together."""
+        return self._modes[1][:, 0].reshape(-1, 3)
+
+    @cached_property
+    def _modes(self) -> tuple[np.ndarray, np.ndarray]:
+        """Eigenvalues (m,) of K without the common shifts, and their displacements (3 n, m)."""
         b = _relative(len(self.force_constants) // 3)
-        _, vectors = np.linalg.eigh(b.T @ self.force_constants @ b)
-        return (b @ vectors[:, 0]).reshape(-1, 3)
+        values, vectors = np.linalg.eigh(b.T @ self.force_constants @ b)
+        return values, b @ vectors
 
     @property
     def relaxed(self) -> np.ndarray:

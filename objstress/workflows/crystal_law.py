@@ -293,18 +293,21 @@ def _labelled_law(
     **labelling: Any,
 ) -> LearnedLaw:
     """A law fitted to as many labels as it needs, from the first number of them to the second."""
-    number, most = samples
-    run = StrainLabels(crystal, calculator, file, symprec=symprec, **labelling)
-    strains = sample_strains(most, max_strain, seed, run.group)
-    while not file.is_file():
-        stage(f"labelling {number} strains up to |E| = {max_strain:.1%}")
-        run.label(strains[:number])
-        tried = _tried(labels_of(run.frames(number), run.reference))
-        if number == most or tried is None or tried["leave_one_out"] < ACCURATE:
-            run.finish(number)
-        number = min(2 * number, most)
+    if file.is_file():
+        tried = _tried(read_labels(file, crystal, symprec=symprec))
+    else:
+        number, most = samples
+        run = StrainLabels(crystal, calculator, file, symprec=symprec, **labelling)
+        strains = sample_strains(most, max_strain, seed, run.group)
+        while True:
+            stage(f"labelling {number} strains up to |E| = {max_strain:.1%}")
+            run.label(strains[:number])
+            tried = _tried(labels_of(run.frames(number), run.reference))
+            if number == most or tried is None or tried["leave_one_out"] < ACCURATE:
+                break
+            number = min(2 * number, most)
+        run.finish(number)
     stage("fitting")
-    tried = _tried(read_labels(file, crystal, symprec=symprec))
     errors = {} if tried is None else tried["leave_one_out_by_degree"]
     try:
         return fit_law(

@@ -157,8 +157,10 @@ def stiffness_evaluations(cell: Structure) -> int:
         cell: primitive and exactly symmetric, see `read_primitive_cell`.
     """
     steps = IrreducibleSteps.of(cell)
-    strains = sum(1 if opposite is not None else 2 for _, opposite in steps.strains)
-    moves = sum(1 if opposite is not None else 2 for _, _, opposite in steps.displacements)
+    strains, moves = (
+        sum(1 if opposite is not None else 2 for *_, opposite in kind)
+        for kind in (steps.strains, steps.displacements)
+    )
     # A relaxation begins with second derivatives by about half as many coordinates.
     return BEFORE + strains + moves + moves // 2
 
