@@ -15,6 +15,7 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -27,7 +28,7 @@ from tqdm import tqdm
 from benchmarks.moduli import JUDGED, moduli_errors
 from benchmarks.stored import add_reuse, made
 from benchmarks.structures import baddeleyite, calcite, rutile, zinc_oxide
-from objstress.calculators import make_calculator
+from objstress.calculators import batches, make_calculator
 from objstress.errors import InputError
 from objstress.io.files import write_json, write_whole
 from objstress.labels import label_strains, relaxed_crystal
@@ -53,15 +54,15 @@ CRYSTALS: dict[str, Callable[[], Atoms]] = {
 
 
 def counting(calculator: Any) -> tuple[Any, list[int]]:
-    """The calculator, and a list that grows with each evaluation."""
+    """The calculator, and a list that grows with each structure that it evaluates."""
     calls: list[int] = []
-    calculate = calculator.calculate
+    evaluate = calculator.evaluate
 
-    def count(*arguments: Any, **keywords: Any) -> Any:
-        calls.append(1)
-        return calculate(*arguments, **keywords)
+    def count(frames: list[Atoms]) -> Any:
+        calls.extend([1] * len(frames))
+        return evaluate(frames)
 
-    calculator.calculate = count
+    calculator.evaluate = count
     return calculator, calls
 
 
@@ -150,6 +151,40 @@ def delta(one: tuple[float, float, float], other: tuple[float, float, float]) ->
     return float(1000 * apart.std())
 
 
+def passes_of_labels(samples: int = 12, rounds: int = 3) -> list[dict[str, Any]]:
+    """Seconds of a label, its ions relaxed, one by one and several in a pass, in turn."""
+    rows = []
+    for model, arguments in (("sevennet", {"model": "7net-0"}), ("sevennet", {}), ("chgnet", {})):
+        calculator = make_calculator(model, arguments)
+        for name in ("silicon", "zinc oxide", "rutile"):
+            structure = relaxed_crystal(CRYSTALS[name](), calculator, fmax=1e-5)
+            seconds: dict[int, list[float]] = {1: [], batches.ATOMS: []}
+            for _ in range(rounds):
+                for atoms, known in seconds.items():
+                    begun = time.perf_counter()
+                    with (
+                        tempfile.TemporaryDirectory() as folder,
+                        patch.object(batches, "ATOMS", atoms),
+                    ):
+                        out = Path(folder) / "labels.extxyz"
+                        label_strains(structure, calculator, out=out, samples=samples,
+                                      max_strain=0.05, progress=False)  # fmt: skip
+                    known.append((time.perf_counter() - begun) / (samples + 1))
+            alone, together = (float(np.median(known)) for known in seconds.values())
+            rows.append(
+                {
+                    "model": arguments.get("model", model),
+                    "crystal": name,
+                    "atoms": len(structure),
+                    "cells_in_a_pass": batches.ATOMS // len(structure),
+                    "alone_s": alone,
+                    "together_s": together,
+                }
+            )
+            print(rows[-1], flush=True)
+    return rows
+
+
 def all_moduli() -> dict[str, Any]:
     """Of SevenNet and CHGNet."""
     return {model: moduli_errors(model) for model in ("sevennet", "chgnet")}
@@ -168,6 +203,7 @@ def main() -> None:
         "label": label_cost,
         "evaluations": evaluations,
         "equations_of_state": equations_of_state,
+        "passes": passes_of_labels,
     }
     if options.moduli:
         parts["moduli"] = all_moduli
@@ -201,6 +237,16 @@ def write_report(report: dict[str, Any], path: Path) -> None:
     lines += [
         f"| {r['crystal']} | {r['atoms']} | {r['evaluations']} | {r['before']} |"
         for r in report["evaluations"]
+    ]
+    lines += [
+        "",
+        "| seconds a label | atoms | cells in a pass | one by one | together |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    lines += [
+        f"| {r['model']}, {r['crystal']} | {r['atoms']} | {r['cells_in_a_pass']} "
+        f"| {r['alone_s']:.2f} | {r['together_s']:.2f} |"
+        for r in report["passes"]
     ]
     lines += [
         "",

@@ -9,14 +9,15 @@ from ase.calculators.emt import EMT
 from pymatgen.io.ase import AseAtomsAdaptor
 
 from objstress.calculators import make_calculator
+from objstress.elasticity.strain import right_stretch
 from objstress.labels.labelling import label_strains
 from objstress.labels.noise import calculator_noise
 from objstress.labels.relaxation import relaxed_crystal
-from objstress.labels.response import _displaced, _strained, harmonic_response
+from objstress.labels.response import harmonic_response
 from objstress.labels.strained_cell import Harmonic
 from objstress.symmetry.irreducible import IrreducibleSteps
 from objstress.symmetry.reading import read_primitive_cell
-from objstress.symmetry.voigt import from_mandel, voigt_to_mandel
+from objstress.symmetry.voigt import from_mandel, to_mandel, voigt_to_mandel
 
 QUARTZ = Path(__file__).parents[1] / "data/crystals/quartz.cif"
 
@@ -32,6 +33,25 @@ def counted(calculator):
 
     calculator.calculate = count
     return calculator, calls
+
+
+def displaced(cell, calculator, atom, move):
+    """Forces with one atom off its site."""
+    atoms = cell.copy()
+    atoms.positions[atom] += move
+    atoms.calc = calculator
+    return atoms.get_forces()
+
+
+def strained(cell, calculator, x):
+    """Second Piola-Kirchhoff stress (Mandel, eV/Angstrom^3) and -dW/du of a strained cell."""
+    f = right_stretch(from_mandel(x))
+    atoms = cell.copy()
+    atoms.set_cell(cell.cell.array @ f.T, scale_atoms=True)
+    atoms.calc = calculator
+    inverse = np.linalg.inv(f)
+    stress = np.linalg.det(f) * inverse @ atoms.get_stress(voigt=False) @ inverse.T
+    return np.concatenate([to_mandel(stress), (atoms.get_forces() @ f).ravel()])
 
 
 def alloys():
@@ -70,20 +90,14 @@ def test_images_make_what_all_differences_give(name, model, strains, displacemen
     n, h = 3 * len(cell), 1e-3
     stress, pull = np.zeros((6, 6)), np.zeros((n, 6))
     for a, axis in enumerate(np.eye(6)):
-        slope = (_strained(cell, calculator, h * axis) - _strained(cell, calculator, -h * axis)) / (
-            2 * h
-        )
+        there, back = (strained(cell, calculator, sign * h * axis) for sign in (1, -1))
+        slope = (there - back) / (2 * h)
         stress[:, a], pull[:, a] = slope[:6], -slope[6:]
     constants = np.zeros((n, n))
     for k in range(n):
         move = 5e-3 * np.eye(3)[k % 3]
-        constants[:, k] = -(
-            (
-                _displaced(cell, calculator, k // 3, move)
-                - _displaced(cell, calculator, k // 3, -move)
-            )
-            / 1e-2
-        ).ravel()
+        there, back = (displaced(cell, calculator, k // 3, sign * move) for sign in (1, -1))
+        constants[:, k] = -(there - back).ravel() / 1e-2
     size = np.abs(stress).max()
     clamped = voigt_to_mandel(response.clamped) / 160.21766208
     np.testing.assert_allclose(clamped, stress, atol=2e-3 * size)

@@ -10,8 +10,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
 from ase.units import GPa
+from chgnet.graph import CrystalGraph
 from chgnet.model.model import CHGNet as Network
 from pymatgen.core import Structure
 
@@ -48,6 +50,33 @@ class CHGNet(Calculator):
     def calculate(self, atoms=None, properties=None, system_changes=all_changes):
         """As ASE's calculators do, see there."""
         super().calculate(atoms, properties, system_changes)
+        (self.results,) = self.evaluate([atoms])
+
+    def evaluate(self, frames: list[Atoms]) -> list[dict[str, Any]]:
+        """Results of several structures in one pass, each as `calculate` leaves them.
+
+        Args:
+            frames: the structures.
+        """
+        graphs = [self._graph(atoms) for atoms in frames]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of its volumes, whose gradients it needs not
+            found: Any = self.network.predict_graph(graphs, task="efs", batch_size=len(graphs))
+        results = []
+        for atoms, answer in zip(frames, [found] if len(graphs) == 1 else found, strict=True):
+            energy = float(answer["e"]) * len(atoms)
+            stress = np.asarray(answer["s"], dtype=float) * GPa
+            results.append(
+                {
+                    "energy": energy,
+                    "free_energy": energy,
+                    "forces": np.asarray(answer["f"], dtype=float),
+                    "stress": (stress + stress.T)[[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]] / 2,
+                }
+            )
+        return results
+
+    def _graph(self, atoms: Atoms) -> CrystalGraph:
         check_known(atoms.symbols, MPTRJ, f"CHGNet {self.name_of_model}")
         structure = Structure(atoms.cell.array, atoms.numbers, atoms.get_scaled_positions())
         graph = self.network.graph_converter(structure)
@@ -55,14 +84,4 @@ class CHGNet(Calculator):
         graph.atom_frac_coord = torch.tensor(structure.frac_coords, **exact)
         graph.lattice = torch.tensor(structure.lattice.matrix, **exact)
         graph.neighbor_image = graph.neighbor_image.double()
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of its volumes, whose gradients it needs not
-            found: Any = self.network.predict_graph(graph.to(self.device), task="efs")
-        energy = float(found["e"]) * len(atoms)
-        stress = np.asarray(found["s"], dtype=float) * GPa
-        self.results = {
-            "energy": energy,
-            "free_energy": energy,
-            "forces": np.asarray(found["f"], dtype=float),
-            "stress": (stress + stress.T)[[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]] / 2,
-        }
+        return graph

@@ -8,14 +8,19 @@ from typing import Any
 import numpy as np
 import sevenn._keys as keys
 import torch
+from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
 from ase.data import chemical_symbols
 from sevenn.atom_graph_data import AtomGraphData
 from sevenn.calculator import SevenNetCalculator
 from sevenn.nn.node_embedding import OnehotEmbedding
 from sevenn.train.dataload import unlabeled_atoms_to_graph
+from torch_geometric.data import Batch
 
 from objstress.calculators.named import check_known
+
+VOIGT = [0, 1, 2, 4, 5, 3]
+"""Of the network's xx yy zz xy yz zx."""
 
 
 class SevenNet(SevenNetCalculator):
@@ -38,6 +43,7 @@ class SevenNet(SevenNetCalculator):
         self.name_of_model = model
         self.symbols = tuple(chemical_symbols[z] for z in sorted(self.type_map))
         self.model.double()
+        self.model.set_is_batch_data(True)
         for module in self.model.modules():
             if isinstance(module, OnehotEmbedding):  # which makes float32 ones, whatever it is
                 module.register_forward_hook(_double)
@@ -53,6 +59,35 @@ class SevenNet(SevenNetCalculator):
     def calculate(self, atoms=None, properties=None, system_changes=all_changes):
         """As ASE's calculators do, see there."""
         Calculator.calculate(self, atoms, properties, system_changes)
+        (self.results,) = self.evaluate([atoms])
+
+    def evaluate(self, frames: list[Atoms]) -> list[dict[str, Any]]:
+        """Results of several structures in one pass, each as `calculate` leaves them.
+
+        Args:
+            frames: the structures.
+        """
+        found = self.model(Batch.from_data_list([self._graph(atoms) for atoms in frames]))
+        energy, energies, forces, stress = (
+            found[name].detach().cpu().numpy()
+            for name in (
+                keys.PRED_TOTAL_ENERGY, keys.ATOMIC_ENERGY, keys.PRED_FORCE, keys.PRED_STRESS
+            )
+        )  # fmt: skip
+        ends = np.cumsum([len(atoms) for atoms in frames])
+        return [
+            {
+                "energy": float(energy[k]),
+                "free_energy": float(energy[k]),
+                "energies": energies[end - len(atoms) : end].ravel(),
+                "forces": forces[end - len(atoms) : end],
+                "stress": -stress[k, VOIGT],
+            }
+            for k, (atoms, end) in enumerate(zip(frames, ends, strict=True))
+        ]
+
+    def _graph(self, atoms: Atoms) -> AtomGraphData:
+        self.set_atoms(atoms)
         arrays = unlabeled_atoms_to_graph(atoms, self.cutoff, with_shift=False)
         data = AtomGraphData.from_numpy_dict(dict(arrays))
         for name, value in data.items():
@@ -60,8 +95,7 @@ class SevenNet(SevenNetCalculator):
                 data[name] = torch.tensor(np.asarray(arrays[name]), dtype=torch.float64)
         if self.modal:
             data[keys.DATA_MODALITY] = self.modal
-        data.to(self.device)
-        self.results = self.output_to_results(self.model(data))
+        return data.to(self.device)
 
 
 def _double(module: Any, arguments: Any, data: Any) -> Any:

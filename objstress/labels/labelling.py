@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from io import StringIO
 from pathlib import Path
-from threading import get_ident
 from typing import Any
 from uuid import uuid4
 
@@ -25,15 +24,10 @@ from objstress.elasticity.strain import right_stretch
 from objstress.errors import InputError, reason
 from objstress.io.files import check_writable
 from objstress.io.run_folder import check_same
-from objstress.labels.noise import calculator_noise
-from objstress.labels.relaxation import limit
-from objstress.labels.response import harmonic_response
 from objstress.labels.strained_cell import (
     FORCE_TOLERANCE,
-    Harmonic,
-    Transformed,
+    LabelTask,
     internal_move,
-    labelled_cell,
 )
 from objstress.labels.strains import sample_strains
 from objstress.parallel import spread
@@ -105,7 +99,7 @@ class StrainLabels:
             make = partial(_same, calculator)
         else:
             make = calculator
-        self._task = _Task(self.cell, make, ions, force_tolerance, uuid4().hex)
+        self._task = LabelTask(self.cell, make, ions, force_tolerance, uuid4().hex)
         self.source = _describe(calculator, self._task.calculator(), arguments)
         self._header: dict[str, Any] = dict(
             ions=ions,
@@ -158,7 +152,8 @@ class StrainLabels:
                 scouts = [a for i, a in self.done.items() if 0 < i <= SCOUTS]
                 starts = self._starts(strains[jobs], scouts if stage is stages[2] else [])
                 arguments = list(zip(strains[jobs], starts, strict=True))
-                for k, result in execute(arguments):
+                alone = self.workers == 1 and self.scheduler is None
+                for k, result in (self._task.batches if alone else execute)(arguments):
                     self._keep(jobs[k], result, bar)
 
     def _prepare(self) -> None:
@@ -315,42 +310,6 @@ def label_strains(
         raise _other_strains(run.pending)
     run.label(strains)
     return run.finish(len(strains))
-
-
-class _Task:
-    """Labels one strain; each process and thread keeps its calculator between labels."""
-
-    _calculators: dict[tuple[str, int], Any] = {}
-
-    def __init__(self, cell: Atoms, make: Callable[[], Any], ions: str, fmax: float, key: str):
-        self.cell, self.make, self.ions, self.fmax, self.key = cell, make, ions, fmax, key
-        self.harmonic: Harmonic | None = None
-
-    def prepare(self, reference: Structure) -> None:
-        """Measure what makes relaxations short, and the least forces they can reach."""
-        calculator = self.calculator()
-        noise = calculator_noise(self.cell, calculator)
-        self.fmax = max(self.fmax, limit(noise).forces)
-        self.harmonic = Harmonic.of(reference, harmonic_response(reference, calculator, noise))
-
-    def calculator(self) -> Any:
-        # A worker may have several threads; a calculator serves one at a time.
-        mine = (self.key, get_ident())
-        if mine not in _Task._calculators:
-            for old in [k for k in _Task._calculators if k[0] != self.key]:
-                del _Task._calculators[old]
-            _Task._calculators[mine] = self.make()
-        return _Task._calculators[mine]
-
-    def __call__(self, strain: np.ndarray, start: np.ndarray) -> Atoms | str:
-        try:
-            return labelled_cell(
-                self.cell, strain, self.calculator(), self.ions, self.fmax, start, self.harmonic
-            )
-        except Exception as error:  # one failure must not end the run
-            # A calculator may be left in a bad state by a failure: the next label gets a new one.
-            _Task._calculators.pop((self.key, get_ident()), None)
-            return str(error) if isinstance(error, Transformed) else reason(error)
 
 
 def _same(calculator: Any) -> Any:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
 from ase import Atoms
+from ase.stress import voigt_6_to_full_3x3_stress
 from ase.units import GPa
 from pymatgen.core import Structure
 from pymatgen.io.ase import AseAtomsAdaptor
 from scipy.linalg import null_space
 
+from objstress.calculators.batches import passes
 from objstress.elasticity.strain import right_stretch
 from objstress.errors import InputError
 from objstress.labels.noise import Noise, calculator_noise
@@ -202,14 +205,16 @@ def harmonic_response(
     noise = noise or calculator_noise(cell, calculator)
     h = _balanced(noise.stress / STIFF[0] / CURVATURE, STRAINS)
     amplitudes = np.array([h] if h < ONE_STEP else [h, 2 * h])
+    f = [
+        right_stretch(from_mandel(sign * size * np.eye(6)[component]))
+        for size in amplitudes
+        for component, opposite in steps.strains
+        for sign in ((1, -1) if opposite is None else (1,))
+    ]
+    found = passes([_strained(cell, g) for g in f], calculator)
+    there = (_on_reference(g, each) for g, each in zip(f, found, strict=True))
     strained = np.array(
-        [
-            [
-                _odd(cell, calculator, size * np.eye(6)[component], steps, opposite)
-                for component, opposite in steps.strains
-            ]
-            for size in amplitudes
-        ]
+        [[_odd(there, steps, opposite) for _, opposite in steps.strains] for _ in amplitudes]
     )
     slopes, gain = _slopes(strained, amplitudes)
     stresses, pulls = slopes[:, :6], slopes[:, 6:].reshape(-1, len(cell), 3)
@@ -218,14 +223,17 @@ def harmonic_response(
             "the stress does not change with strain: no atom lies within the calculator's reach"
         )
     u = _balanced(noise.forces / STIFF[1] / (CURVATURE / 10), DISPLACEMENTS)
-    forces, rest = [], _displaced(cell, calculator, 0, np.zeros(3))
-    for atom, direction, opposite in steps.displacements:
-        there = _displaced(cell, calculator, atom, u * direction) - rest
-        if opposite is None:
-            back = _displaced(cell, calculator, atom, -u * direction) - rest
-        else:
-            back = steps.image(there, opposite)
-        forces.append((there - back) / (2 * u))
+    moved = [cell.copy()] + [
+        _displaced(cell, atom, sign * u * direction)
+        for atom, direction, opposite in steps.displacements
+        for sign in ((1, -1) if opposite is None else (1,))
+    ]
+    pushes = (each["forces"] for each in passes(moved, calculator, ["forces"]))
+    rest, forces = next(pushes), []
+    for *_, opposite in steps.displacements:
+        push = next(pushes) - rest
+        back = next(pushes) - rest if opposite is None else steps.image(push, opposite)
+        forces.append((push - back) / (2 * u))
     deviations = (noise.stress * gain, noise.forces * gain, noise.forces / (2**0.5 * u))
     return Slopes(steps, stresses, pulls, np.array(forces), deviations).response(
         float(cell.get_volume())
@@ -247,34 +255,33 @@ def _slopes(odd: np.ndarray, amplitudes: np.ndarray) -> tuple[np.ndarray, float]
     return np.tensordot(weights, odd, 1), float(np.linalg.norm(weights) / 2**0.5)
 
 
-def _odd(
-    cell: Atoms, calculator: Any, strain: np.ndarray, steps: IrreducibleSteps, opposite: int | None
-) -> np.ndarray:
-    there = _strained(cell, calculator, strain)
+def _odd(there: Iterator[np.ndarray], steps: IrreducibleSteps, opposite: int | None) -> np.ndarray:
+    one = next(there)
     if opposite is None:
-        back = _strained(cell, calculator, -strain)
+        back = next(there)
     else:
-        stress, forces = there[:6], there[6:].reshape(-1, 3)
+        stress, forces = one[:6], one[6:].reshape(-1, 3)
         back = np.append(
             steps.image_of_stress(stress, opposite), steps.image(forces, opposite).ravel()
         )
-    return (there - back) / 2
+    return (one - back) / 2
 
 
-def _displaced(cell: Atoms, calculator: Any, atom: int, move: np.ndarray) -> np.ndarray:
+def _displaced(cell: Atoms, atom: int, move: np.ndarray) -> Atoms:
     atoms = cell.copy()
     atoms.positions[atom] += move
-    atoms.calc = calculator
-    return atoms.get_forces()
+    return atoms
 
 
-def _strained(cell: Atoms, calculator: Any, strain: np.ndarray) -> np.ndarray:
-    """Second Piola-Kirchhoff stress (Mandel, eV/Angstrom^3) and -dW/du, (6 + 3 n)."""
-    f = right_stretch(from_mandel(strain))
+def _strained(cell: Atoms, f: np.ndarray) -> Atoms:
     atoms = cell.copy()
     atoms.set_cell(cell.cell.array @ f.T, scale_atoms=True)
-    atoms.calc = calculator
-    cauchy = atoms.get_stress(voigt=False)
+    return atoms
+
+
+def _on_reference(f: np.ndarray, found: dict[str, np.ndarray]) -> np.ndarray:
+    """Second Piola-Kirchhoff stress (Mandel, eV/Angstrom^3) and -dW/du, (6 + 3 n)."""
+    forces, cauchy = found["forces"], voigt_6_to_full_3x3_stress(found["stress"])
     inverse = np.linalg.inv(f)
     stress = to_mandel(np.linalg.det(f) * inverse @ cauchy @ inverse.T)
-    return np.concatenate([stress, (atoms.get_forces() @ f).ravel()])
+    return np.concatenate([stress, (forces @ f).ravel()])

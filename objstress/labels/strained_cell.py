@@ -1,8 +1,11 @@
-"""The label of one strained cell: its ions relaxed or clamped."""
+"""Labels of strained cells, one or several at a time: their ions relaxed or clamped."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from threading import get_ident
 from typing import Any
 
 import numpy as np
@@ -12,9 +15,12 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.optimize import BFGS
 from pymatgen.core import Structure
 
+from objstress.calculators.batches import at_once, together
 from objstress.elasticity.strain import right_stretch
-from objstress.errors import InputError
-from objstress.labels.response import HarmonicResponse
+from objstress.errors import InputError, reason
+from objstress.labels.noise import calculator_noise
+from objstress.labels.relaxation import limit
+from objstress.labels.response import HarmonicResponse, harmonic_response
 from objstress.symmetry.crystal import SYMPREC, moved_vectors, site_operations
 from objstress.symmetry.voigt import mandel_rotations
 
@@ -237,3 +243,73 @@ def _check_phase(
             f"the crystal transforms: unloaded, its ions stay {left:.2f} Angstrom off their sites "
             f"(space group {after}, was {before})"
         )
+
+
+class LabelTask:
+    """Labels strains of one crystal; each process and thread keeps its calculator between labels.
+
+    Args:
+        cell: the reference.
+        make: makes a calculator.
+        ions: "relaxed" or "clamped".
+        fmax: eV/Angstrom, of relaxed ions.
+        key: of this run, among others in the process.
+    """
+
+    _calculators: dict[tuple[str, int], Any] = {}
+
+    def __init__(self, cell: Atoms, make: Callable[[], Any], ions: str, fmax: float, key: str):
+        self.cell, self.make, self.ions, self.fmax, self.key = cell, make, ions, fmax, key
+        self.harmonic: Harmonic | None = None
+
+    def prepare(self, reference: Structure) -> None:
+        """Measure what makes relaxations short, and the least forces they can reach.
+
+        Args:
+            reference: the reference, exactly symmetric.
+        """
+        calculator = self.calculator()
+        noise = calculator_noise(self.cell, calculator)
+        self.fmax = max(self.fmax, limit(noise).forces)
+        self.harmonic = Harmonic.of(reference, harmonic_response(reference, calculator, noise))
+
+    def calculator(self) -> Any:
+        """The calculator of this thread."""
+        # A worker may have several threads; a calculator serves one at a time.
+        mine = (self.key, get_ident())
+        if mine not in LabelTask._calculators:
+            for old in [k for k in LabelTask._calculators if k[0] != self.key]:
+                del LabelTask._calculators[old]
+            LabelTask._calculators[mine] = self.make()
+        return LabelTask._calculators[mine]
+
+    def __call__(self, strain: np.ndarray, start: np.ndarray) -> Atoms | str:
+        """The label of one strain, or what is wrong with it; see `labelled_cell`."""
+        label = self._label(self.calculator(), strain, start)
+        if isinstance(label, str):
+            # A calculator may be left in a bad state by a failure: the next label gets a new one.
+            LabelTask._calculators.pop((self.key, get_ident()), None)
+        return label
+
+    def batches(self, jobs: Sequence[tuple[np.ndarray, np.ndarray]]) -> Iterator[tuple[int, Any]]:
+        """Label many strains here, several at a time where the calculator evaluates many cells.
+
+        Args:
+            jobs: E (3, 3) and the start (atoms, 3), Angstrom, of each.
+
+        Returns:
+            (number of the job, label or what is wrong with it) as they end.
+        """
+        members = min(at_once(self.cell), len(jobs))
+        if members == 1 or not hasattr(self.calculator(), "evaluate"):
+            return ((k, self(*job)) for k, job in enumerate(jobs))
+        tasks = [partial(self._label, strain=strain, start=start) for strain, start in jobs]
+        return together(self.calculator(), tasks, members)
+
+    def _label(self, calculator: Any, strain: np.ndarray, start: np.ndarray) -> Atoms | str:
+        try:
+            return labelled_cell(
+                self.cell, strain, calculator, self.ions, self.fmax, start, self.harmonic
+            )
+        except Exception as error:  # one failure must not end the run
+            return str(error) if isinstance(error, Transformed) else reason(error)
