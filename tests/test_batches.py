@@ -123,6 +123,10 @@ def test_passes_are_as_large_as_allowed(monkeypatch):
         for name in ("forces", "stress"):
             np.testing.assert_allclose(one[name], other[name], atol=1e-12)
 
+    calculator = Many()
+    list(passes([atoms.repeat((2, 1, 1)) for atoms in frames[:2]], calculator))
+    assert calculator.sizes == [1, 1]  # cells of eight atoms
+
 
 UNIVERSAL = [("sevenn", "sevennet", {"model": "7net-0"}), ("chgnet", "chgnet", {})]
 

@@ -17,6 +17,8 @@ from ase.calculators.calculator import Calculator, all_changes
 
 ATOMS = 24
 """Atoms of one pass: more take a few cores longer each, as their caches overflow."""
+SMALL = 4
+"""Atoms of the largest cells that go together: larger ones keep a few cores busy alone."""
 
 
 def passes(
@@ -44,7 +46,7 @@ def passes(
 
 def at_once(atoms: Atoms) -> int:
     """How many structures of this size one pass takes."""
-    return max(1, ATOMS // len(atoms))
+    return max(1, ATOMS // len(atoms)) if len(atoms) <= SMALL else 1
 
 
 def together[T](
