@@ -154,6 +154,7 @@ def delta(one: tuple[float, float, float], other: tuple[float, float, float]) ->
 
 def passes_of_labels(samples: int = 12, rounds: int = 3) -> list[dict[str, Any]]:
     """Seconds of a label, ions relaxed, one by one and several in a pass, in turn, on all cores."""
+    threads = torch.get_num_threads()
     torch.set_num_threads(os.cpu_count() or 1)
     rows = []
     for model, arguments in (("sevennet", {"model": "7net-0"}), ("sevennet", {}), ("chgnet", {})):
@@ -184,6 +185,7 @@ def passes_of_labels(samples: int = 12, rounds: int = 3) -> list[dict[str, Any]]
                 }
             )
             print(rows[-1], flush=True)
+    torch.set_num_threads(threads)
     return rows
 
 

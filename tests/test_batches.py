@@ -13,6 +13,7 @@ from objstress.calculators import batches, make_calculator
 from objstress.calculators.batches import passes, together
 from objstress.errors import InputError
 from objstress.labels import label_strains
+from objstress.labels.strained_cell import LabelTask
 
 
 class Many(EMT):
@@ -160,3 +161,14 @@ def test_labels_are_the_same_one_by_one_and_together(tmp_path, monkeypatch):
     for one, other in zip(*frames, strict=True):
         np.testing.assert_allclose(one.positions, other.positions, atol=1e-9)
         np.testing.assert_allclose(one.get_stress(), other.get_stress(), atol=1e-10)
+
+
+def test_a_calculator_that_cannot_be_made_fails_its_label_alone():
+    """A task must not raise: a worker that does counts as dead."""
+
+    def make():
+        raise OSError("no licence")
+
+    cell = bulk("Cu")
+    task = LabelTask(cell, make, "relaxed", 1e-4, "no licence")
+    assert "no licence" in task(np.zeros((3, 3)), np.zeros((1, 3)))

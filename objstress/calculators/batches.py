@@ -27,7 +27,7 @@ def passes(
     """Properties of structures, several in one pass where the calculator can.
 
     Args:
-        frames: the structures.
+        frames: the structures, of one size.
         calculator: of ASE.
         names: of the properties, as ASE has them, in its units.
 

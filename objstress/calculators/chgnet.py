@@ -37,7 +37,7 @@ class CHGNet(Calculator):
         super().__init__()
         with redirect_stdout(StringIO()):  # it tells how many parameters it has
             self.network = Network.load(model_name=model, verbose=False, use_device=device)
-        self.name_of_model, self.device = model, device
+        self.name_of_model = model
         self.network.double()
         # Energies of the free atoms come from counts that are float32, whatever the network is.
         self.network.composition_model.float()

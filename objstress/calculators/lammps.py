@@ -139,6 +139,7 @@ class LammpsCalculator(Calculator):
             self.style = STYLES[max(endings, key=len)]
         self.commands, self.elements = commands, elements
         self.charges, self.title = charges or {}, name or potential or "commands"
+        self._shortest_wave = _shortest_wave(commands or ())
         self._running: tuple[tuple[str, ...], Any] | None = None
 
     def describe(self) -> str:
@@ -184,23 +185,10 @@ class LammpsCalculator(Calculator):
         return library
 
     def _waves(self, cell: np.ndarray) -> list[str]:
-        r"""The command that fixes which waves an Ewald sum takes, of a cell (3, 3) in Angstrom.
-
-        .. math:: n \geq \frac{K L}{2 \pi}, \quad e^{-K^2 / 4 g^2} = e^{-g^2 r^2} = w
-
-        with the longest edge L, the cut r and the weight w of `WAVES`. LAMMPS' own count in a
-        tilted cell leaves waves out of one loop (a number of them is cut to an integer just below
-        its value) and not of another, which reads memory that nothing was written to: energy and
-        stress of now and then a cell are off by anything.
-        """
-        text = "\n".join(self.commands or ())
-        pair = re.search(r"^\s*pair_style.*$", text, re.MULTILINE)
-        cuts = re.findall(r"(?<=\s)\d+\.?\d*(?=\s|$)", pair[0]) if pair else []
-        summed = re.search(r"^\s*kspace_style\s+ewald\s", text, re.MULTILINE)
-        if not summed or not cuts or "kmax/ewald" in text:
+        """The command that fixes which waves an Ewald sum takes, of a cell (3, 3) in Angstrom."""
+        if self._shortest_wave is None:
             return []
-        shortest = 2 * np.log(1 / WAVES) / min(float(c) for c in cuts)
-        n = int(np.ceil(shortest * np.linalg.norm(cell, axis=1).max() / (2 * np.pi)))
+        n = int(np.ceil(self._shortest_wave * np.linalg.norm(cell, axis=1).max() / (2 * np.pi)))
         return [f"kspace_modify kmax/ewald {n} {n} {n}"]
 
     def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
@@ -228,6 +216,25 @@ class LammpsCalculator(Calculator):
         self.results = {k: np.array(library.results[k]) for k in self.implemented_properties}
         for key in ("energy", "free_energy"):
             self.results[key] = float(self.results[key])
+
+
+def _shortest_wave(commands: Sequence[str]) -> float | None:
+    r"""The largest wave vector K, 1/Angstrom, of an Ewald sum whose waves are counted here.
+
+    .. math:: n \geq \frac{K L}{2 \pi}, \quad e^{-K^2 / 4 g^2} = e^{-g^2 r^2} = w
+
+    with n waves along each axis, the longest edge L, the cut r and the weight w of `WAVES`. LAMMPS'
+    own count in a tilted cell leaves waves out of one loop (a number of them is cut to an integer
+    just below its value) and not of another, which reads memory that nothing was written to: energy
+    and stress of now and then a cell are off by anything.
+    """
+    text = "\n".join(commands)
+    pair = re.search(r"^\s*pair_style.*$", text, re.MULTILINE)
+    cuts = re.findall(r"(?<=\s)\d+\.?\d*(?=\s|$)", pair[0]) if pair else []
+    summed = re.search(r"^\s*kspace_style\s+ewald\s", text, re.MULTILINE)
+    if not summed or not cuts or "kmax/ewald" in text:
+        return None
+    return 2 * np.log(1 / WAVES) / min(float(c) for c in cuts)
 
 
 def bks(reach: float = REACH) -> LammpsCalculator:

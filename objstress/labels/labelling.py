@@ -140,6 +140,8 @@ class StrainLabels:
             ) as bar,
             spread(self._task, self.workers, self.scheduler) as execute,
         ):
+            if self.workers == 1 and self.scheduler is None and self._task.batching:
+                execute = self._task.batches
             # Scouts first: the start of every later relaxation depends on them alone, so labels
             # do not depend on the number of workers or on interruptions.
             stages = ([0], range(1, SCOUTS + 1), range(SCOUTS + 1, len(strains)))
@@ -152,8 +154,7 @@ class StrainLabels:
                 scouts = [a for i, a in self.done.items() if 0 < i <= SCOUTS]
                 starts = self._starts(strains[jobs], scouts if stage is stages[2] else [])
                 arguments = list(zip(strains[jobs], starts, strict=True))
-                alone = self.workers == 1 and self.scheduler is None
-                for k, result in (self._task.batches if alone else execute)(arguments):
+                for k, result in execute(arguments):
                     self._keep(jobs[k], result, bar)
 
     def _prepare(self) -> None:

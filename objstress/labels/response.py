@@ -19,7 +19,7 @@ from objstress.calculators.batches import passes
 from objstress.elasticity.strain import right_stretch
 from objstress.errors import InputError
 from objstress.labels.noise import Noise, calculator_noise
-from objstress.symmetry.irreducible import IrreducibleSteps
+from objstress.symmetry.irreducible import IrreducibleSteps, signs
 from objstress.symmetry.voigt import SHEAR, from_mandel, mandel_to_voigt, to_mandel
 
 STRAINS = (1e-3, 1e-2)
@@ -209,7 +209,7 @@ def harmonic_response(
         right_stretch(from_mandel(sign * size * np.eye(6)[component]))
         for size in amplitudes
         for component, opposite in steps.strains
-        for sign in ((1, -1) if opposite is None else (1,))
+        for sign in signs(opposite)
     ]
     found = passes([_strained(cell, g) for g in f], calculator)
     there = (_on_reference(g, each) for g, each in zip(f, found, strict=True))
@@ -226,7 +226,7 @@ def harmonic_response(
     moved = [cell.copy()] + [
         _displaced(cell, atom, sign * u * direction)
         for atom, direction, opposite in steps.displacements
-        for sign in ((1, -1) if opposite is None else (1,))
+        for sign in signs(opposite)
     ]
     pushes = (each["forces"] for each in passes(moved, calculator, ["forces"]))
     rest, forces = next(pushes), []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from threading import get_ident
@@ -285,14 +285,19 @@ class LabelTask:
 
     def __call__(self, strain: np.ndarray, start: np.ndarray) -> Atoms | str:
         """The label of one strain, or what is wrong with it; see `labelled_cell`."""
-        label = self._label(self.calculator(), strain, start)
+        label = self._label(None, strain, start)
         if isinstance(label, str):
             # A calculator may be left in a bad state by a failure: the next label gets a new one.
             LabelTask._calculators.pop((self.key, get_ident()), None)
         return label
 
-    def batches(self, jobs: Sequence[tuple[np.ndarray, np.ndarray]]) -> Iterator[tuple[int, Any]]:
-        """Label many strains here, several at a time where the calculator evaluates many cells.
+    @property
+    def batching(self) -> bool:
+        """Whether the calculator evaluates several of these cells in one pass."""
+        return at_once(self.cell) > 1 and hasattr(self.calculator(), "evaluate")
+
+    def batches(self, jobs: Iterable[tuple]) -> Iterator[tuple[int, Any]]:
+        """Label many strains in this process, several at a time, where `batching` is true.
 
         Args:
             jobs: E (3, 3) and the start (atoms, 3), Angstrom, of each.
@@ -300,14 +305,13 @@ class LabelTask:
         Returns:
             (number of the job, label or what is wrong with it) as they end.
         """
-        members = min(at_once(self.cell), len(jobs))
-        if members == 1 or not hasattr(self.calculator(), "evaluate"):
-            return ((k, self(*job)) for k, job in enumerate(jobs))
         tasks = [partial(self._label, strain=strain, start=start) for strain, start in jobs]
-        return together(self.calculator(), tasks, members)
+        return together(self.calculator(), tasks, at_once(self.cell))
 
     def _label(self, calculator: Any, strain: np.ndarray, start: np.ndarray) -> Atoms | str:
         try:
+            if calculator is None:
+                calculator = self.calculator()
             return labelled_cell(
                 self.cell, strain, calculator, self.ions, self.fmax, start, self.harmonic
             )

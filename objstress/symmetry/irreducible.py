@@ -18,6 +18,15 @@ SPAN = 0.1
 """Sine below which a direction counts as one that others already tell."""
 
 
+def signs(opposite: int | None) -> tuple[int, ...]:
+    """Of the steps that a central difference computes: both, or one whose opposite is its image.
+
+    Args:
+        opposite: the operation that takes the step to its opposite, if any.
+    """
+    return (1, -1) if opposite is None else (1,)
+
+
 @dataclass(frozen=True)
 class IrreducibleSteps:
     r"""Strains and displacements of a cell, and how their images make all responses.

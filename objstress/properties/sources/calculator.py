@@ -24,7 +24,7 @@ from objstress.labels.noise import calculator_noise
 from objstress.labels.relaxation import relaxed_crystal
 from objstress.labels.response import HarmonicResponse, harmonic_response
 from objstress.properties.sources.base import CellStiffness, Crystal, Ions, Source
-from objstress.symmetry.irreducible import IrreducibleSteps
+from objstress.symmetry.irreducible import IrreducibleSteps, signs
 from objstress.symmetry.point_group import PointGroup
 from objstress.symmetry.tensor_forms import TensorForm
 from objstress.symmetry.voigt import rotated_tensor, tensor_to_voigt, voigt_to_tensor
@@ -158,7 +158,7 @@ def stiffness_evaluations(cell: Structure) -> int:
     """
     steps = IrreducibleSteps.of(cell)
     strains, moves = (
-        sum(1 if opposite is not None else 2 for *_, opposite in kind)
+        sum(len(signs(opposite)) for *_, opposite in kind)
         for kind in (steps.strains, steps.displacements)
     )
     # A relaxation begins with second derivatives by about half as many coordinates.
