@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from objstress.labels.strain_labels import Labels
 from objstress.laws.strain_energy import mandel_strain
+from objstress.models.energy_network import EnergyNetwork
 from objstress.training.laws.losses import network_response, stress_loss
 from objstress.training.laws.settings import NetworkTraining
 
@@ -22,7 +23,7 @@ WIDTHS = (32, 64)
 RESTARTS = 2
 
 
-class ScaledPerceptron(nn.Module):
+class ScaledPerceptron(EnergyNetwork):
     """scale x MLP((x - mean) / spread): two hidden layers, SiLU, float64.
 
     Args:

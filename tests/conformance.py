@@ -42,7 +42,7 @@ class LawConformance:
             assert measure.material_symmetry(law, deformations[:10], g[None]) >= 1e-4
 
     def test_identity_is_free_of_energy_and_stress(self, law):
-        assert measure.residual_at_identity(law) <= 1e-13
+        assert measure.residual_at_identity(law) <= 1e-14
 
     def test_stress_is_the_gradient_of_the_energy(self, law, deformations):
         assert measure.stress_gradient(law, deformations) <= 1e-6

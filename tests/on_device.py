@@ -29,19 +29,26 @@ def case(function: Callable[[torch.device], None]) -> Callable[[torch.device], N
 
 
 def laws() -> dict[str, Any]:
-    from objstress import load_law
+    from objstress import PointGroup, load_law
     from objstress.elasticity.moduli import cubic_stiffness
     from objstress.elasticity.orientations import from_bunge
+    from objstress.graphs.lone_nodes import host_of
     from objstress.laws.analytic import DecoupledNeoHooke, NeoHooke, SaintVenantKirchhoff
+    from objstress.laws.learned import LearnedLaw
     from objstress.laws.rotated import RotatedLaw
+    from objstress.models.strain_network import StrainNetwork
 
     stiffness = cubic_stiffness(168.0, 121.0, 75.0)
     learned = {Path(name).stem: load_law(FROZEN / name) for name in FILES}
     for law in learned.values():
         law.outside_action = "ignore"
+    group = PointGroup("m-3")
+    torch.manual_seed(0)
+    network = LearnedLaw(host_of(group), group, network=StrainNetwork(group))
     rotated = RotatedLaw(learned["learned-both"], from_bunge([[35, 45, 10]])[0])
     return learned | {
         "rotated": rotated,
+        "network of strain": network,
         "saint venant": SaintVenantKirchhoff(stiffness),
         "neo-hooke": NeoHooke(40.0, 80.0),
         "decoupled": DecoupledNeoHooke(40.0, 80.0),

@@ -97,7 +97,9 @@ def fit(
     data: Annotated[
         Path, typer.Argument(help="Labelled cells (extxyz), or strain-stress pairs (CSV, GPa).")
     ],
-    out: Annotated[Path, typer.Option(help="The law file to write.")],
+    out: Annotated[
+        Path | None, typer.Option(help="The law file to write; DATA's name with .law.")
+    ] = None,
     structure: Annotated[Path | None, typer.Option(help="Structure file of the crystal.")] = None,
     point_group: Annotated[
         str | None,
@@ -133,6 +135,7 @@ def fit(
     """
     from objstress.io.run_folder import forget
 
+    out = out or Path(data.with_suffix(".law").name)
     check_writable(out)
     if prior is not None:
         given = {
@@ -384,5 +387,9 @@ def export(
 
 
 def _stiffness(c: Any) -> str:
-    rows = "\n".join("  " + " ".join(f"{x:9.3f}" for x in row) for row in c)
-    return f"stiffness, GPa (Voigt xx yy zz yz xz xy)\n{rows}"
+    # The largest unit in which the largest constant is at least one: foams have kPa.
+    units = (("GPa", 1.0), ("MPa", 1e3), ("kPa", 1e6), ("Pa", 1e9))
+    largest = abs(c).max()
+    unit, size = next((u for u in units if largest * u[1] >= 1), units[-1])
+    rows = "\n".join("  " + " ".join(f"{size * x:9.3f}" for x in row) for row in c)
+    return f"stiffness, {unit} (Voigt xx yy zz yz xz xy)\n{rows}"

@@ -58,7 +58,10 @@ def read_pairs(path: str | Path, group: PointGroup) -> Labels:
       (Green-Lagrange, tensor components, not engineering shears);
     - stress, GPa: P11 ... P33 (first Piola-Kirchhoff, nine), S11 ... (second, six) or
       sigma11 ... (Cauchy, six), positive in tension;
-    - W, GPa (energy per reference volume), optional.
+    - W, GPa (energy per reference volume), optional;
+    - case (a name or number of the load case of each pair), optional: every case counts alike,
+      however many pairs it has, and errors are relative to the stress of the whole case;
+    - weight (of each pair's square in a fit), optional.
 
     A unit may stand behind a name, as in `S11 [MPa]` or `E11 (%)`. Columns are separated by commas,
     semicolons, tabs or blanks; beside the last three, decimal commas are read.
@@ -72,9 +75,10 @@ def read_pairs(path: str | Path, group: PointGroup) -> Labels:
         leaves a unit open, a note says the size of the strains and of the elastic constants.
 
     Raises:
-        InputError: no such file, missing or unknown columns or units, an entry that is not a
-            finite number, det F <= 0, a nominal stress in place of P, a stress that opposes the
-            strain, or one without a unit that is too large for GPa.
+        InputError: no such file, missing, unknown or repeated columns or units, units that differ
+            between columns, an entry that is not a finite number, det F <= 0, a weight that is not
+            positive, a nominal stress in place of P, a stress that opposes the strain, or one
+            without a unit that is too large for GPa.
     """
     path = Path(path)
     if not path.is_file():
@@ -86,11 +90,17 @@ def read_pairs(path: str | Path, group: PointGroup) -> Labels:
     stresses = {"P": FULL, "S": SYMMETRIC, "sigma": SYMMETRIC}
     strain, stress = (_which(path, table, kinds) for kinds in (strains, stresses))
     used = [strain + c for c in strains[strain]] + [stress + c for c in stresses[stress]]
-    unknown = [c for c in table.columns if c not in [*used, "W"]]
+    unknown = [c for c in table.columns if c not in [*used, "W", "case", "weight"]]
     if unknown:
         raise InputError(
-            f"{path}: unknown column {unknown[0]!r}; known are F.., E.., P.., S.., sigma.. and W"
+            f"{path}: unknown column {unknown[0]!r}; known are F.., E.., P.., S.., sigma.., W, "
+            "case and weight"
         )
+    cases = None
+    if "case" in table:
+        place = list(table.columns).index("case")
+        scales = scales[:place] + scales[place + 1 :]
+        cases = table.pop("case").astype(str).to_numpy(str)
     numbers = table.apply(pd.to_numeric, errors="coerce")
     broken = np.flatnonzero(~np.isfinite(numbers.to_numpy(float)).all(axis=1))
     if len(broken):
@@ -112,6 +122,11 @@ def read_pairs(path: str | Path, group: PointGroup) -> Labels:
     if stress == "P":
         _check_order(path, f, t)
     structure = host_of(group)
+    weights = numbers["weight"].to_numpy(float) if "weight" in numbers else None
+    if weights is not None and (weights <= 0).any():
+        raise InputError(
+            f"{path}: pair {np.flatnonzero(weights <= 0)[0] + 1} has no positive weight"
+        )
     energy = numbers["W"].to_numpy() * GPa * structure.volume if "W" in numbers else np.nan
     labels = Labels(
         structure=structure,
@@ -121,6 +136,8 @@ def read_pairs(path: str | Path, group: PointGroup) -> Labels:
         ions="unlisted",
         source=path.name,
         lone=True,
+        cases=cases,
+        weights=weights,
     )
     open_units = [k for k, n in (("strain", strain), ("stress", stress)) if n not in {"F", *named}]
     return replace(labels, notes=_plausible(path, labels, open_units))
@@ -136,17 +153,24 @@ def _read_table(path: Path) -> tuple[pd.DataFrame, list[float], set[str]]:
     if separator == r"\s+":  # a unit belongs to the name before it
         lines[0] = re.sub(r"\s+([\[(])", r"\1", lines[0])
     decimal = "," if separator != "," and any("," in x for x in lines[1:]) else "."
+    options: dict = dict(sep=separator, decimal=decimal, skipinitialspace=True)
     try:
-        table = pd.read_csv(
-            io.StringIO("\n".join(lines)), sep=separator, decimal=decimal, skipinitialspace=True
-        )
+        table = pd.read_csv(io.StringIO("\n".join(lines)), **options)
+        # As the file has it: pandas renames a column of a name that is there already.
+        header = pd.read_csv(io.StringIO(lines[0]), header=None, dtype=str, **options)
     except Exception as error:
         raise InputError(f"{path}: not a readable CSV file ({error})") from None
-    columns = [_named_unit(path, column) for column in map(str, table.columns)]
+    columns = [_named_unit(path, str(column)) for column in header.iloc[0]]
+    names = [name for name, _, _ in columns]
+    for name in names:
+        if names.count(name) > 1:
+            raise InputError(f"{path}: two columns are named {name!r}; keep one")
     for letter in KINDS:
         scales = {(bool(unit), size) for name, unit, size in columns if _letter(name) == letter}
         if len({named for named, _ in scales}) == 2 and any(size != 1.0 for _, size in scales):
             raise InputError(f"{path}: some columns {letter}.. name a unit, others none; name all")
+        if len(scales) > 1:
+            raise InputError(f"{path}: the units of the columns {letter}.. differ; give one unit")
     table.columns = pd.Index([name for name, _, _ in columns])
     named = {_letter(name) for name, unit, _ in columns if unit}
     return table, [size for _, _, size in columns], named

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pymatgen.core import Structure
 
     from objstress.models.constitutive import ConstitutiveNetwork
+    from objstress.models.strain_network import StrainNetwork
 
 
 class LearnedLaw(OfCrystal, FittedLaw):
@@ -48,7 +49,7 @@ class LearnedLaw(OfCrystal, FittedLaw):
         structure: Structure | dict[str, Any],
         point_group: PointGroup,
         polynomial: InvariantPolynomial | None = None,
-        network: ConstitutiveNetwork | None = None,
+        network: ConstitutiveNetwork | StrainNetwork | None = None,
         domain: np.ndarray | Tensor | None = None,
         metadata: dict[str, Any] | None = None,
         displacements: InternalDisplacements | None = None,
@@ -59,11 +60,10 @@ class LearnedLaw(OfCrystal, FittedLaw):
         self.polynomial, self.network = polynomial, network
         self.set_domain(domain, density)
         self.metadata = metadata or {}
-        # The network's tangent takes memory for each point and row of edges, the polynomial little.
-        self.chunk = 4096 if network is None else max(32, 2048 // len(network.pairs.sender))
+        self.chunk = 4096 if network is None else network.chunk
         if network is not None:
             network.requires_grad_(False)
-            self._origin = _network_derivatives(network, torch.zeros(1, 6, dtype=torch.float64), 1)
+            self._origin = network.derivatives(torch.zeros(1, 6, dtype=torch.float64), 1)
 
     def strain_energy(self, x: Tensor, order: int) -> tuple[Tensor, ...]:
         parts: list[Tensor] = [x.new_zeros(len(x), *[6] * k) for k in range(order + 1)]
@@ -71,7 +71,7 @@ class LearnedLaw(OfCrystal, FittedLaw):
             parts = [a + b for a, b in zip(parts, self.polynomial(x, order), strict=True)]
         if self.network is not None:
             w, s = self._origin
-            learned = _network_derivatives(self.network, x, order)
+            learned = self.network.derivatives(x, order)
             parts[0] = parts[0] + learned[0] - w - x @ s[0]
             if order >= 1:
                 parts[1] = parts[1] + learned[1] - s
@@ -109,10 +109,11 @@ class LearnedLaw(OfCrystal, FittedLaw):
             tensors["displacements"] = torch.tensor(self.displacements.coefficients)
         if self.network is not None:
             description["network"] = self.network.describe()
-            description["filter_group"] = self.network.group.symbol
-            if isinstance(self.network.group, PointGroup):
-                # The symbol alone would be the group in its standard frame.
-                tensors["filter_operations"] = torch.tensor(self.network.group.operations)
+            if hasattr(self.network, "pairs"):
+                description["filter_group"] = self.network.group.symbol
+                if isinstance(self.network.group, PointGroup):
+                    # The symbol alone would be the group in its standard frame.
+                    tensors["filter_operations"] = torch.tensor(self.network.group.operations)
             for name, value in self.network.state_dict().items():
                 tensors[f"network.{name}"] = value
         return description, tensors
@@ -126,20 +127,7 @@ class LearnedLaw(OfCrystal, FittedLaw):
             polynomial = InvariantPolynomial(group, description["degree"])
             polynomial.set_coefficients(tensors["polynomial.coefficients"].numpy())
         if "network" in description:
-            # Here alone, because networks take seconds to import.
-            from pymatgen.core import Structure
-
-            from objstress.models.constitutive import ConstitutiveNetwork, NetworkSettings
-
-            structure = Structure.from_dict(structure)
-            name = description["filter_group"]
-            filters: SymmetryGroup
-            if "filter_operations" in tensors:
-                filters = PointGroup.from_operations(tensors["filter_operations"].numpy())
-            else:  # O(3), SO(3), and files of 0.1
-                filters = group if name == group.symbol else symmetry_group(name)
-            settings = NetworkSettings(**description["network"])
-            network = ConstitutiveNetwork(structure, filters, settings)
+            network = _network(description, tensors, group)
             prefix = "network."
             network.load_state_dict(
                 {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
@@ -152,16 +140,24 @@ class LearnedLaw(OfCrystal, FittedLaw):
         return cls(structure, group, polynomial, network, domain, metadata, displacements, density)
 
 
-def _network_derivatives(network: ConstitutiveNetwork, x: Tensor, order: int) -> tuple[Tensor, ...]:
-    # Six double-backward passes over the batch: faster here than vmap of jacobians or jvp.
-    with torch.enable_grad():
-        x = x.detach().requires_grad_(order > 0)
-        w = network(x)
-        out = [w.detach()]
-        if order >= 1:
-            (s,) = torch.autograd.grad(w.sum(), x, create_graph=order > 1)
-            out.append(s.detach())
-        if order >= 2:
-            rows = [torch.autograd.grad(s[:, a].sum(), x, retain_graph=a < 5)[0] for a in range(6)]
-            out.append(torch.stack(rows, dim=1))
-    return tuple(out)
+def _network(
+    description: dict[str, Any], tensors: dict[str, Tensor], group: PointGroup
+) -> ConstitutiveNetwork | StrainNetwork:
+    """The network that a file describes, its weights not yet those of the file."""
+    # Imported here alone, because networks take seconds to import.
+    if "filter_group" not in description:
+        from objstress.models.strain_network import StrainNetwork, StrainNetworkSettings
+
+        return StrainNetwork(group, StrainNetworkSettings(**description["network"]))
+    from pymatgen.core import Structure
+
+    from objstress.models.constitutive import ConstitutiveNetwork, NetworkSettings
+
+    name = description["filter_group"]
+    filters: SymmetryGroup
+    if "filter_operations" in tensors:
+        filters = PointGroup.from_operations(tensors["filter_operations"].numpy())
+    else:  # O(3), SO(3), and files of 0.1
+        filters = group if name == group.symbol else symmetry_group(name)
+    settings = NetworkSettings(**description["network"])
+    return ConstitutiveNetwork(Structure.from_dict(description["structure"]), filters, settings)

@@ -14,6 +14,8 @@ from .polynomial import invariant_polynomials as invariant_polynomials
 from .potential import Potential as Potential
 from .potential import PotentialSettings as PotentialSettings
 from .potential import load_potential as load_potential
+from .strain_network import StrainNetwork as StrainNetwork
+from .strain_network import StrainNetworkSettings as StrainNetworkSettings
 from .tensor_ensemble import TensorEnsemble as TensorEnsemble
 from .tensor_ensemble import TensorPrediction as TensorPrediction
 from .tensor_ensemble import load_tensors as load_tensors

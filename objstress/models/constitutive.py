@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from objstress.graphs.crystals import crystal_graph, shell_cutoff
 from objstress.graphs.pairs import EdgePairs
+from objstress.models.energy_network import EnergyNetwork
 from objstress.nn.convolution import ChannelLinear, Features, Gate, GroupConvolution
 from objstress.nn.filters import GroupFilter
 from objstress.nn.radial import BesselBasis, smooth_cutoff
@@ -51,7 +52,7 @@ class NetworkSettings:
     cutoff: float | None = None
 
 
-class ConstitutiveNetwork(nn.Module):
+class ConstitutiveNetwork(EnergyNetwork):
     """Energy density W(C) of a crystal, objective and G-invariant whatever the weights.
 
     The graph is the *reference* crystal: edge vectors R are constants and so are their filters.
@@ -88,6 +89,8 @@ class ConstitutiveNetwork(nn.Module):
         graph.edge_vec = graph.edge_vec.to(dtype)
         self.pairs = EdgePairs(graph)
         self.group, self.cutoff, self.dtype = group, cutoff, dtype
+        # The tangent takes memory for each point and row of edges.
+        self.chunk = max(32, 2048 // len(self.pairs.sender))
         irreps: list[Irrep] = [(l, (-1) ** l) for l in range(s.hidden_lmax + 1)]
         wanted = [(l, p) for l in range(2 * s.hidden_lmax + 1) for p in (1, -1)]
         filters = GroupFilter(group, wanted, s.edge_lmax, dtype)
@@ -169,6 +172,11 @@ class ConstitutiveNetwork(nn.Module):
             kept = skip(features)
             features = gate({o: m + kept[o] if o in kept else m for o, m in message.items()})
         return s.energy_scale * self.readout(features) / self.pairs.nodes
+
+    def shrink(self, factor: float) -> None:
+        """Multiply the energy by a factor."""
+        with torch.no_grad():
+            self.readout.outer.mul_(factor)
 
     def describe(self) -> dict:
         """Settings that rebuild the network (with the structure and the group)."""

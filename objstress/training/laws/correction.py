@@ -98,6 +98,11 @@ def correct_law(
     expected = law_prior(inner)
     labels = _labels(data, inner, structure, symprec)
     _check_same(labels, inner, name)
+    if labels.cases is not None or labels.weights is not None:
+        raise InputError(
+            "columns case and weight are for a fit from nothing: a correction weighs its labels by "
+            "what the prior says of each; leave them out"
+        )
     for note in labels.notes:
         say(note)
     order = np.random.default_rng(seed).permutation(len(labels))

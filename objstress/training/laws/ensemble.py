@@ -115,9 +115,9 @@ def fit_law_ensemble(
     if hidden:
         law.metadata["held_out"] = {"both": stress_errors(law, tested)}
         gap = law.response(tested.F, 1)[1].numpy() - tested.piola
-        size = np.maximum(np.linalg.norm(tested.piola, axis=(1, 2)), law.stress_floor())
-        errors = np.linalg.norm(gap, axis=(1, 2)) / size
-        bars = law.stress_error(tested.F).numpy() / size
+        sizes = tested.stress_sizes(law.stress_floor())
+        errors = np.linalg.norm(gap, axis=(1, 2)) / sizes
+        bars = law.stress_error(tested.F).numpy() / sizes
         law.metadata["error_bar"] = {
             "rms_error_over_bar": float(np.sqrt(np.mean(errors**2) / np.mean(bars**2))),
             "within_two_bars": float(np.mean(errors < 2 * bars)),
@@ -131,7 +131,7 @@ def fit_law_ensemble(
 
 def _calibration(laws: Sequence[MaterialLaw], used: np.ndarray, labels: Labels) -> float:
     stresses = torch.stack([law.response(labels.F, 1)[1] for law in laws])
-    weight = 1 / np.maximum(np.linalg.norm(labels.piola, axis=(1, 2)), laws[0].stress_floor())
+    weight = 1 / labels.stress_sizes(laws[0].stress_floor())
     spread = weight * stress_spread(stresses).numpy()
     blind = torch.tensor(~used, dtype=torch.float64)
     count = blind.sum(0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,16 +23,25 @@ from objstress.symmetry.voigt import to_mandel
 from objstress.training.laws.domain import trained_domain
 from objstress.training.laws.metrics import energy_errors, stress_errors
 from objstress.training.laws.plausibility import check_work
-from objstress.training.laws.polynomial import degrees_of, fit_polynomial, stress_floor
+from objstress.training.laws.polynomial import (
+    StressEquations,
+    degrees_of,
+    fit_polynomial,
+    stress_floor,
+)
 from objstress.training.laws.reference import stress_free_labels, stretch_size
 from objstress.training.laws.settings import NetworkTraining
 from objstress.training.shear_order import ORDERS, order_in_file, reordered
 
 if TYPE_CHECKING:
     from objstress.models.constitutive import NetworkSettings
+    from objstress.models.strain_network import StrainNetworkSettings
 
 MISFIT = 0.2
 """Leave-one-out error of the polynomial beyond which labels are refused as contradictory."""
+HARD = 0.05
+"""Leave-one-out error of the polynomial from which a network alone is tried on labels without
+listed atoms, whose strains may be of any size: on top of a polynomial that strays it does worse."""
 FEWEST = 40
 """Labels below which no network is added to a polynomial: the 15 % that judge it would be fewer
 than six, too few for a standard error."""
@@ -47,7 +56,7 @@ def fit_law(
     *,
     point_group: PointGroup | str | None = None,
     held_out: float = 0.2,
-    network: NetworkSettings | None = None,
+    network: NetworkSettings | StrainNetworkSettings | None = None,
     training: NetworkTraining | None = None,
     filters: SymmetryGroup | None = None,
     polynomial: bool = True,
@@ -68,16 +77,18 @@ def fit_law(
     invariant under the crystal's point group, is fitted by least squares; a network w, its filters
     restricted to that group, is fitted to the residual, and is kept only if labels that neither
     fitted nor stopped it show that it helps (and never with fewer than 40 labels, or where the
-    polynomial leaves less than 0.1 %).
+    polynomial leaves less than 0.1 %). Labels without listed atoms of which the polynomial leaves
+    more than 5 %, as at large strains, get a network of strain alone, if that does better.
 
     Args:
         data: an extxyz or CSV file (see `read_labels`) or labels.
         structure: the crystal, any cell.
         point_group: instead of a structure, the group of a material whose atoms are not listed, in
-            the axes of the data; its network runs on a lone node.
+            the axes of the data.
         held_out: fraction of the labels that no step of the fit sees; the errors in
             `law.metadata["held_out"]` are theirs. 0 uses all.
-        network: size of the network.
+        network: size and kind of the network; by default a `StrainNetwork` for labels without
+            listed atoms, else a `ConstitutiveNetwork`.
         training: how it is fitted.
         filters: group of the network's filters; the crystal's point group by default.
         polynomial, use_network: False leaves this part out.
@@ -131,6 +142,13 @@ def fit_law(
     hidden = round(held_out * len(labels))
     fitted = labels.subset(np.sort(order[hidden:]))
     tested = labels.subset(np.sort(order[:hidden]))
+    alone = None
+    if labels.lone and polynomial and use_network and len(fitted) >= FEWEST:
+        alone = _network_alone(
+            fitted, group, degrees, filters, network, training, workdir, progress, say
+        )
+    if alone is not None:
+        polynomial = stress_free = False
     if stress_free:
         fitted, stretch, fit = stress_free_labels(fitted, group, degrees)
         tested = tested.rereferenced(stretch)
@@ -154,7 +172,8 @@ def fit_law(
             "leave_one_out": fit.error,
             "leave_one_out_by_degree": {str(k): v for k, v in fit.errors.items()},
         }
-        _check_fit(fit.error, fitted, group, floor)
+        if fit.error >= MISFIT:
+            raise _no_law(fit.error, fitted, group)
         say(
             f"polynomial: degree {fit.polynomial.degree}, {len(fit.polynomial.degrees)} "
             f"invariants, leave-one-out error {fit.error:.2%}"
@@ -165,8 +184,8 @@ def fit_law(
     elif use_network and polynomial and fit.error < ENOUGH:
         metadata["network"] = {"kept": False, "reason": "the polynomial leaves less than 0.1 %"}
     elif use_network:
-        law, metadata["network"] = _add_network(
-            law, fitted, floor, filters or group, network, training, workdir, progress
+        law, metadata["network"] = alone or _add_network(
+            law, fitted, floor, filters, network, training, workdir, progress
         )
         kept = "kept" if metadata["network"]["kept"] else "dropped"
         say(
@@ -238,21 +257,22 @@ def _add_network(
     law: LearnedLaw,
     labels: Labels,
     floor: float,
-    filters: SymmetryGroup,
-    settings: NetworkSettings | None,
+    filters: SymmetryGroup | None,
+    settings: NetworkSettings | StrainNetworkSettings | None,
     training: NetworkTraining,
     workdir: str | Path | None,
     progress: bool,
 ) -> tuple[LearnedLaw, dict[str, Any]]:
     # PyTorch Geometric and Lightning are imported only where there is a network to fit.
     from objstress.models.constitutive import ConstitutiveNetwork, NetworkSettings
+    from objstress.models.strain_network import StrainNetwork, StrainNetworkSettings
     from objstress.training.laws.network import Targets, fit_network
 
     stress = torch.tensor(labels.piola)
     known, base = law.response(labels.F, 1)
     rest = stress - base
     energy = torch.tensor(labels.energy) / labels.structure.volume / GPa - known
-    weight = 1 / stress.flatten(1).norm(dim=1).clamp(min=floor)
+    weight = torch.tensor(1 / labels.stress_sizes(floor))
     targets = Targets(torch.tensor(labels.F), rest, energy, weight)
     n = len(labels)
     order = np.random.default_rng(training.seed + 1).permutation(n)
@@ -261,15 +281,19 @@ def _add_network(
     judges = size if law.polynomial is not None else 0
     stopping, judging = order[:size], order[size : size + judges]
     if settings is None:
-        settings = NetworkSettings()
+        strain = labels.lone and filters is None
+        settings = StrainNetworkSettings() if strain else NetworkSettings()
     # The residual sets the scale: an output of one gives about the residual stress.
     rms = float(rest.pow(2).mean().sqrt())
     settings = replace(settings, energy_scale=3 * rms * settings.strain_scale)
+    network: ConstitutiveNetwork | StrainNetwork
     with torch.random.fork_rng():
         torch.manual_seed(training.seed)
-        network = ConstitutiveNetwork(labels.structure, filters, settings)
-        with torch.no_grad():
-            network.readout.outer.mul_(0.1)  # start near the polynomial
+        if isinstance(settings, StrainNetworkSettings):
+            network = StrainNetwork(law.point_group, settings)
+        else:
+            network = ConstitutiveNetwork(labels.structure, filters or law.point_group, settings)
+        network.shrink(0.1)  # start near the polynomial
     before, after = fit_network(
         network,
         targets.subset(order[size + judges :]),
@@ -283,7 +307,8 @@ def _add_network(
     kept = law.polynomial is None or _is_better(both, law, labels.subset(judging), floor)
     description = {
         "weights": sum(p.numel() for p in network.parameters()),
-        "filters": filters.symbol,
+        "kind": type(network).__name__,
+        "filters": network.group.symbol,
         "error_before": before,
         "error_after": after,
         "stopping_labels": size,
@@ -298,7 +323,7 @@ def _is_better(new: LearnedLaw, old: LearnedLaw, labels: Labels, floor: float) -
     # Judged on labels that neither trained the network nor chose when to stop: the gain in
     # squared relative error must exceed its own standard error.
     stress = labels.piola
-    size = np.maximum(np.linalg.norm(stress, axis=(1, 2)), floor)
+    size = labels.stress_sizes(floor)
 
     def squares(law: LearnedLaw) -> np.ndarray:
         gap = law.response(labels.F, 1)[1].numpy() - stress
@@ -308,20 +333,66 @@ def _is_better(new: LearnedLaw, old: LearnedLaw, labels: Labels, floor: float) -
     return bool(gain.mean() > gain.std(ddof=1) / np.sqrt(len(gain)))
 
 
-def _check_fit(error: float, labels: Labels, group: PointGroup, floor: float) -> None:
-    # A hyperelastic law of this group must explain the labels. Where it does not, the usual reason
-    # is another order of the shear stresses in the file.
-    if error < MISFIT:
-        return
+def _network_alone(
+    labels: Labels,
+    group: PointGroup,
+    degrees: Sequence[int],
+    filters: SymmetryGroup | None,
+    settings: NetworkSettings | StrainNetworkSettings | None,
+    training: NetworkTraining,
+    workdir: str | Path | None,
+    progress: bool,
+    say: Callable[[str], None],
+) -> tuple[LearnedLaw, dict[str, Any]] | None:
+    """A law of a network and no polynomial, where no polynomial follows the labels as well."""
+    floor = stress_floor(labels, group)
+    equations = StressEquations(labels, group, floor, lowest=1)
+    fit = fit_polynomial(labels, group, floor, degrees, lowest=1)
+    if fit.error < HARD:
+        return None
+    if fit.error >= MISFIT and _other_order(labels, group, fit.error):
+        raise _no_law(fit.error, labels, group)
+    # Label by label, as the network is judged: whole load cases say which degree to take.
+    equations.cases = None
+    error = float(equations.leave_one_out(fit.polynomial.degree).min())
+    say(f"polynomial: none follows the labels (leave-one-out error {error:.1%}); a network may")
+    nothing = LearnedLaw(labels.structure, group)
+    folder = None if workdir is None else Path(workdir) / "alone"
+    law, facts = _add_network(nothing, labels, floor, filters, settings, training, folder, progress)
+    reached = facts["error_after"]
+    if min(reached, error) >= MISFIT:
+        raise _no_law(min(reached, error), labels, group)
+    if reached >= error:
+        say(f"network alone: {reached:.1%}, no better than the polynomial")
+        return None
+    return law, facts
+
+
+def _other_order(labels: Labels, group: PointGroup, error: float) -> str | None:
+    """The order in which the file's shear stresses would agree with the strains."""
+    floor = stress_floor(labels, group)
     for place in range(1, len(ORDERS)):
         other = replace(labels, cauchy=reordered(labels.cauchy, place))
         if fit_polynomial(other, group, floor, degrees=range(2, 4)).error < error / 5:
-            raise InputError(
-                f"the stresses contradict the strains ({error:.0%} error), but agree once their "
-                f"shear components are read in the order {order_in_file(place)}: store them as ASE "
-                "does, xx yy zz yz xz xy"
-            )
-    raise InputError(
-        f"no law of point group {group.symbol} explains the labels (leave-one-out error "
-        f"{error:.0%}): are stress sign, units (eV/Angstrom^3) and structure right?"
+            return order_in_file(place)
+    return None
+
+
+def _no_law(error: float, labels: Labels, group: PointGroup) -> InputError:
+    # A hyperelastic law of this group must explain the labels. Where it does not, the usual reason
+    # is another order of the shear stresses in the file.
+    if order := _other_order(labels, group, error):
+        return InputError(
+            f"the stresses contradict the strains ({error:.0%} error), but agree once their "
+            f"shear components are read in the order {order}: store them as ASE does, "
+            "xx yy zz yz xz xy"
+        )
+    right = (
+        "are stress sign, units, point group and its axes"
+        if labels.lone
+        else "are stress sign, units (eV/Angstrom^3) and structure"
+    )
+    return InputError(
+        f"no law of point group {group.symbol} explains the labels (error {error:.0%}): {right} "
+        "right?"
     )

@@ -1,4 +1,4 @@
-"""Losses of the constitutive network: relative stress, and energy density over a scale."""
+"""Losses of networks of strain: relative stress, and energy density over a scale."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import torch
 from torch import Tensor
 
 from objstress.laws.strain_energy import mandel_strain, tensor_from_mandel
-from objstress.models.constitutive import ConstitutiveNetwork
+from objstress.models.energy_network import EnergyNetwork
 
 
-def network_response(network: ConstitutiveNetwork, F: Tensor) -> tuple[Tensor, Tensor]:
+def network_response(network: EnergyNetwork, F: Tensor) -> tuple[Tensor, Tensor]:
     """Energy density and stress, zero at F = I, differentiable in the network's weights.
 
     Args:
-        network: a constitutive network.
+        network: an energy of strain.
         F: deformation gradients (n, 3, 3).
 
     Returns:
@@ -22,10 +22,8 @@ def network_response(network: ConstitutiveNetwork, F: Tensor) -> tuple[Tensor, T
     # The last row is the undeformed crystal, whose values are subtracted: S_0 : E and not
     # P_0 : (F - I), which would not be objective.
     x = mandel_strain(F)
-    x = torch.cat([x, torch.zeros_like(x[:1])]).requires_grad_()
-    w = network(x)
-    (s,) = torch.autograd.grad(w.sum(), x, create_graph=torch.is_grad_enabled())
-    return w[:-1] - w[-1] - x[:-1] @ s[-1], F @ tensor_from_mandel(s[:-1] - s[-1])
+    w, s = network.derivatives(torch.cat([x, torch.zeros_like(x[:1])]), 1)
+    return w[:-1] - w[-1] - x @ s[-1], F @ tensor_from_mandel(s[:-1] - s[-1])
 
 
 def stress_loss(predicted: Tensor, target: Tensor, weight: Tensor) -> Tensor:

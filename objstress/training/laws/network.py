@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -13,9 +14,16 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from objstress.io.run_folder import fingerprint, work_folder
 from objstress.models.constitutive import ConstitutiveNetwork
+from objstress.models.strain_network import StrainNetwork, StrainPerceptron
+from objstress.training.laws.levenberg_marquardt import LevenbergMarquardt, StressResiduals
 from objstress.training.laws.losses import energy_loss, network_response, stress_loss
 from objstress.training.laws.settings import NetworkTraining
 from objstress.training.trainer import BEST, FitModule, run_fit
+
+Network = ConstitutiveNetwork | StrainNetwork
+Member = ConstitutiveNetwork | StrainPerceptron
+STEPS = 3
+"""Steps of Levenberg and Marquardt in an epoch of a network of strain."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +56,7 @@ class Targets:
 class NetworkFit(FitModule):
     """Relative stress loss (plus energy, if weighted) of a constitutive network."""
 
-    def __init__(self, network: ConstitutiveNetwork, settings: NetworkTraining, scale: float):
+    def __init__(self, network: Member, settings: NetworkTraining, scale: float):
         super().__init__()
         self.network, self.settings, self.scale = network, settings, scale
 
@@ -66,9 +74,8 @@ class NetworkFit(FitModule):
         return loss
 
     def validation_step(self, batch: list[Tensor], _: int) -> None:
-        with torch.enable_grad():
-            p = network_response(self.network, batch[0])[1]
-        error = stress_loss(p.detach(), batch[1], batch[3]).sqrt()
+        p = network_response(self.network, batch[0])[1]
+        error = stress_loss(p, batch[1], batch[3]).sqrt()
         self.log("valid_error", error, prog_bar=True, batch_size=len(batch[0]))
 
     def status(self) -> str:
@@ -85,8 +92,27 @@ class NetworkFit(FitModule):
         )
 
 
+class StrainNetworkFit(NetworkFit):
+    """Stress residuals of a network of strain, by Levenberg and Marquardt's method.
+
+    The network is small, and its errors at a minimum are far below those where L-BFGS slows down.
+    """
+
+    automatic_optimization = False
+
+    def training_step(self, batch: list[Tensor], _: int) -> None:  # type: ignore[override]
+        f, stress, weight = batch[0], batch[1], batch[3]
+        optimizer = self.optimizers()  # Lightning's, around ours
+        optimizer.optimizer.problem = StressResiduals(self.network, f, stress, weight)
+        for _ in range(STEPS):
+            optimizer.step()
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return LevenbergMarquardt(self.network.parameters())
+
+
 def fit_network(
-    network: ConstitutiveNetwork,
+    network: Network,
     train: Targets,
     valid: Targets,
     settings: NetworkTraining,
@@ -108,26 +134,36 @@ def fit_network(
     Returns:
         Relative validation error of a network that is zero, and of the fitted one.
     """
+    members: Sequence[Member] = (
+        network.perceptrons if isinstance(network, StrainNetwork) else [network]
+    )
+    digest = _fingerprint(network, train, valid, settings)
     with work_folder(workdir) as folder:
-        before = float(
-            stress_loss(torch.zeros_like(valid.stress), valid.stress, valid.weight).sqrt()
-        )
-        metrics = run_fit(
-            NetworkFit(network, settings, scale),
-            folder,
-            _fingerprint(network, train, valid, settings),
-            epochs=settings.epochs,
-            loaders=(train.loader(), valid.loader()),
-            monitor="valid_error",
-            patience=settings.patience,
-            accelerator=settings.accelerator,
-            min_delta=1e-5,
-            log=True,
-            title="network" if progress else None,
-        )
-        state = torch.load(folder / BEST, weights_only=True, map_location="cpu")["state_dict"]
-        network.load_state_dict({k.removeprefix("network."): v for k, v in state.items()})
-        return before, metrics["best_valid_error"]
+        for k, member in enumerate(members, start=1):
+            of = f" {k} of {len(members)}" if len(members) > 1 else ""
+            part = folder / str(k) if of else folder
+            part.mkdir(parents=True, exist_ok=True)
+            kind = StrainNetworkFit if isinstance(member, StrainPerceptron) else NetworkFit
+            run_fit(
+                kind(member, settings, scale),
+                part,
+                digest,
+                epochs=settings.epochs,
+                loaders=(train.loader(), valid.loader()),
+                monitor="valid_error",
+                patience=settings.patience,
+                accelerator=settings.accelerator,
+                min_delta=1e-5,
+                log=True,
+                title=f"network{of}" if progress else None,
+            )
+            state = torch.load(part / BEST, weights_only=True, map_location="cpu")["state_dict"]
+            member.load_state_dict({k.removeprefix("network."): v for k, v in state.items()})
+    with torch.no_grad():
+        fitted = network_response(network, valid.F)[1]
+    errors = (stress_loss(p, valid.stress, valid.weight) for p in (0 * fitted, fitted))
+    before, after = (float(error.sqrt()) for error in errors)
+    return before, after
 
 
 def _fingerprint(network, train: Targets, valid: Targets, settings) -> str:

@@ -1,4 +1,4 @@
-"""Settings of the constitutive network's fit."""
+"""Settings of the fits of networks of strain."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class NetworkTraining:
-    """How the constitutive network is fitted.
+    """How a network of strain is fitted.
 
     Attributes:
         epochs: largest number of L-BFGS steps.
