@@ -274,3 +274,48 @@ def test_a_correction_refuses_the_weights_that_it_does_not_heed(tmp_path):
     path = table(tmp_path / "b.csv", f[:5], p[:5], weight=np.arange(1.0, 6.0))
     with pytest.raises(InputError, match="columns case and weight"):
         correct_law(path, prior)
+
+
+@pytest.mark.parametrize("hidden", [(5,), (6, 5, 4)])
+def test_jacobian_by_the_weights_is_that_of_automatic_differentiation(hidden):
+    network = network_of(PointGroup("32"), hidden=hidden, strain_scale=0.7, energy_scale=3.0)
+    perceptron = network.perceptrons[0]
+    x = 0.1 * torch.randn(40, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    jacobian = perceptron.stress_jacobian(x)
+    stress = perceptron.derivatives(x, 1)[1]
+    for i, a in ((0, 0), (1, 4), (39, 5)):
+        rows = torch.autograd.grad(stress[i, a], list(perceptron.parameters()), retain_graph=True)
+        expected = torch.cat([row.flatten() for row in rows])
+        torch.testing.assert_close(jacobian[i, a], expected, rtol=1e-10, atol=1e-12)
+
+
+def test_an_interrupted_fit_goes_on_where_it_stopped(tmp_path, monkeypatch):
+    from objstress.training.laws import network as fits
+
+    group = PointGroup("m-3m")
+    f = torch.tensor(right_stretch(sample_strains(40, 0.1)))
+    p = torch.tensor(buckling(f.numpy()))
+    part = fits.Targets(f, p, torch.zeros(40), 1 / p.flatten(1).norm(dim=1))
+    settings = NetworkTraining(epochs=4)
+
+    def fitted(folder):
+        network = network_of(group, hidden=(6,), energy_scale=1e-6)
+        return fits.fit_network(network, part, part, settings, 1.0, folder, progress=False)
+
+    whole = fitted(tmp_path / "whole")
+    step, calls = fits.LevenbergMarquardt.step, []
+
+    def stopped(self, closure=None):
+        calls.append(1)
+        if len(calls) == 6 * fits.STEPS:
+            raise KeyboardInterrupt
+        return step(self, closure)
+
+    monkeypatch.setattr(fits.LevenbergMarquardt, "step", stopped)
+    with pytest.raises((KeyboardInterrupt, SystemExit)):
+        fitted(tmp_path / "part")
+    assert len(calls) == 6 * fits.STEPS
+    again = fitted(tmp_path / "part")
+    assert again == pytest.approx(whole, rel=1e-9)
+    # Two members of four epochs: five were done, and the sixth was done again.
+    assert len(calls) == (6 + 3) * fits.STEPS

@@ -7,19 +7,16 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, jacrev, vmap
 
 from objstress.laws.strain_energy import mandel_strain
-from objstress.models.energy_network import EnergyNetwork
+from objstress.models.strain_network import StrainPerceptron
 from objstress.symmetry.voigt import MANDEL
 
 LARGEST = 1e9
 """Damping at which no step helps any more."""
-ROWS = 64
-"""Labels whose Jacobian is made at a time."""
 
 
-class StressResiduals(nn.Module):
+class StressResiduals:
     r"""Weighted differences of a network's stresses from given ones, six for each label.
 
     .. math::
@@ -27,46 +24,27 @@ class StressResiduals(nn.Module):
             \qquad w_n (F_n B_a) / \sqrt{N} = Q_n R_n
 
     Args:
-        network: an energy of strain that vanishes with its stress at E = 0.
+        network: to be fitted.
         F: deformation gradients (N, 3, 3).
         stress: P (N, 3, 3), GPa.
         weight: w (N,), 1/GPa.
     """
 
-    def __init__(self, network: EnergyNetwork, F: Tensor, stress: Tensor, weight: Tensor):
-        super().__init__()
+    def __init__(self, network: StrainPerceptron, F: Tensor, stress: Tensor, weight: Tensor):
         self.network, self.x = network, mandel_strain(F)
         weight = weight / len(F) ** 0.5
         push = torch.einsum("nij,ajk->nika", F, F.new_tensor(MANDEL)).reshape(-1, 9, 6)
         q, self.r = torch.linalg.qr(weight[:, None, None] * push)
         self.y = (q.mT @ (weight[:, None] * stress.flatten(1))[..., None]).squeeze(-1)
-        parameters = dict(network.named_parameters())
-        self.names, self.shapes = list(parameters), [p.shape for p in parameters.values()]
 
-    def residuals(self, flat: Tensor) -> Tensor:
-        """Differences (N, 6) at all weights of the network in one vector."""
-        with torch.no_grad():
-            stress = functional_call(self, self._named(flat), (self.x,))
-        return (self.r @ stress[..., None]).squeeze(-1) - self.y
+    def residuals(self) -> Tensor:
+        """Differences at the network's weights, (6 N,)."""
+        stress = self.network.derivatives(self.x, 1)[1]
+        return ((self.r @ stress[..., None]).squeeze(-1) - self.y).flatten()
 
-    def jacobian(self, flat: Tensor) -> Tensor:
-        """Their derivatives by the vector, (N, 6, k)."""
-
-        def one(flat: Tensor, x: Tensor) -> Tensor:
-            return functional_call(self, self._named(flat), (x[None],))[0]
-
-        return self.r @ vmap(jacrev(one), (None, 0), chunk_size=ROWS)(flat, self.x)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """dW/dx (n, 6) at Mandel strains x."""
-        return self.network.derivatives(x, 1)[1]
-
-    def _named(self, flat: Tensor) -> dict[str, Tensor]:
-        parts = flat.split([shape.numel() for shape in self.shapes])
-        return {
-            f"network.{name}": part.view(shape)
-            for name, part, shape in zip(self.names, parts, self.shapes, strict=True)
-        }
+    def jacobian(self) -> Tensor:
+        """Their derivatives by the weights, (6 N, k)."""
+        return (self.r @ self.network.stress_jacobian(self.x)).flatten(0, 1)
 
 
 class LevenbergMarquardt(torch.optim.Optimizer):
@@ -95,17 +73,18 @@ class LevenbergMarquardt(torch.optim.Optimizer):
     def step(self, closure: Callable[[], Any] | None = None) -> None:  # type: ignore[override]
         """Take one step, or none where no damping up to `LARGEST` lowers the residuals."""
         group = self.param_groups[0]
-        flat = nn.utils.parameters_to_vector(group["params"])
-        r = self.problem.residuals(flat).flatten()
-        j = self.problem.jacobian(flat).flatten(0, 1)
+        weights = group["params"]
+        flat = nn.utils.parameters_to_vector(weights)
+        r, j = self.problem.residuals(), self.problem.jacobian()
         normal, gradient = j.T @ j, j.T @ r
         mean = normal.diagonal().mean()
         while group["damping"] < LARGEST:
             shifted = normal.clone()
             shifted.diagonal().add_(group["damping"] * mean)
-            trial = flat - torch.linalg.solve(shifted, gradient)
-            if self.problem.residuals(trial).norm() < r.norm():
-                nn.utils.vector_to_parameters(trial, group["params"])
+            change = torch.linalg.solve(shifted, gradient)
+            nn.utils.vector_to_parameters(flat - change, weights)
+            if self.problem.residuals().norm() < r.norm():
                 group["damping"] = max(group["damping"] / 3, 1e-12)
                 return
             group["damping"] *= 4
+        nn.utils.vector_to_parameters(flat, weights)

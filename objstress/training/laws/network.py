@@ -22,7 +22,7 @@ from objstress.training.trainer import BEST, FitModule, run_fit
 
 Network = ConstitutiveNetwork | StrainNetwork
 Member = ConstitutiveNetwork | StrainPerceptron
-STEPS = 3
+STEPS = 4
 """Steps of Levenberg and Marquardt in an epoch of a network of strain."""
 
 
@@ -99,6 +99,7 @@ class StrainNetworkFit(NetworkFit):
     """
 
     automatic_optimization = False
+    network: StrainPerceptron
 
     def training_step(self, batch: list[Tensor], _: int) -> None:  # type: ignore[override]
         f, stress, weight = batch[0], batch[1], batch[3]
