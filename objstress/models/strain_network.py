@@ -87,7 +87,7 @@ class StrainPerceptron(EnergyNetwork):
 
     .. math::
         W(E) = \frac{w}{|G|} \sum_{g \in G} \left[ f(y_g) - f(0) - f'(0) \, y_g \right]
-            + f_J'(0) (J - 1 - \mathrm{tr} E)
+            + w \, f_J'(0) \, (J - 1 - \mathrm{tr} E)
             + w \, c \, (J + 1/J - 2)^2, \qquad
         y_g = \left( \frac{g^T E g}{\epsilon}, \frac{J - 1}{\epsilon} \right)
 
@@ -96,8 +96,8 @@ class StrainPerceptron(EnergyNetwork):
     bound as J -> 0 and is of fourth order at J = 1 (Klein et al., J. Mech. Phys. Solids 159 (2022)
     104703). An energy of E cannot tell G from its Laue class.
 
-    W and dW/dE vanish at E = 0. They are sums of differences from E = 0, each of which keeps its
-    digits however small E is: two nearly equal numbers are subtracted nowhere.
+    W and dW/dE vanish at E = 0. The stress is a sum of differences from E = 0, each of which keeps
+    its digits however small E is: two nearly equal numbers are subtracted nowhere.
 
     Args:
         group: the material's, in the frame of the strain.
@@ -111,7 +111,8 @@ class StrainPerceptron(EnergyNetwork):
     def __init__(self, group: PointGroup, settings: StrainNetworkSettings, dtype: torch.dtype):
         super().__init__()
         self.group, self.settings = group, settings
-        turns = np.unique(mandel_rotations(group.operations).round(12), axis=0)
+        turns = mandel_rotations(group.operations)  # g and -g are the same
+        turns = turns[np.unique(turns.round(9), axis=0, return_index=True)[1]]
         self.register_buffer("rotations", torch.tensor(turns, dtype=dtype), persistent=False)
         self.register_buffer("basis", torch.tensor(MANDEL, dtype=dtype), persistent=False)
         self.chunk = 6144 // len(turns)
