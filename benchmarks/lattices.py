@@ -11,6 +11,7 @@ case predicted from the other four, the cases to judge by unseen.
 from __future__ import annotations
 
 import argparse
+import json
 import time
 from pathlib import Path
 from typing import Any
@@ -151,8 +152,6 @@ def tables(rows: list[dict[str, Any]], selected: list[dict[str, Any]], claims: l
 
 
 def main() -> None:
-    import json
-
     parser = argparse.ArgumentParser(description="laws of lattices that buckle")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
     parser.add_argument("--select", action="store_true", help="measure the candidates, too")

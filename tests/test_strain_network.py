@@ -302,6 +302,9 @@ def test_an_interrupted_fit_goes_on_where_it_stopped(tmp_path, monkeypatch):
         network = network_of(group, hidden=(6,), energy_scale=1e-6)
         return fits.fit_network(network, part, part, settings, 1.0, folder, progress=False)
 
+    heeded = NetworkTraining(energy_weight=0.1)
+    with pytest.raises(InputError, match="stresses alone"):
+        fits.fit_network(network_of(group), part, part, heeded, 1.0, progress=False)
     whole = fitted(tmp_path / "whole")
     step, calls = fits.LevenbergMarquardt.step, []
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from itertools import pairwise
+from typing import cast
 
 import numpy as np
 import torch
@@ -57,11 +58,15 @@ class StrainNetwork(EnergyNetwork):
     ):
         super().__init__()
         self.group, self.settings = group, settings or StrainNetworkSettings()
-        self.perceptrons = [
+        self.members = nn.ModuleList(
             StrainPerceptron(group, self.settings, dtype) for _ in range(self.settings.members)
-        ]
-        self.members = nn.ModuleList(self.perceptrons)
+        )
         self.chunk = self.perceptrons[0].chunk
+
+    @property
+    def perceptrons(self) -> list[StrainPerceptron]:
+        """The members, as what they are."""
+        return cast("list[StrainPerceptron]", list(self.members))
 
     def forward(self, x: Tensor) -> Tensor:
         """W (n,) in GPa at Mandel strains x (n, 6)."""

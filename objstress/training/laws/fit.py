@@ -346,15 +346,17 @@ def _network_alone(
 ) -> tuple[LearnedLaw, dict[str, Any]] | None:
     """A law of a network and no polynomial, where no polynomial follows the labels as well."""
     floor = stress_floor(labels, group)
-    equations = StressEquations(labels, group, floor, lowest=1)
     fit = fit_polynomial(labels, group, floor, degrees, lowest=1)
     if fit.error < HARD:
         return None
     if fit.error >= MISFIT and _other_order(labels, group, fit.error):
         raise _no_law(fit.error, labels, group)
-    # Label by label, as the network is judged: whole load cases say which degree to take.
-    equations.cases = None
-    error = float(equations.leave_one_out(fit.polynomial.degree).min())
+    error = fit.error
+    if labels.cases is not None:
+        # Label by label, as the network is judged: whole load cases say which degree to take.
+        equations = StressEquations(labels, group, floor, lowest=1)
+        equations.cases = None
+        error = float(equations.leave_one_out(fit.polynomial.degree).min())
     say(f"polynomial: none follows the labels (leave-one-out error {error:.1%}); a network may")
     nothing = LearnedLaw(labels.structure, group)
     folder = None if workdir is None else Path(workdir) / "alone"

@@ -34,9 +34,8 @@ def stress_errors(law: MaterialLaw, labels: Labels) -> dict[str, float]:
     """
     stress = labels.piola
     predicted = law.response(labels.F, 1)[1].numpy()
-    relative = np.linalg.norm(predicted - stress, axis=(1, 2)) / labels.stress_sizes(
-        law.stress_floor()
-    )
+    gaps = np.linalg.norm(predicted - stress, axis=(1, 2))
+    relative = gaps / labels.stress_sizes(law.stress_floor())
     return {
         "relative_rmse": float(np.sqrt(np.mean(relative**2))),
         "rmse_GPa": float(np.sqrt(np.mean((predicted - stress) ** 2))),

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
+from objstress.errors import InputError
 from objstress.io.run_folder import fingerprint, work_folder
 from objstress.models.constitutive import ConstitutiveNetwork
 from objstress.models.strain_network import StrainNetwork, StrainPerceptron
@@ -134,7 +135,12 @@ def fit_network(
 
     Returns:
         Relative validation error of a network that is zero, and of the fitted one.
+
+    Raises:
+        InputError: an energy weight for a network of strain.
     """
+    if isinstance(network, StrainNetwork) and settings.energy_weight:
+        raise InputError("a network of strain is fitted to stresses alone: leave energy_weight 0")
     members: Sequence[Member] = (
         network.perceptrons if isinstance(network, StrainNetwork) else [network]
     )

@@ -11,12 +11,14 @@ class NetworkTraining:
 
     Attributes:
         epochs: largest number of L-BFGS steps.
-        iterations: number of L-BFGS iterations in one step (all labels each).
+        iterations: number of L-BFGS iterations in one step (all labels each); a `StrainNetwork`
+            takes four steps of Levenberg and Marquardt instead.
         history: number of curvature pairs that L-BFGS keeps.
         patience: number of steps without a better validation error before the fit stops.
         validation: fraction of the labels that early stopping watches.
         energy_weight: weight of the energy loss against the stress loss; energies disagree with
-            stresses by the basis-set error, so 0 (stress alone) is the default.
+            stresses by the basis-set error, so 0 (stress alone) is the default, and all that a
+            `StrainNetwork` takes.
         seed: of the weights and the split.
         accelerator: "auto", "cpu" or "gpu".
     """
