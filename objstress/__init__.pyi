@@ -33,6 +33,7 @@ from .laws.analytic import SaintVenantKirchhoff as SaintVenantKirchhoff
 from .laws.check import check_law as check_law
 from .laws.compile import compile_law as compile_law
 from .laws.export.files import export_law as export_law
+from .laws.family import load_family as load_family
 from .laws.guarded import GuardedLaw as GuardedLaw
 from .laws.loading import load_law as load_law
 from .laws.rotated import RotatedLaw as RotatedLaw
@@ -54,6 +55,7 @@ from .symmetry.reading import read_structure as read_structure
 from .training.laws.adaptive import label_adaptively as label_adaptively
 from .training.laws.correction import correct_law as correct_law
 from .training.laws.ensemble import fit_law_ensemble as fit_law_ensemble
+from .training.laws.family import fit_family as fit_family
 from .training.laws.fit import fit_law as fit_law
 from .training.laws.refine import refine_law as refine_law
 from .training.laws.suggestions import suggest_strains as suggest_strains

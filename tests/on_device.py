@@ -117,7 +117,9 @@ def constitutive_training(device: torch.device) -> None:
     law = laws()["learned-both"]
     f = strains(10, 0.05)
     p = law.response(f, 1)[1]
-    targets = Targets(f, p, law.response(f, 0)[0], torch.ones(10, dtype=torch.float64))
+    targets = Targets(
+        f, p, law.response(f, 0)[0], torch.ones(10, dtype=torch.float64), torch.zeros(10, 0)
+    )
     settings = NetworkSettings(channels=2, layers=1)
 
     def gradients(device: torch.device) -> list[Tensor]:

@@ -13,11 +13,8 @@ from objstress.labels.strains import sample_strains
 from objstress.laws.check import check_law
 from objstress.laws.learned import LearnedLaw
 from objstress.models.conformance import extra_operations, supergroups
-from objstress.models.strain_network import (
-    StrainNetwork,
-    StrainNetworkSettings,
-    softplus_change,
-)
+from objstress.models.differences import softplus_change
+from objstress.models.strain_network import StrainNetwork, StrainNetworkSettings
 from objstress.symmetry.voigt import mandel_rotations
 from objstress.training.laws.correction import correct_law
 from objstress.training.laws.polynomial import StressEquations, fit_polynomial, stress_floor
@@ -295,7 +292,7 @@ def test_an_interrupted_fit_goes_on_where_it_stopped(tmp_path, monkeypatch):
     group = PointGroup("m-3m")
     f = torch.tensor(right_stretch(sample_strains(40, 0.1)))
     p = torch.tensor(buckling(f.numpy()))
-    part = fits.Targets(f, p, torch.zeros(40), 1 / p.flatten(1).norm(dim=1))
+    part = fits.Targets(f, p, torch.zeros(40), 1 / p.flatten(1).norm(dim=1), torch.zeros(40, 0))
     settings = NetworkTraining(epochs=4)
 
     def fitted(folder):

@@ -162,3 +162,13 @@ def json_object(text: str, option: str) -> dict[str, Any]:
     if not isinstance(keywords, dict):
         raise InputError(f"{option} must be a JSON object such as '{{\"cutoff\": 5}}'")
     return keywords
+
+
+def stiffness_text(c: Any) -> str:
+    """Elastic constants (6, 6) in GPa as a table."""
+    # The largest unit in which the largest constant is at least one: foams have kPa.
+    units = (("GPa", 1.0), ("MPa", 1e3), ("kPa", 1e6), ("Pa", 1e9))
+    largest = abs(c).max()
+    unit, size = next((u for u in units if largest * u[1] >= 1), units[-1])
+    rows = "\n".join("  " + " ".join(f"{size * x:9.3f}" for x in row) for row in c)
+    return f"stiffness, {unit} (Voigt xx yy zz yz xz xy)\n{rows}"

@@ -16,6 +16,7 @@ from objstress.cli import (  # noqa: F401  (each module registers its commands)
     docking,
     dynamics,
     finite_elements,
+    fitting,
     laws,
     listing,
     potentials,

@@ -1,4 +1,4 @@
-"""Commands for material laws: label, suggest, fit, refine, compile, check, export."""
+"""Commands for material laws: label, suggest, refine, compile, check, export."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from objstress.cli.app import (
     json_object,
     print_result,
     say,
+    stiffness_text,
 )
-from objstress.errors import InputError
 from objstress.io.files import check_writable
 
 Law = Annotated[Path, typer.Argument(help="Law file.")]
@@ -90,118 +90,6 @@ def label(
     )
     if not result.get("reached", True):
         say(f"the error bar is still {result['error_bars'][-1][1]:.2%}: allow more --samples")
-
-
-@app.command()
-def fit(
-    data: Annotated[
-        Path, typer.Argument(help="Labelled cells (extxyz), or strain-stress pairs (CSV, GPa).")
-    ],
-    out: Annotated[
-        Path | None, typer.Option(help="The law file to write; DATA's name with .law.")
-    ] = None,
-    structure: Annotated[Path | None, typer.Option(help="Structure file of the crystal.")] = None,
-    point_group: Annotated[
-        str | None,
-        typer.Option(help="Point group of a material without atoms, instead of --structure."),
-    ] = None,
-    members: Annotated[
-        int, typer.Option(help="Number of laws; more than one make an ensemble with error bars.")
-    ] = 1,
-    prior: Annotated[
-        Path | None,
-        typer.Option(help="Law file of a cheaper method that the labels, few are enough, correct."),
-    ] = None,
-    held_out: Annotated[
-        float | None,
-        typer.Option(
-            help="Fraction of the labels held out to measure the error; 0.2, with --prior 0."
-        ),
-    ] = None,
-    degree: Annotated[
-        int | None,
-        typer.Option(help="Degree of the polynomial; chosen by leave-one-out errors if not given."),
-    ] = None,
-    network: Annotated[
-        bool, typer.Option(help="Add a network for the polynomial's residual where it helps.")
-    ] = True,
-    symprec: Symprec = 1e-2,
-    seed: Seed = 0,
-    as_json: Json = False,
-) -> None:
-    """Fit a law to labelled strains, or correct a law by a few.
-
-    Rerun the command to resume an interrupted fit from OUT.fit.
-    """
-    from objstress.io.run_folder import forget
-
-    out = out or Path(data.with_suffix(".law").name)
-    check_writable(out)
-    if prior is not None:
-        given = {
-            "--members": members != 1,
-            "--degree": degree is not None,
-            "--point-group": point_group is not None,
-        }
-        if wrong := [option for option, used in given.items() if used]:
-            raise InputError(f"{wrong[0]} is the prior's with --prior: leave it out")
-        _correct(data, prior, structure, out, held_out or 0.0, seed, symprec, as_json)
-        return
-    work = out.with_name(out.name + ".fit")
-    common: dict[str, Any] = dict(
-        point_group=point_group,
-        held_out=0.2 if held_out is None else held_out,
-        degree=degree,
-        use_network=network,
-        symprec=symprec,
-        workdir=work,
-        say=say,
-    )
-    law: Any
-    if members == 1:
-        from objstress.training.laws.fit import fit_law
-        from objstress.training.laws.settings import NetworkTraining
-
-        law = fit_law(data, structure, training=NetworkTraining(seed=seed), **common)
-    else:
-        from objstress.training.laws.ensemble import fit_law_ensemble
-
-        law = fit_law_ensemble(data, structure, members=members, seed=seed, **common)
-    law.save(out)
-    forget(work)
-    _print_fit(law, out, as_json)
-
-
-def _correct(
-    data: Path,
-    prior: Path,
-    structure: Path | None,
-    out: Path,
-    held_out: float,
-    seed: int,
-    symprec: float,
-    as_json: bool,
-) -> None:
-    from objstress.training.laws.correction import correct_law
-
-    law = correct_law(
-        data, prior, structure, held_out=held_out, seed=seed, symprec=symprec, say=say
-    )
-    law.save(out)
-    _print_fit(law, out, as_json)
-
-
-def _print_fit(law: Any, out: Path, as_json: bool) -> None:
-    crystal = law.structure
-    result = {
-        "law": str(out),
-        "stiffness_GPa": law.stiffness().tolist(),
-        "lattice": None if crystal is None else crystal.lattice.matrix.tolist(),
-        **law.metadata,
-    }
-    print_result(
-        result, as_json, lambda r: f"law written to {r['law']}\n{_stiffness(law.stiffness())}"
-    )
 
 
 @app.command()
@@ -349,7 +237,7 @@ def check(law: Law, as_json: Json = False) -> None:
         "stiffness_GPa": loaded.stiffness().tolist(),
     }
     print_result(
-        result, as_json, lambda r: claims_table(claims) + "\n" + _stiffness(loaded.stiffness())
+        result, as_json, lambda r: claims_table(claims) + "\n" + stiffness_text(loaded.stiffness())
     )
     if not all(c.ok for c in claims):
         raise typer.Exit(1)
@@ -384,12 +272,3 @@ def export(
         files = export_law(load_law(model), out)
     result = {"files": [str(file) for file in files]}
     print_result(result, as_json, lambda r: f"{model} exported to {' and '.join(r['files'])}")
-
-
-def _stiffness(c: Any) -> str:
-    # The largest unit in which the largest constant is at least one: foams have kPa.
-    units = (("GPa", 1.0), ("MPa", 1e3), ("kPa", 1e6), ("Pa", 1e9))
-    largest = abs(c).max()
-    unit, size = next((u for u in units if largest * u[1] >= 1), units[-1])
-    rows = "\n".join("  " + " ".join(f"{size * x:9.3f}" for x in row) for row in c)
-    return f"stiffness, {unit} (Voigt xx yy zz yz xz xy)\n{rows}"

@@ -18,6 +18,7 @@ from .homogenisation.cell import PeriodicCell as PeriodicCell
 from .interop.dolfinx_materials import law_material as law_material
 from .interop.external_operator import stress_operator as stress_operator
 from .interop.own_forms import before_residual as before_residual
+from .materials.graded import Graded as Graded
 from .materials.grains import Grains as Grains
 from .materials.grains import Voronoi as Voronoi
 from .materials.grains import random_seeds as random_seeds

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 import warnings
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -49,7 +50,7 @@ LARGE = 0.1
 """Green-Lagrange strain from which a file without units is asked whether it means per cent."""
 
 
-def read_pairs(path: str | Path, group: PointGroup) -> Labels:
+def read_pairs(path: str | Path, group: PointGroup, parameters: Sequence[str] = ()) -> Labels:
     r"""Labels from measured or homogenised pairs of strain and stress, in the material's axes.
 
     Columns, in any order, lines that begin with # left out:
@@ -69,6 +70,7 @@ def read_pairs(path: str | Path, group: PointGroup) -> Labels:
     Args:
         path: the CSV file.
         group: the material's point group; its axes are the file's.
+        parameters: names of numeric columns that tell the materials of a family apart.
 
     Returns:
         Labels on a lone node of a lattice that is more symmetric than the group. Where the file
@@ -90,11 +92,16 @@ def read_pairs(path: str | Path, group: PointGroup) -> Labels:
     stresses = {"P": FULL, "S": SYMMETRIC, "sigma": SYMMETRIC}
     strain, stress = (_which(path, table, kinds) for kinds in (strains, stresses))
     used = [strain + c for c in strains[strain]] + [stress + c for c in stresses[stress]]
-    unknown = [c for c in table.columns if c not in [*used, "W", "case", "weight"]]
+    known = [*used, "W", "case", "weight"]
+    if taken := [name for name in parameters if name in known]:
+        raise InputError(f"{path}: column {taken[0]!r} is no parameter: give another name")
+    if absent := [name for name in parameters if name not in table]:
+        raise InputError(f"{path}: no column {absent[0]!r}, which is to be a parameter")
+    unknown = [c for c in table.columns if c not in [*known, *parameters]]
     if unknown:
         raise InputError(
             f"{path}: unknown column {unknown[0]!r}; known are F.., E.., P.., S.., sigma.., W, "
-            "case and weight"
+            "case and weight, and those named as parameters of a family"
         )
     cases = None
     if "case" in table:
@@ -138,6 +145,7 @@ def read_pairs(path: str | Path, group: PointGroup) -> Labels:
         lone=True,
         cases=cases,
         weights=weights,
+        parameters=numbers[list(parameters)].to_numpy(float) if parameters else None,
     )
     open_units = [k for k, n in (("strain", strain), ("stress", stress)) if n not in {"F", *named}]
     return replace(labels, notes=_plausible(path, labels, open_units))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +27,7 @@ def read_labels(
     structure: Structure | str | Path | None = None,
     group: PointGroup | None = None,
     symprec: float = SYMPREC,
+    parameters: Sequence[str] = (),
 ) -> Labels:
     """Labels from an extxyz file, written by objstress or by others, or from a CSV file.
 
@@ -37,6 +41,8 @@ def read_labels(
         group: instead of a structure, the point group of a material whose atoms are not listed
             (or are to be hidden), in the axes of the file; frames must carry F then.
         symprec: distance in Angstrom under which sites of the structure are equivalent.
+        parameters: names of the columns of a CSV file, or of the keys of an extxyz file's frames,
+            that tell the materials of a family apart; needs `group`.
 
     Raises:
         InputError: unreadable or empty file, missing or non-finite stress, another composition,
@@ -50,14 +56,15 @@ def read_labels(
             raise InputError(f"{path}: a CSV file lists no atoms; give the point group instead")
         from objstress.labels.csv_pairs import read_pairs
 
-        return read_pairs(path, group)
+        return read_pairs(path, group, parameters)
     frames = _read_frames(path)
     if group is not None:
         reference = host_of(group)
     elif structure is not None:
         reference = read_primitive_cell(structure, symprec)
     try:
-        return labels_of(frames, reference, lone=group is not None, name=path.name)
+        labels = labels_of(frames, reference, lone=group is not None, name=path.name)
+        return replace(labels, parameters=_parameters(frames, parameters)) if parameters else labels
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
 
@@ -124,12 +131,23 @@ def labels_of(
     )
 
 
+def _parameters(frames: list[Atoms], names: Sequence[str]) -> np.ndarray:
+    values = np.full((len(frames), len(names)), np.nan)
+    for k, atoms in enumerate(frames):
+        for i, name in enumerate(names):
+            with contextlib.suppress(KeyError, TypeError, ValueError):
+                values[k, i] = float(atoms.info[name])
+            if not np.isfinite(values[k, i]):
+                raise InputError(f"frame {k} has no finite number {name!r}, which is a parameter")
+    return values
+
+
 def _energy_per_cell(atoms: Atoms, reference: Structure, lone: bool) -> float:
     if "energy" not in atoms.calc.results:
         return np.nan
     energy = atoms.get_potential_energy()
     if lone:  # per volume of the node's cell, undeformed
-        f = np.asarray(atoms.info["deformation_gradient"])
+        f = np.reshape(atoms.info["deformation_gradient"], (3, 3))
         return energy * reference.volume * np.linalg.det(f) / atoms.get_volume()
     return energy * len(reference) / len(atoms)
 

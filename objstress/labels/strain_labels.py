@@ -25,6 +25,7 @@ class Labels:
         lone: the structure is a lone node that stands for a material without listed atoms.
         cases: name of each label's load case, (n,), where every case is to count alike.
         weights: of each label's square, (n,), or None for equal ones.
+        parameters: of a family of materials, the values of each label, (n, q).
     """
 
     structure: Structure
@@ -38,6 +39,7 @@ class Labels:
     lone: bool = False
     cases: np.ndarray | None = None
     weights: np.ndarray | None = None
+    parameters: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.F)
@@ -92,6 +94,7 @@ class Labels:
             moves=None if self.moves is None else self.moves[index],
             cases=None if self.cases is None else self.cases[index],
             weights=None if self.weights is None else self.weights[index],
+            parameters=None if self.parameters is None else self.parameters[index],
         )
 
     def rereferenced(self, stretch: np.ndarray) -> Labels:

@@ -13,6 +13,8 @@ from .corrected import CorrectedLaw as CorrectedLaw
 from .corrected import Uncertainty as Uncertainty
 from .ensemble import EnsembleLaw as EnsembleLaw
 from .export.files import export_law as export_law
+from .family import LawFamily as LawFamily
+from .family import load_family as load_family
 from .fused import FusedLaw as FusedLaw
 from .guarded import GuardedLaw as GuardedLaw
 from .learned import LearnedLaw as LearnedLaw

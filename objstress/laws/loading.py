@@ -39,6 +39,10 @@ def load_law(path: str | Path, outside: str = "warn") -> MaterialLaw:
     description, tensors = read_tensors(path, "law")
     if description.get("kind") == "potential":
         raise InputError(f"{path}: a potential, not a law; load it with load_potential")
+    if description.get("kind") == "family":
+        raise InputError(
+            f"{path}: a family of laws; load it with load_family, and take one of its members by at"
+        )
     with rebuilding(path, "law"):
         law = law_from_dict(description, tensors)
     law.outside_action = outside

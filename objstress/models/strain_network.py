@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from typing import cast
 
@@ -11,14 +11,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
+from objstress.models.differences import powers, softplus_change, volume_change
 from objstress.models.energy_network import EnergyNetwork
 from objstress.symmetry.point_group import PointGroup
 from objstress.symmetry.voigt import MANDEL, mandel_rotations
 
 INPUTS = 7
 """Six components of the strain and J - 1."""
-ROWS = 32
-"""Strains whose derivatives by the weights are made at a time: they fit a processor's cache."""
+FAMILY = ("mixing", "strength")
+"""Weights that only families have."""
+STRESSES = 4608
+"""Stress components of images whose derivatives by the weights are made at a time: they fit a
+processor's cache."""
 
 
 @dataclass(frozen=True)
@@ -30,12 +34,14 @@ class StrainNetworkSettings:
         hidden: widths of each one's hidden layers.
         strain_scale: strain that the inputs are divided by.
         energy_scale: GPa; a factor on the output.
+        parameters: number of the parameters of a family of materials, 0 for one material.
     """
 
     members: int = 4
     hidden: tuple[int, ...] = (24, 24)
     strain_scale: float = 1.0
     energy_scale: float = 1.0
+    parameters: int = 0
 
 
 class StrainNetwork(EnergyNetwork):
@@ -72,9 +78,33 @@ class StrainNetwork(EnergyNetwork):
         """W (n,) in GPa at Mandel strains x (n, 6)."""
         return self.derivatives(x, 0)[0]
 
-    def derivatives(self, x: Tensor, order: int) -> tuple[Tensor, ...]:
-        parts = zip(*(member.derivatives(x, order) for member in self.perceptrons), strict=True)
+    def derivatives(self, x: Tensor, order: int, p: Tensor | None = None) -> tuple[Tensor, ...]:
+        """W and its derivatives by strain, see `EnergyNetwork.derivatives`.
+
+        Args:
+            x: Mandel strains, (n, 6).
+            order: 0, 1 or 2.
+            p: of a family, the parameters of each point (n, q), or of all (1, q); 0 by default.
+        """
+        parts = zip(*(member.derivatives(x, order, p) for member in self.perceptrons), strict=True)
         return tuple(sum(part) / len(part) for part in parts)
+
+    def at(self, p: Tensor) -> StrainNetwork:
+        """The network of one material of a family, without parameters, an energy in GPa.
+
+        Args:
+            p: its parameters, (q,), dimensionless.
+        """
+        network = StrainNetwork(self.group, replace(self.settings, parameters=0))
+        for mine, member in zip(self.perceptrons, network.perceptrons, strict=True):
+            weights = {k: v for k, v in mine.state_dict().items() if k not in FAMILY}
+            strength = (powers(p) @ mine.strength).exp()
+            weights["biases.0"] = mine.biases[0] + p @ mine.mixing
+            weights["outer"] = strength * mine.outer
+            wall = strength * softplus(mine.growth)
+            weights["growth"] = wall + torch.log(-torch.expm1(-wall))
+            member.load_state_dict(weights)
+        return network
 
     def shrink(self, factor: float) -> None:
         """Multiply the perceptrons' energies, all but the wall, by a factor."""
@@ -84,7 +114,8 @@ class StrainNetwork(EnergyNetwork):
 
     def describe(self) -> dict:
         """Settings that rebuild the network (with the group)."""
-        return asdict(self.settings)
+        known = asdict(self.settings)
+        return known if known.pop("parameters") == 0 else asdict(self.settings)
 
 
 class StrainPerceptron(EnergyNetwork):
@@ -100,6 +131,10 @@ class StrainPerceptron(EnergyNetwork):
     which generalises better than the group's invariants do; the last term, c > 0, grows without
     bound as J -> 0 and is of fourth order at J = 1 (Klein et al., J. Mech. Phys. Solids 159 (2022)
     104703). An energy of E cannot tell G from its Laue class.
+
+    In a family of materials with parameters p, m^T p is added to the arguments of the first layer,
+    and w is multiplied by the exponential of a polynomial of second degree of p, as the stiffness
+    of lattices and porous bodies changes by powers of ten; m and its coefficients are weights.
 
     W and dW/dE vanish at E = 0. The stress is a sum of differences from E = 0, each of which keeps
     its digits however small E is: two nearly equal numbers are subtracted nowhere.
@@ -130,18 +165,22 @@ class StrainPerceptron(EnergyNetwork):
         )
         self.outer = nn.Parameter(torch.randn(widths[-1], dtype=dtype) / widths[-1] ** 0.5)
         self.growth = nn.Parameter(torch.tensor(-3.0, dtype=dtype))  # c is its softplus
+        if q := settings.parameters:
+            # Small at first: materials differ little but by their stiffness.
+            self.mixing = nn.Parameter(0.3 * torch.randn(q, widths[1], dtype=dtype) / q**0.5)
+            self.strength = nn.Parameter(torch.zeros(q * (q + 3) // 2, dtype=dtype))
 
     def forward(self, x: Tensor) -> Tensor:
         """W (n,) in GPa at Mandel strains x (n, 6)."""
         return self.derivatives(x, 0)[0]
 
-    def derivatives(self, x: Tensor, order: int) -> tuple[Tensor, ...]:
+    def derivatives(self, x: Tensor, order: int, p: Tensor | None = None) -> tuple[Tensor, ...]:
         # In closed form: a third of the time of automatic differentiation.
         j, growth, k, curvature = volume_change(x, self.basis, order)
-        count, scale = len(self.rotations), self.settings.energy_scale
-        turned = self._turned()
-        slopes0, back0 = self._origin(count)
-        at_zero = turned.flatten(1) @ back0[0].repeat(count)
+        count, scale = len(self.rotations), self._scale(p)
+        turned = self._turned(self.rotations)
+        slopes0, back0 = self._origin(count, p)
+        at_zero = back0[0][:, 0] @ turned.sum(dim=1).T
 
         y = torch.cat([x, growth[:, None]], dim=1)
         change = (y @ turned.flatten(1)).view(len(x), count, -1)
@@ -152,7 +191,7 @@ class StrainPerceptron(EnergyNetwork):
             slopes.append(slope + rise)
             change = activation @ weight
         c, wall = softplus(self.growth), growth**2 / j
-        straight = x @ at_zero[:6] + at_zero[6] * x[:, :3].sum(dim=1)
+        straight = (x * at_zero[:, :6]).sum(dim=1) + at_zero[:, 6] * x[:, :3].sum(dim=1)
         out = [scale * (change.mean(dim=1) - straight + c * wall**2)]
         if order >= 1:
             # Back through the layers: the changes of dW/dz, the images' mean divided into the last.
@@ -166,8 +205,8 @@ class StrainPerceptron(EnergyNetwork):
             by_j = gradient[:, 6] + 2 * c * wall * steep
             unit = self.basis.diagonal(dim1=1, dim2=2).sum(-1)
             dj = unit + k
-            stress = gradient[:, :6] + by_j[:, None] * dj + at_zero[6] * k
-            out.append(scale * stress)
+            stress = gradient[:, :6] + by_j[:, None] * dj + at_zero[:, 6:] * k
+            out.append(scale[:, None] * stress)
         if order >= 2:
             full = [change + origin for change, origin in zip(back, back0, strict=True)]
             hessian = self._hessian(turned, slopes, full)
@@ -175,10 +214,17 @@ class StrainPerceptron(EnergyNetwork):
             mixed = hessian[:, :6, 6, None] * dj[:, None]
             second = hessian[:, :6, :6] + mixed + mixed.transpose(1, 2)
             second = second + by_jj[:, None, None] * dj[:, :, None] * dj[:, None]
-            out.append(scale * (second + (by_j + at_zero[6])[:, None, None] * curvature))
+            second = second + (by_j + at_zero[:, 6])[:, None, None] * curvature
+            out.append(scale[:, None, None] * second)
         return tuple(out)
 
-    def stress_jacobian(self, x: Tensor) -> Tensor:
+    def stress_jacobian(
+        self,
+        x: Tensor,
+        images: Tensor | None = None,
+        directions: Tensor | None = None,
+        p: Tensor | None = None,
+    ) -> Tensor:
         r"""Derivatives of dW/dx by all weights, as fits by least squares need them.
 
         .. math::
@@ -191,23 +237,38 @@ class StrainPerceptron(EnergyNetwork):
 
         Args:
             x: Mandel strains, (n, 6).
+            images: numbers of the rotations over which the mean is taken, where some of them give
+                all different images of the strains; all by default.
+            directions: m strains (6, m) along which dW/dx is wanted; x_1 to x_6 by default.
+            p: of a family, the parameters of each strain (n, q) or of all (1, q).
 
         Returns:
-            (n, 6, k) in GPa, the k weights in the order of `parameters()`.
+            (n, m, k) in GPa, the k weights in the order of `parameters()`.
         """
+        rotations = self.rotations if images is None else self.rotations[images]
+        v = torch.eye(6, dtype=x.dtype, device=x.device) if directions is None else directions
         with torch.no_grad():
-            parts = [self._mixed(part) for part in x.split(ROWS)]
-            return torch.cat(parts) - self._mixed(torch.zeros_like(x[:1]))
+            size = max(1, STRESSES // (len(rotations) * v.shape[1]))
+            p = x.new_zeros(1, 0) if p is None else p
+            p = p.expand(len(x), -1)
+            different, number = p[:1], torch.zeros(len(x), dtype=torch.long, device=x.device)
+            if p.shape[1]:
+                different, number = p.unique(dim=0, return_inverse=True)
+            at_zero = self._mixed(torch.zeros_like(x[: len(different)]), different, rotations, v)
+            pieces = zip(x.split(size), p.split(size), strict=True)
+            found = torch.cat([self._mixed(*piece, rotations, v) for piece in pieces])
+            return self._scale(p)[:, None, None] * (found - at_zero[number])
 
-    def _mixed(self, x: Tensor) -> Tensor:
+    def _mixed(self, x: Tensor, p: Tensor, rotations: Tensor, directions: Tensor) -> Tensor:
         j, growth, k, _ = volume_change(x, self.basis, 1)
-        count, epsilon = len(self.rotations), self.settings.strain_scale
-        turned, weights = self._turned(), list(self.weights)
-        dj = self.basis.diagonal(dim1=1, dim2=2).sum(-1) + k
+        count, epsilon = len(rotations), self.settings.strain_scale
+        turned, weights = self._turned(rotations), list(self.weights)
+        dj = (self.basis.diagonal(dim1=1, dim2=2).sum(-1) + k) @ directions
         y = torch.cat([x, growth[:, None]], dim=1)
-        z = (y @ turned.flatten(1)).view(len(x), count, -1) + self.biases[0]
-        # By x_a in the second place: (n, 6, images, units).
-        dz = turned[:6] + dj[:, :, None, None] * turned[6]
+        z = (y @ turned.flatten(1)).view(len(x), count, -1) + self._first_bias(p)
+        # By directions in the second place: (n, m, images, units).
+        along = torch.einsum("agh,am->mgh", turned[:6], directions)
+        dz = along + dj[:, :, None, None] * turned[6]
         slopes: list[Tensor] = []
         activations: list[Tensor] = []
         dzs: list[Tensor] = []
@@ -229,31 +290,51 @@ class StrainPerceptron(EnergyNetwork):
                 by_weight = das[l - 1].mT @ back[:, None] + activations[l - 1].mT[:, None] @ dback
                 known, dknown = back @ weights[l].T, dback @ weights[l].T
             else:
-                images = torch.einsum("gba,na->nbg", self.rotations, x)
+                images = torch.einsum("gba,na->nbg", rotations, x)
                 images = torch.cat([images, growth[:, None, None].expand(-1, 1, count)], dim=1)
-                straight = torch.einsum("gba,ngh->nabh", self.rotations, back)
+                straight = torch.einsum("gba,am,ngh->nmbh", rotations, directions, back)
                 by_j = dj[:, :, None, None] * back.sum(dim=1)[:, None, None]
                 by_weight = torch.cat([straight, by_j], dim=2) + images[:, None] @ dback
                 by_weight = by_weight / epsilon
             found[f"weights.{l}"] = by_weight.flatten(2)
             found[f"biases.{l}"] = dback.sum(dim=2)
         found["outer"] = das[-1].sum(dim=2) / count
-        wall = 2 * (growth**2 / j) * growth * (j + 1) / j**2 * torch.sigmoid(self.growth)
-        found["growth"] = (wall[:, None] * dj)[..., None]
+        wall = (2 * (growth**2 / j) * growth * (j + 1) / j**2)[:, None] * dj
+        found["growth"] = torch.sigmoid(self.growth) * wall[..., None]
+        if p.shape[1]:
+            found["mixing"] = (p[:, None, :, None] * found["biases.0"][:, :, None]).flatten(2)
+            stress = (back[:, None] * dzs[0]).sum(dim=(2, 3))
+            stress = stress + softplus(self.growth) * wall
+            found["strength"] = stress[:, :, None] * powers(p)[:, None]
         names = [name for name, _ in self.named_parameters()]
-        return self.settings.energy_scale * torch.cat([found[name] for name in names], dim=2)
+        return torch.cat([found[name] for name in names], dim=2)
 
-    def _turned(self) -> Tensor:
-        """The first layer of all images, (7, images, units): turned in place of the strains."""
+    def _turned(self, rotations: Tensor) -> Tensor:
+        """The first layer of images, (7, images, units): turned in place of the strains."""
         first = self.weights[0] / self.settings.strain_scale
-        turned = torch.einsum("gba,bh->agh", self.rotations, first[:6])
+        turned = torch.einsum("gba,bh->agh", rotations, first[:6])
         return torch.cat([turned, first[6].expand(1, *turned.shape[1:])])
 
-    def _origin(self, count: int) -> tuple[list[Tensor], list[Tensor]]:
-        """Slopes of the layers at E = 0, where all images agree, and dW/dz of one of them."""
+    def _scale(self, p: Tensor | None) -> Tensor:
+        """The factor w, (1,) or (n,)."""
+        scale = self.growth.new_full((1,), self.settings.energy_scale)
+        return scale if p is None or not p.shape[-1] else scale * (powers(p) @ self.strength).exp()
+
+    def _first_bias(self, p: Tensor | None) -> Tensor:
+        """What is added to the arguments of the first layer, (1 or n, 1, units)."""
+        bias = self.biases[0]
+        if p is not None and p.shape[-1]:
+            bias = bias + p @ self.mixing
+        return bias.view(-1, 1, bias.shape[-1])
+
+    def _origin(self, count: int, p: Tensor | None) -> tuple[list[Tensor], list[Tensor]]:
+        """Slopes of the layers at E = 0, where all images agree, and dW/dz of one of them.
+
+        Both (1 or n, 1, units).
+        """
         slopes, activation = [], None
         for weight, bias in zip(self.weights, self.biases, strict=True):
-            z = bias if activation is None else activation @ weight + bias
+            z = self._first_bias(p) if activation is None else activation @ weight + bias
             slopes.append(torch.sigmoid(z))
             activation = softplus(z)
         back = [slopes[-1] * self.outer / count]
@@ -278,62 +359,3 @@ class StrainPerceptron(EnergyNetwork):
             rows = (inputs * curved[:, None]).flatten(2)
             hessian = hessian + rows @ inputs.flatten(2).transpose(1, 2)
         return hessian
-
-
-def softplus_change(d: Tensor, slope: Tensor) -> tuple[Tensor, Tensor]:
-    r"""Changes of softplus and of its slope s from z to z + d, to full precision for small d.
-
-    .. math::
-        \Delta = \ln (1 + s \, (e^d - 1)), \qquad
-        \Delta s = \frac{2 s (1 - s) t}{1 + (2 s - 1) t}, \qquad t = \tanh(d / 2)
-
-    Args:
-        d: change of the argument, (..., h).
-        slope: s = 1 / (1 + e^-z) at its beginning, (h,).
-    """
-    e = torch.expm1(-d.abs())
-    t = torch.copysign(e / (2 + e), d)
-    activation = d.clamp(min=0) + torch.log1p(torch.where(d > 0, 1 - slope, slope) * e)
-    return activation, (2 * slope * (1 - slope)) * t / (1 + (2 * slope - 1) * t)
-
-
-def volume_change(x: Tensor, basis: Tensor, order: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    r"""J = det(1 + 2 E)^(1/2), its change from E = 0, and its derivatives by Mandel's strain.
-
-    .. math::
-        J - 1 = \frac{2 I_1 + 4 I_2 + 8 I_3}{J + 1}, \qquad
-        K = J C^{-1} = \frac{1 + 2 (I_1 - E) + 4 \, \mathrm{cof} E}{J}, \qquad
-        \frac{\partial J}{\partial E} = K, \qquad
-        \frac{\partial^2 J}{\partial x_a \partial x_b} =
-            \frac{(K : B_a)(K : B_b) - 2 \, K B_a K : B_b}{J}
-
-    I_1, I_2, I_3 are the invariants of E: nothing is subtracted that nearly cancels at small E.
-
-    Args:
-        x: Mandel strains, (n, 6).
-        basis: Mandel's basis B, (6, 3, 3).
-        order: of the last derivative; zeros stand for the others.
-
-    Returns:
-        J (n,), J - 1 (n,), the components of K - 1 (n, 6), and the second derivative (n, 6, 6).
-    """
-    e = torch.einsum("na,aij->nij", x, basis)
-    one = torch.eye(3, dtype=x.dtype, device=x.device)
-    a, b, c = e.unbind(1)
-    cofactor = torch.stack([torch.linalg.cross(u, v) for u, v in ((b, c), (c, a), (a, b))], dim=1)
-    first, second = e.diagonal(dim1=1, dim2=2).sum(-1), cofactor.diagonal(dim1=1, dim2=2).sum(-1)
-    rise = 2 * first + 4 * second + 8 * (a * cofactor[:, 0]).sum(-1)
-    j = (1 + rise).sqrt()
-    growth = rise / (j + 1)
-    if order == 0:
-        return j, growth, x.new_zeros(()), x.new_zeros(())
-    rest = 2 * (first[:, None, None] * one - e) + 4 * cofactor
-    k = (rest - growth[:, None, None] * one) / j[:, None, None]
-    components = torch.einsum("nij,aij->na", k, basis)
-    if order == 1:
-        return j, growth, components, x.new_zeros(())
-    k = k + one
-    whole = torch.einsum("nij,aij->na", k, basis)
-    twice = torch.einsum("nij,ajk,nkl,bil->nab", k, basis, k, basis)
-    curvature = whole[:, :, None] * whole[:, None] - 2 * twice
-    return j, growth, components, curvature / j[:, None, None]

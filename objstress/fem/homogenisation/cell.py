@@ -17,6 +17,7 @@ from objstress.fem.form_cache import clear_stale_locks
 from objstress.fem.homogenisation.control import MeanControl, mean_control
 from objstress.fem.homogenisation.solver import FluctuationStiffness, SingularTangent
 from objstress.fem.homogenisation.space import lattice_vectors, periodic_space
+from objstress.fem.materials.graded import Graded
 from objstress.fem.materials.grains import Grains
 from objstress.fem.materials.quadrature import QuadratureMaterial, quadrature_degree_for
 from objstress.fem.meshes import bounding_box
@@ -120,7 +121,7 @@ class PeriodicCell:
     def __init__(
         self,
         mesh: dmesh.Mesh,
-        law: MaterialLaw | Grains,
+        law: MaterialLaw | Grains | Graded,
         size: Any,
         degree: int = 2,
     ):

@@ -13,6 +13,7 @@ from dolfinx.fem import petsc as fem_petsc
 from petsc4py import PETSc
 
 from objstress.errors import InputError
+from objstress.fem.materials.graded import Graded
 from objstress.fem.materials.grains import Grains
 from objstress.fem.materials.quadrature import QuadratureMaterial, gradient
 from objstress.laws.base import MaterialLaw
@@ -56,7 +57,7 @@ class MixedMaterial(QuadratureMaterial):
 
     condenses = True
 
-    def __init__(self, u: fem.Function, law: MaterialLaw | Grains, degree: int):
+    def __init__(self, u: fem.Function, law: MaterialLaw | Grains | Graded, degree: int):
         mesh = u.function_space.mesh
         k = u.function_space.element.basix_element.degree
         simplex = mesh.topology.cell_type in (dmesh.CellType.triangle, dmesh.CellType.tetrahedron)

@@ -8,6 +8,7 @@ from dolfinx import fem
 from torch import Tensor
 
 from objstress.errors import InputError
+from objstress.fem.materials.graded import Graded
 from objstress.fem.materials.grains import Grains
 from objstress.fem.materials.quadrature import QuadratureMaterial
 from objstress.laws.base import MaterialLaw
@@ -41,7 +42,7 @@ class PlaneStressMaterial(QuadratureMaterial):
         InputError: a mesh in three dimensions; a law that is not stable across the plane.
     """
 
-    def __init__(self, u: fem.Function, law: MaterialLaw | Grains, degree: int):
+    def __init__(self, u: fem.Function, law: MaterialLaw | Grains | Graded, degree: int):
         if u.function_space.mesh.topology.dim != 2:
             raise InputError("plane = 'stress': the mesh is not plane, give one of two dimensions")
         super().__init__(u, law, degree)

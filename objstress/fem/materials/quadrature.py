@@ -18,6 +18,7 @@ from mpi4py import MPI
 from petsc4py import PETSc
 from ufl.algorithms.analysis import extract_coefficients, extract_constants
 
+from objstress.fem.materials.graded import Graded, GradedLaw
 from objstress.fem.materials.grains import Grains, GrainsLaw
 from objstress.fem.meshes import cell_numbers, check_cells
 from objstress.laws.base import MaterialLaw
@@ -71,7 +72,8 @@ class Material:
     Args:
         u: displacement, a vector function in three dimensions, or in two for plane strain; a
             length.
-        law: in the sample's frame (rotate a crystal with `RotatedLaw(law, Q)`), or `Grains`.
+        law: in the sample's frame (rotate a crystal with `RotatedLaw(law, Q)`), or `Grains`,
+            or `Graded`.
         degree: quadrature degree.
 
     Attributes:
@@ -95,7 +97,7 @@ class Material:
     energy: np.ndarray
     condenses = False
 
-    def __init__(self, u: fem.Function, law: MaterialLaw | Grains, degree: int):
+    def __init__(self, u: fem.Function, law: MaterialLaw | Grains | Graded, degree: int):
         self.u, self.degree = u, degree
         mesh = u.function_space.mesh
         self.threads = torch_threads(mesh.comm)
@@ -105,14 +107,20 @@ class Material:
         cells = mesh.topology.index_map(mesh.topology.dim)
         self.cells = np.arange(cells.size_local + cells.num_ghosts, dtype=np.int32)
         self.owned = cells.size_local * len(self.weights)
-        self.law: MaterialLaw = (
-            GrainsLaw(law, mesh, len(self.weights)) if isinstance(law, Grains) else law
-        )
         deformation = self.deformation()
         self.inputs: list[Any] = [
             *extract_coefficients(deformation),
             *extract_constants(deformation),
         ]
+        self.law: MaterialLaw
+        if isinstance(law, Grains):
+            self.law = GrainsLaw(law, mesh, len(self.weights))
+        elif isinstance(law, Graded):
+            self.law = GradedLaw(law, mesh, self.points)
+            field = law.parameters
+            self.inputs += [*extract_coefficients(field), *extract_constants(field)]
+        else:
+            self.law = law
         self._gradient = fem.Expression(deformation, self.points)
         self.F = np.tile(np.eye(3), (len(self.cells) * len(self.weights), 1, 1))
         self._evaluated: tuple[MaterialLaw, list[np.ndarray], bool] | None = None
@@ -141,6 +149,8 @@ class Material:
                 return
         self._evaluated = None
         self._before()
+        if isinstance(self.law, GradedLaw):
+            self.law.update()
         self.F = self._gradient.eval(self.u.function_space.mesh, self.cells).reshape(-1, 3, 3)
         with limited_threads(self.threads):
             self._evaluate(tangent)
@@ -192,7 +202,9 @@ class Material:
 
     def law_in(self, cells: np.ndarray) -> MaterialLaw:
         """The law of one point in each of these local cells, (cells,)."""
-        return self.law.in_cells(cells) if isinstance(self.law, GrainsLaw) else self.law
+        if isinstance(self.law, GrainsLaw | GradedLaw):
+            return self.law.in_cells(cells)
+        return self.law
 
     def cell_function(self, values: np.ndarray) -> fem.Function:
         """A function that is constant in each cell: `values` of the local cells (cells, ...)."""
@@ -302,7 +314,8 @@ class QuadratureMaterial(Material):
     Args:
         u: displacement, a vector function in three dimensions, or in two for plane strain; a
             length.
-        law: in the sample's frame (rotate a crystal with `RotatedLaw(law, Q)`), or `Grains`.
+        law: in the sample's frame (rotate a crystal with `RotatedLaw(law, Q)`), or `Grains`,
+            or `Graded`.
         degree: quadrature degree.
 
     Attributes:
@@ -313,7 +326,7 @@ class QuadratureMaterial(Material):
         InputError: a mesh with inverted cells.
     """
 
-    def __init__(self, u: fem.Function, law: MaterialLaw | Grains, degree: int):
+    def __init__(self, u: fem.Function, law: MaterialLaw | Grains | Graded, degree: int):
         super().__init__(u, law, degree)
         self.stress = self._function((3, 3), "P")
         self.tangent = self._function((3, 3, 3, 3), "A")

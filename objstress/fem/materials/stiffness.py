@@ -7,9 +7,10 @@ from warnings import warn
 import numpy as np
 from dolfinx import fem
 
+from objstress.fem.materials.graded import GradedLaw
 from objstress.fem.materials.grains import GrainsLaw
 from objstress.fem.materials.quadrature import Material, limited_threads
-from objstress.symmetry.voigt import voigt_to_mandel
+from objstress.symmetry.voigt import tensor_to_voigt, voigt_to_mandel
 
 NEARLY_INCOMPRESSIBLE = 50.0
 """Bulk over shear modulus (Poisson's ratio 0.49) from which on linear elements are warned of."""
@@ -18,6 +19,11 @@ NEARLY_INCOMPRESSIBLE = 50.0
 def stiffnesses(material: Material) -> list[np.ndarray]:
     """Voigt's 6 x 6 of each law of the body, GPa."""
     law = material.law
+    if isinstance(law, GradedLaw):
+        members = law.p.unique(dim=0)
+        at_rest = np.tile(np.eye(3), (len(members), 1, 1))
+        with limited_threads(material.threads):
+            return list(tensor_to_voigt(law.family.response(at_rest, members, 2)[2].numpy()))
     laws = law.grains.laws if isinstance(law, GrainsLaw) else [law]
     with limited_threads(material.threads):
         return [one.stiffness() for one in {id(one): one for one in laws}.values()]

@@ -21,6 +21,7 @@ from objstress.fem.conditions.facets import facet_measures
 from objstress.fem.conditions.loads import BodyForce, Pressure, Surface, Traction
 from objstress.fem.conditions.where import Places
 from objstress.fem.form_cache import clear_stale_locks
+from objstress.fem.materials.graded import Graded
 from objstress.fem.materials.grains import Grains
 from objstress.fem.materials.mixed import MixedMaterial
 from objstress.fem.materials.plane_stress import PlaneStressMaterial
@@ -132,7 +133,7 @@ class Body:
     def __init__(
         self,
         mesh: dmesh.Mesh,
-        law: MaterialLaw | Grains,
+        law: MaterialLaw | Grains | Graded,
         conditions: Sequence[Condition],
         *,
         orientation: Any = None,
@@ -160,6 +161,8 @@ class Body:
         if orientation is not None:
             if isinstance(law, Grains):
                 raise InputError("grains bring their own orientations: leave `orientation` out")
+            if isinstance(law, Graded):
+                raise InputError("a graded body takes no orientation: fit the family in its frame")
             law = RotatedLaw(law, orientation)
         clear_stale_locks()  # of a compilation that was interrupted in this very process
         self.V = fem.functionspace(mesh, ("Lagrange", degree, (dim,)))

@@ -9,6 +9,7 @@ from typing import Any
 from dolfinx import mesh as dmesh
 
 from objstress.errors import ConvergenceError, InputError
+from objstress.fem.materials.graded import Graded
 from objstress.fem.materials.grains import Grains
 from objstress.fem.solve.body import Condition
 from objstress.fem.solve.central_differences import CentralDifferences
@@ -76,7 +77,7 @@ class ExplicitProblem(MovingProblem[ExplicitRecord]):
     def __init__(
         self,
         mesh: dmesh.Mesh,
-        law: MaterialLaw | Grains,
+        law: MaterialLaw | Grains | Graded,
         bcs: Sequence[Condition],
         *,
         density: float | Sequence[float] | None = None,

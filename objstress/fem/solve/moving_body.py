@@ -14,6 +14,7 @@ from mpi4py import MPI
 from petsc4py import PETSc
 
 from objstress.errors import ConvergenceError, InputError
+from objstress.fem.materials.graded import Graded
 from objstress.fem.materials.grains import Grains, GrainsLaw
 from objstress.fem.solve.body import Body, Condition
 from objstress.laws.base import MaterialLaw
@@ -38,7 +39,7 @@ class MovingBody(Body):
     def __init__(
         self,
         mesh: dmesh.Mesh,
-        law: MaterialLaw | Grains,
+        law: MaterialLaw | Grains | Graded,
         conditions: Sequence[Condition],
         density: float | Sequence[float] | None,
         length_unit: float,
@@ -188,7 +189,7 @@ class ConsistentBody(MovingBody):
         self.apply_load(load)
 
 
-def _checked_density(density: Any, law: MaterialLaw | Grains) -> np.ndarray:
+def _checked_density(density: Any, law: MaterialLaw | Grains | Graded) -> np.ndarray:
     """One for each grain, or one."""
     if density is None:
         raise InputError("no density: give it in kg/m^3")

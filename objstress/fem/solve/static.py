@@ -11,6 +11,7 @@ from dolfinx import mesh as dmesh
 
 from objstress.errors import InputError
 from objstress.fem.conditions.amplitude import corners
+from objstress.fem.materials.graded import Graded
 from objstress.fem.materials.grains import Grains
 from objstress.fem.solve.body import Body, Condition
 from objstress.fem.solve.checkpoint import Checkpoint
@@ -64,7 +65,7 @@ class StaticProblem(Problem[StepRecord]):
     def __init__(
         self,
         mesh: dmesh.Mesh,
-        law: MaterialLaw | Grains,
+        law: MaterialLaw | Grains | Graded,
         bcs: Sequence[Condition],
         *,
         orientation: Any = None,

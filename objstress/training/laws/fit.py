@@ -273,7 +273,9 @@ def _add_network(
     rest = stress - base
     energy = torch.tensor(labels.energy) / labels.structure.volume / GPa - known
     weight = torch.tensor(1 / labels.stress_sizes(floor))
-    targets = Targets(torch.tensor(labels.F), rest, energy, weight)
+    targets = Targets(
+        torch.tensor(labels.F), rest, energy, weight, weight.new_zeros(len(labels), 0)
+    )
     n = len(labels)
     order = np.random.default_rng(training.seed + 1).permutation(n)
     size = max(1, round(training.validation * n))

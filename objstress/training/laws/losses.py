@@ -7,14 +7,18 @@ from torch import Tensor
 
 from objstress.laws.strain_energy import mandel_strain, tensor_from_mandel
 from objstress.models.energy_network import EnergyNetwork
+from objstress.models.strain_network import StrainNetwork, StrainPerceptron
 
 
-def network_response(network: EnergyNetwork, F: Tensor) -> tuple[Tensor, Tensor]:
+def network_response(
+    network: EnergyNetwork, F: Tensor, p: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """Energy density and stress, zero at F = I, differentiable in the network's weights.
 
     Args:
         network: an energy of strain.
         F: deformation gradients (n, 3, 3).
+        p: parameters of a family (n, q), of a network of strain.
 
     Returns:
         W (n,) and P (n, 3, 3), GPa.
@@ -22,6 +26,9 @@ def network_response(network: EnergyNetwork, F: Tensor) -> tuple[Tensor, Tensor]
     # The last row is the undeformed crystal, whose values are subtracted: S_0 : E and not
     # P_0 : (F - I), which would not be objective.
     x = mandel_strain(F)
+    if isinstance(network, StrainNetwork | StrainPerceptron):  # zero there by itself
+        w, s = network.derivatives(x, 1, p)
+        return w, F @ tensor_from_mandel(s)
     w, s = network.derivatives(torch.cat([x, torch.zeros_like(x[:1])]), 1)
     return w[:-1] - w[-1] - x @ s[-1], F @ tensor_from_mandel(s[:-1] - s[-1])
 

@@ -23,8 +23,13 @@ from objstress.training.trainer import BEST, FitModule, run_fit
 
 Network = ConstitutiveNetwork | StrainNetwork
 Member = ConstitutiveNetwork | StrainPerceptron
-STEPS = 4
+STEPS = 6
 """Steps of Levenberg and Marquardt in an epoch of a network of strain."""
+MOST = 2048
+"""Labels of a step, drawn anew for each where there are more."""
+DECAY = 1e-6
+"""Of the weights' squares, beside the mean square of relative errors. Chosen by predicting whole
+load cases of two lattices from the others (`benchmarks/lattices.py`)."""
 
 
 @dataclass(frozen=True)
@@ -36,21 +41,28 @@ class Targets:
         stress: P (n, 3, 3), GPa.
         energy: W (n,), GPa; NaN where a label has none.
         weight: of the stresses (n,), 1/GPa.
+        p: parameters of a family (n, q), each from -1 to 1; q = 0 of one material.
     """
 
     F: Tensor
     stress: Tensor
     energy: Tensor
     weight: Tensor
+    p: Tensor
+
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        """All of them."""
+        return self.F, self.stress, self.energy, self.weight, self.p
 
     def subset(self, index: np.ndarray) -> Targets:
         """The targets with these indices (m,)."""
         i = torch.as_tensor(index)
-        return Targets(self.F[i], self.stress[i], self.energy[i], self.weight[i])
+        return Targets(*(values[i] for values in self.tensors))
 
     def loader(self) -> DataLoader:
         """All targets as one batch."""
-        data = TensorDataset(self.F, self.stress, self.energy, self.weight)
+        data = TensorDataset(*self.tensors)
         return DataLoader(data, batch_size=len(data))
 
 
@@ -62,7 +74,7 @@ class NetworkFit(FitModule):
         self.network, self.settings, self.scale = network, settings, scale
 
     def _loss(self, batch: list[Tensor]) -> Tensor:
-        f, stress, energy, weight = batch
+        f, stress, energy, weight, _ = batch
         w, p = network_response(self.network, f)
         loss = stress_loss(p, stress, weight)
         if self.settings.energy_weight:
@@ -75,7 +87,7 @@ class NetworkFit(FitModule):
         return loss
 
     def validation_step(self, batch: list[Tensor], _: int) -> None:
-        p = network_response(self.network, batch[0])[1]
+        p = network_response(self.network, batch[0], batch[4])[1]
         error = stress_loss(p, batch[1], batch[3]).sqrt()
         self.log("valid_error", error, prog_bar=True, batch_size=len(batch[0]))
 
@@ -103,11 +115,20 @@ class StrainNetworkFit(NetworkFit):
     network: StrainPerceptron
 
     def training_step(self, batch: list[Tensor], _: int) -> None:  # type: ignore[override]
-        f, stress, weight = batch[0], batch[1], batch[3]
         optimizer = self.optimizers()  # Lightning's, around ours
-        optimizer.optimizer.problem = StressResiduals(self.network, f, stress, weight)
-        for _ in range(STEPS):
+        for step in range(STEPS):
+            f, stress, weight, p = self._some(batch, self.current_epoch * STEPS + step)
+            problem = StressResiduals(self.network, f, stress, weight, p, DECAY)
+            optimizer.optimizer.problem = problem
             optimizer.step()
+
+    def _some(self, batch: list[Tensor], step: int) -> list[Tensor]:
+        """All labels, or as many of them as say all that one step can use."""
+        parts = [batch[0], batch[1], batch[3], batch[4]]
+        if len(parts[0]) <= MOST:
+            return parts
+        chosen = np.random.default_rng([self.settings.seed, step]).permutation(len(parts[0]))
+        return [part[torch.as_tensor(chosen[:MOST])] for part in parts]
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return LevenbergMarquardt(self.network.parameters())
@@ -167,7 +188,7 @@ def fit_network(
             state = torch.load(part / BEST, weights_only=True, map_location="cpu")["state_dict"]
             member.load_state_dict({k.removeprefix("network."): v for k, v in state.items()})
     with torch.no_grad():
-        fitted = network_response(network, valid.F)[1]
+        fitted = network_response(network, valid.F, valid.p)[1]
     errors = (stress_loss(p, valid.stress, valid.weight) for p in (0 * fitted, fitted))
     before, after = (float(error.sqrt()) for error in errors)
     return before, after
@@ -178,7 +199,7 @@ def _fingerprint(network, train: Targets, valid: Targets, settings) -> str:
     arrays = [
         np.round(tensor.numpy(), 12)
         for part in (train, valid)
-        for tensor in (part.F, part.stress, part.energy, part.weight)
+        for tensor in part.tensors[: 5 if part.p.shape[1] else 4]
     ]
     kept = {k: v for k, v in asdict(settings).items() if k != "accelerator"}
     text = json.dumps([kept, network.describe(), network.group.symbol])

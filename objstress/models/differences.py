@@ -1,0 +1,71 @@
+"""Functions of strain as differences from E = 0, which keep their digits however small E is."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def powers(p: Tensor) -> Tensor:
+    """Parameters (..., q), and their products in pairs behind them, (..., q (q + 3) / 2)."""
+    rows, columns = torch.triu_indices(p.shape[-1], p.shape[-1])
+    return torch.cat([p, p[..., rows] * p[..., columns]], dim=-1)
+
+
+def softplus_change(d: Tensor, slope: Tensor) -> tuple[Tensor, Tensor]:
+    r"""Changes of softplus and of its slope s from z to z + d, to full precision for small d.
+
+    .. math::
+        \Delta = \ln (1 + s \, (e^d - 1)), \qquad
+        \Delta s = \frac{2 s (1 - s) t}{1 + (2 s - 1) t}, \qquad t = \tanh(d / 2)
+
+    Args:
+        d: change of the argument, (..., h).
+        slope: s = 1 / (1 + e^-z) at its beginning, (h,).
+    """
+    e = torch.expm1(-d.abs())
+    t = torch.copysign(e / (2 + e), d)
+    activation = d.clamp(min=0) + torch.log1p(torch.where(d > 0, 1 - slope, slope) * e)
+    return activation, (2 * slope * (1 - slope)) * t / (1 + (2 * slope - 1) * t)
+
+
+def volume_change(x: Tensor, basis: Tensor, order: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    r"""J = det(1 + 2 E)^(1/2), its change from E = 0, and its derivatives by Mandel's strain.
+
+    .. math::
+        J - 1 = \frac{2 I_1 + 4 I_2 + 8 I_3}{J + 1}, \qquad
+        K = J C^{-1} = \frac{1 + 2 (I_1 - E) + 4 \, \mathrm{cof} E}{J}, \qquad
+        \frac{\partial J}{\partial E} = K, \qquad
+        \frac{\partial^2 J}{\partial x_a \partial x_b} =
+            \frac{(K : B_a)(K : B_b) - 2 \, K B_a K : B_b}{J}
+
+    I_1, I_2, I_3 are the invariants of E: nothing is subtracted that nearly cancels at small E.
+
+    Args:
+        x: Mandel strains, (n, 6).
+        basis: Mandel's basis B, (6, 3, 3).
+        order: of the last derivative; zeros stand for the others.
+
+    Returns:
+        J (n,), J - 1 (n,), the components of K - 1 (n, 6), and the second derivative (n, 6, 6).
+    """
+    e = torch.einsum("na,aij->nij", x, basis)
+    one = torch.eye(3, dtype=x.dtype, device=x.device)
+    a, b, c = e.unbind(1)
+    cofactor = torch.stack([torch.linalg.cross(u, v) for u, v in ((b, c), (c, a), (a, b))], dim=1)
+    first, second = e.diagonal(dim1=1, dim2=2).sum(-1), cofactor.diagonal(dim1=1, dim2=2).sum(-1)
+    rise = 2 * first + 4 * second + 8 * (a * cofactor[:, 0]).sum(-1)
+    j = (1 + rise).sqrt()
+    growth = rise / (j + 1)
+    if order == 0:
+        return j, growth, x.new_zeros(()), x.new_zeros(())
+    rest = 2 * (first[:, None, None] * one - e) + 4 * cofactor
+    k = (rest - growth[:, None, None] * one) / j[:, None, None]
+    components = torch.einsum("nij,aij->na", k, basis)
+    if order == 1:
+        return j, growth, components, x.new_zeros(())
+    k = k + one
+    whole = torch.einsum("nij,aij->na", k, basis)
+    twice = torch.einsum("nij,ajk,nkl,bil->nab", k, basis, k, basis)
+    curvature = whole[:, :, None] * whole[:, None] - 2 * twice
+    return j, growth, components, curvature / j[:, None, None]
