@@ -56,6 +56,7 @@ from .training.laws.adaptive import label_adaptively as label_adaptively
 from .training.laws.correction import correct_law as correct_law
 from .training.laws.ensemble import fit_law_ensemble as fit_law_ensemble
 from .training.laws.family import fit_family as fit_family
+from .training.laws.family_member import fit_member as fit_member
 from .training.laws.fit import fit_law as fit_law
 from .training.laws.refine import refine_law as refine_law
 from .training.laws.suggestions import suggest_strains as suggest_strains

@@ -16,6 +16,7 @@ from objstress.labels.strains import sample_strains
 from objstress.laws.family import LawFamily, load_family
 from objstress.models.strain_network import StrainNetwork, StrainNetworkSettings
 from objstress.training.laws.family import fit_family
+from objstress.training.laws.family_member import _left_out, fit_member
 from objstress.training.laws.levenberg_marquardt import StressResiduals, alike
 from objstress.training.laws.settings import NetworkTraining
 from tests.conformance import LawConformance
@@ -187,6 +188,55 @@ def test_a_material_that_the_fit_has_not_seen_is_predicted(tmp_path):
     assert np.linalg.norm(stress - p) / np.linalg.norm(p) < 0.05
 
 
+@pytest.fixture(scope="module")
+def foam(tmp_path_factory):
+    path = tmp_path_factory.mktemp("foam") / "foams.csv"
+    foams(np.linspace(0.1, 0.6, 8)).to_csv(path, index=False)
+    return fit_family(
+        path, "m-3m", ["density"], held_out=0, network=SMALL, training=QUICK, progress=False
+    )
+
+
+def test_few_labels_find_a_member_and_correct_it(foam, tmp_path):
+    def errors(law, table):
+        f, p = (table[[x + c for c in FULL]].to_numpy().reshape(-1, 3, 3) for x in "FP")
+        return np.linalg.norm(law.response(f, 1)[1].numpy() - p) / np.linalg.norm(p)
+
+    few, many = foams([0.33], n=8, seed=50), foams([0.33], n=60, seed=51)
+    few.drop(columns="density").to_csv(tmp_path / "few.csv", index=False)
+    law = fit_member(tmp_path / "few.csv", foam)
+    assert law.metadata["member"]["parameters"]["density"] == pytest.approx(0.33, rel=0.03)
+    assert errors(law, many) < 0.05
+    # A material that is not quite of the family: its stresses are a third larger.
+    for table in (few, many):
+        table[["P" + c for c in FULL]] *= 4 / 3
+    few.drop(columns="density").to_csv(tmp_path / "other.csv", index=False)
+    other = fit_member(tmp_path / "other.csv", foam, {"density": 0.33})
+    assert other.metadata["member"]["strength"] is not None
+    assert other.metadata["member"]["error_before"] == pytest.approx(0.25, abs=0.03)
+    assert errors(other, many) < 0.08
+    other.save(tmp_path / "other.law")
+    torch.testing.assert_close(load_law(tmp_path / "other.law").stiffness(), other.stiffness())
+    few[:2].drop(columns="density").to_csv(tmp_path / "three.csv", index=False)
+    with pytest.raises(InputError, match="2 labels"):
+        fit_member(tmp_path / "three.csv", foam)
+
+
+def test_left_out_errors_are_those_of_fits_without_the_label():
+    rng = torch.Generator().manual_seed(0)
+    j = torch.randn(8, 30, dtype=torch.float64, generator=rng)
+    r = torch.randn(8, dtype=torch.float64, generator=rng)
+    label, strength = torch.tensor([0, 0, 0, 1, 1, 2, 2, 2]), 0.3
+    expected = 0.0
+    for one in range(3):
+        rows = label == one
+        rest = j[~rows]
+        kernel = rest @ rest.T + strength * torch.eye(len(rest), dtype=torch.float64)
+        change = -rest.T @ torch.linalg.solve(kernel, r[~rows])
+        expected += float((r[rows] + j[rows] @ change).square().sum())
+    assert float(_left_out(j @ j.T, r, label, strength)) == pytest.approx(expected, rel=1e-9)
+
+
 def test_shell_fits_a_family_and_writes_a_member(tmp_path, shell, monkeypatch):
     from objstress.training.laws import network
 
@@ -202,6 +252,16 @@ def test_shell_fits_a_family_and_writes_a_member(tmp_path, shell, monkeypatch):
     code, text, problems = shell("member", out, "--at", "density=0.35", "--out", member, "--json")
     assert code == 0, problems
     np.testing.assert_allclose(load_law(member).stiffness(), json.loads(text)["stiffness_GPa"])
+    few = tmp_path / "few.csv"
+    foams([0.33], n=6).drop(columns="density").to_csv(few, index=False)
+    words_of_member = ["fit", few, "--prior", out, "--at", "density=0.33", "--out", member]
+    code, text, problems = shell(*words_of_member, "--json")
+    assert code == 0, problems
+    assert json.loads(text)["member"]["parameters"] == {"density": 0.33}
+    code, _, problems = shell(*words_of_member, "--parameters", "density")
+    assert (code, "--parameters is the prior's" in problems) == (2, True)
+    code, _, problems = shell("fit", few, "--prior", member, "--at", "density=0.3")
+    assert (code, "is one law" in problems) == (2, True)
     code, _, problems = shell("member", out, "--at", "0.3", "--out", member)
     assert (code, "NAME=NUMBER" in problems) == (2, True)
     code, _, problems = shell(*words, "--degree", "3")

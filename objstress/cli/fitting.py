@@ -30,7 +30,14 @@ def fit(
     ] = 1,
     prior: Annotated[
         Path | None,
-        typer.Option(help="Law file of a cheaper method that the labels, few are enough, correct."),
+        typer.Option(
+            help="Law file of a cheaper method that the labels, few are enough, correct; or file "
+            "of a family to which a new member is fitted."
+        ),
+    ] = None,
+    at: Annotated[
+        str | None,
+        typer.Option(help="The new member's parameters, t1=0.2,t2=0.4; looked for if not given."),
     ] = None,
     parameters: Annotated[
         str | None,
@@ -58,6 +65,7 @@ def fit(
     Rerun the command to resume an interrupted fit from OUT.fit.
     """
     from objstress.io.run_folder import forget
+    from objstress.laws.family import is_family
 
     out = out or Path(data.with_suffix(".law").name)
     check_writable(out)
@@ -66,11 +74,21 @@ def fit(
             "--members": members != 1,
             "--degree": degree is not None,
             "--point-group": point_group is not None,
+            "--parameters": parameters is not None,
         }
         if wrong := [option for option, used in given.items() if used]:
             raise InputError(f"{wrong[0]} is the prior's with --prior: leave it out")
+        if is_family(prior):
+            if structure is not None or held_out is not None:
+                raise InputError("--structure and --held-out are not for members of a family")
+            _fit_member(data, prior, at, out, seed, as_json)
+            return
+        if at is not None:
+            raise InputError(f"--at is for members of a family: {prior} is one law")
         _correct(data, prior, structure, out, held_out or 0.0, seed, symprec, as_json)
         return
+    if at is not None:
+        raise InputError("--at needs the file of a family as --prior")
     work = out.with_name(out.name + ".fit")
     if parameters is not None:
         given = {
@@ -147,6 +165,16 @@ def _fit_family(
     )
 
 
+def _fit_member(
+    data: Path, family: Path, at: str | None, out: Path, seed: int, as_json: bool
+) -> None:
+    from objstress.training.laws.family_member import fit_member
+
+    law = fit_member(data, family, None if at is None else _parameters(at), seed=seed, say=say)
+    law.save(out)
+    _print_fit(law, out, as_json)
+
+
 def _correct(
     data: Path,
     prior: Path,
@@ -179,6 +207,18 @@ def _print_fit(law: Any, out: Path, as_json: bool) -> None:
     )
 
 
+def _parameters(text: str) -> dict[str, float]:
+    """{name: value} of "t1=0.2,t2=0.4"."""
+    values = {}
+    for part in text.split(","):
+        name, _, value = part.partition("=")
+        try:
+            values[name.strip()] = float(value)
+        except ValueError:
+            raise InputError(f"--at {part!r}: give NAME=NUMBER, separated by commas") from None
+    return values
+
+
 @app.command()
 def member(
     family: Annotated[Path, typer.Argument(help="File of a family of laws.")],
@@ -196,13 +236,7 @@ def member(
     from objstress.laws.family import load_family
 
     check_writable(out)
-    values = {}
-    for part in at.split(","):
-        name, _, value = part.partition("=")
-        try:
-            values[name.strip()] = float(value)
-        except ValueError:
-            raise InputError(f"--at {part!r}: give NAME=NUMBER, separated by commas") from None
+    values = _parameters(at)
     law = load_family(family, outside).at(values)
     law.save(out)
     result = {

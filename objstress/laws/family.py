@@ -263,6 +263,18 @@ class _AtPoints(StrainEnergyLaw):
         return self.network.derivatives(x, order, self.p)
 
 
+def is_family(path: str | Path) -> bool:
+    """Whether a file holds a family of laws.
+
+    Args:
+        path: the file of a law or of a family.
+
+    Raises:
+        InputError: the file is missing, damaged, or of a newer format.
+    """
+    return read_tensors(path, "law")[0].get("kind") == LawFamily.kind
+
+
 def load_family(path: str | Path, outside: str = "warn") -> LawFamily:
     """Load the family of laws in a file.
 

@@ -89,6 +89,27 @@ class StrainNetwork(EnergyNetwork):
         parts = zip(*(member.derivatives(x, order, p) for member in self.perceptrons), strict=True)
         return tuple(sum(part) / len(part) for part in parts)
 
+    @property
+    def rotations(self) -> Tensor:
+        """The group's, on Mandel's components, (g, 6, 6)."""
+        return self.perceptrons[0].rotations
+
+    def stress_jacobian(
+        self,
+        x: Tensor,
+        images: Tensor | None = None,
+        directions: Tensor | None = None,
+        p: Tensor | None = None,
+    ) -> Tensor:
+        """Derivatives of dW/dx by all weights, GPa, see `StrainPerceptron.stress_jacobian`.
+
+        Args:
+            x: Mandel strains, (n, 6).
+            images, directions, p: see there.
+        """
+        parts = [m.stress_jacobian(x, images, directions, p) for m in self.perceptrons]
+        return torch.cat(parts, dim=2) / len(parts)
+
     def at(self, p: Tensor) -> StrainNetwork:
         """The network of one material of a family, without parameters, an energy in GPa.
 

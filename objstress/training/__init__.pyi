@@ -7,6 +7,7 @@ from .laws.correction import correct_law as correct_law
 from .laws.ensemble import fit_law_ensemble as fit_law_ensemble
 from .laws.family import family_errors as family_errors
 from .laws.family import fit_family as fit_family
+from .laws.family_member import fit_member as fit_member
 from .laws.fit import fit_law as fit_law
 from .laws.fit import trained_domain as trained_domain
 from .laws.losses import energy_loss as energy_loss

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from objstress.laws.strain_energy import mandel_strain
-from objstress.models.strain_network import StrainPerceptron
+from objstress.models.strain_network import StrainNetwork, StrainPerceptron
 from objstress.symmetry.voigt import MANDEL
 
 SAME = 1e-9
@@ -37,20 +37,22 @@ class StressResiduals:
         stress: P (N, 3, 3), GPa.
         weight: w (N,), 1/GPa.
         p: parameters of a family, (N, q).
-        decay: of the square of each weight, beside the squares of the residuals.
+        decay: of the square of each weight's distance, beside the squares of the residuals.
+        towards: the weights (k,) that it is a distance from; zero by default.
     """
 
     def __init__(
         self,
-        network: StrainPerceptron,
+        network: StrainPerceptron | StrainNetwork,
         F: Tensor,
         stress: Tensor,
         weight: Tensor,
         p: Tensor,
         decay: float = 0.0,
+        towards: Tensor | None = None,
     ):
         self.network, x = network, mandel_strain(F)
-        self.decay = decay
+        self.decay, self.towards = decay, 0.0 if towards is None else towards
         push = torch.einsum("nij,ajk->nika", F, F.new_tensor(MANDEL)).reshape(-1, 9, 6)
         weight = weight / len(F) ** 0.5
         self.blocks = []
@@ -58,29 +60,37 @@ class StressResiduals:
             w = weight[rows, None]
             q, r = torch.linalg.qr(w[..., None] * push[rows] @ directions)
             y = (q.mT @ (w * stress[rows].flatten(1))[..., None]).squeeze(-1)
-            block = Block(x[rows], p[rows], images, directions, r, y)
+            block = Block(rows, x[rows], p[rows], images, directions, r, y)
             self.blocks += block.split(LABELS)
 
     @torch.no_grad()
     def loss(self) -> float:
         """Sum of squares at the network's weights."""
-        weights = nn.utils.parameters_to_vector(self.network.parameters())
         squares = sum(self._residuals(block).square().sum() for block in self.blocks)
-        return float(squares + self.decay * weights.square().sum())
+        return float(squares + self.decay * self._distance().square().sum())
 
     def normal(self) -> tuple[Tensor, Tensor]:
         """J^T J (k, k) and J^T r (k,), J the derivatives of the residuals r by the weights."""
-        weights = nn.utils.parameters_to_vector(self.network.parameters())
-        gradient = self.decay * weights
-        normal = torch.diag(torch.full_like(weights, self.decay))
+        gradient = self.decay * self._distance()
+        normal = torch.diag(torch.full_like(gradient, self.decay))
         for block in self.blocks:
-            by_stress = self.network.stress_jacobian(
-                block.x, block.images, block.directions, block.p
-            )
-            j = (block.r @ by_stress).flatten(0, 1)
+            j = self._jacobian(block)
             normal.addmm_(j.T, j)
             gradient.addmv_(j.T, self._residuals(block))
         return normal, gradient
+
+    def equations(self) -> tuple[Tensor, Tensor, Tensor]:
+        """J (M, k), r (M,) and the number of each row's label (M,), where labels are few."""
+        rows = [b.rows.repeat_interleave(b.directions.shape[1]) for b in self.blocks]
+        j = torch.cat([self._jacobian(block) for block in self.blocks])
+        return j, torch.cat([self._residuals(block) for block in self.blocks]), torch.cat(rows)
+
+    def _jacobian(self, block: Block) -> Tensor:
+        by = self.network.stress_jacobian(block.x, block.images, block.directions, block.p)
+        return (block.r @ by).flatten(0, 1)
+
+    def _distance(self) -> Tensor:
+        return nn.utils.parameters_to_vector(self.network.parameters()) - self.towards
 
     def _residuals(self, block: Block) -> Tensor:
         stress = self.network.derivatives(block.x, 1, block.p)[1] @ block.directions
@@ -91,6 +101,7 @@ class Block(NamedTuple):
     """Labels whose strains are kept by the same operations.
 
     Attributes:
+        rows: numbers of the labels, (n,).
         x: Mandel strains, (n, 6).
         p: parameters of a family, (n, q).
         images: numbers of rotations that give each different image once.
@@ -98,6 +109,7 @@ class Block(NamedTuple):
         r, y: R (n, m, m) and y (n, m) of their residuals.
     """
 
+    rows: Tensor
     x: Tensor
     p: Tensor
     images: Tensor
@@ -107,8 +119,11 @@ class Block(NamedTuple):
 
     def split(self, size: int) -> list[Block]:
         """Blocks of no more than `size` labels."""
-        each = zip(*(part.split(size) for part in (self.x, self.p, self.r, self.y)), strict=True)
-        return [Block(x, p, self.images, self.directions, r, y) for x, p, r, y in each]
+        parts = (self.rows, self.x, self.p, self.r, self.y)
+        return [
+            Block(rows, x, p, self.images, self.directions, r, y)
+            for rows, x, p, r, y in zip(*(part.split(size) for part in parts), strict=True)
+        ]
 
 
 def alike(x: Tensor, rotations: Tensor) -> list[tuple[Tensor, Tensor, Tensor]]:
