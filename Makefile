@@ -59,6 +59,7 @@ bench: $(VENV)/.ready
 #   python -m benchmarks.any_crystal
 #   python -m benchmarks.few_labels
 #   python -m benchmarks.lattices --select
+#   python -m benchmarks.families
 # Against other codes, each in an environment of its own:
 #   python -m benchmarks.potential_speed --mace PYTHON --nequip PYTHON
 #   python -m benchmarks.acac --mace PYTHON

@@ -37,7 +37,7 @@ class StrainNetworkSettings:
         parameters: number of the parameters of a family of materials, 0 for one material.
     """
 
-    members: int = 4
+    members: int = 8
     hidden: tuple[int, ...] = (24, 24)
     strain_scale: float = 1.0
     energy_scale: float = 1.0

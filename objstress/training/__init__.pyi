@@ -16,6 +16,7 @@ from .laws.losses import stress_loss as stress_loss
 from .laws.metrics import energy_errors as energy_errors
 from .laws.metrics import relative_rmse as relative_rmse
 from .laws.metrics import stress_errors as stress_errors
+from .laws.metrics import stress_spread as stress_spread
 from .laws.polynomial import PolynomialFit as PolynomialFit
 from .laws.polynomial import fit_polynomial as fit_polynomial
 from .laws.polynomial import stress_floor as stress_floor

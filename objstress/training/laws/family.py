@@ -16,6 +16,7 @@ from objstress.labels.strain_labels import Labels
 from objstress.laws.family import LawFamily
 from objstress.symmetry.point_group import PointGroup
 from objstress.training.laws.domain import trained_domain
+from objstress.training.laws.metrics import CONTRADICTS, spread_note, stress_spread
 from objstress.training.laws.polynomial import stress_floor
 from objstress.training.laws.settings import NetworkTraining
 
@@ -103,8 +104,12 @@ def fit_family(
     rest = order[round(held_out * len(order)) :]
     stopping = np.isin(unit, rest[: max(1, round(training.validation * len(rest)))])
     stress = torch.tensor(labels.piola)
-    weight = torch.tensor(1 / labels.stress_sizes(stress_floor(labels, group)))
+    floor = stress_floor(labels, group)
+    weight = torch.tensor(1 / labels.stress_sizes(floor))
     p = torch.tensor((2 * values - lower - upper) / (upper - lower))
+    spread, shared = stress_spread(labels, floor)
+    if spread >= CONTRADICTS:
+        say(spread_note(spread, shared))
     targets = Targets(torch.tensor(labels.F), stress, 0 * weight, weight, p)
     scale = 3 * float(stress.pow(2).mean().sqrt())
     settings = network or StrainNetworkSettings()
@@ -136,6 +141,7 @@ def fit_family(
             "held_out": held_out,
             "training": asdict(training),
         },
+        "stress_spread": {"error": spread, "labels": shared},
         "network": {
             "weights": sum(w.numel() for w in energy.parameters()),
             "error_after": after,

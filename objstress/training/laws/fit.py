@@ -21,7 +21,13 @@ from objstress.symmetry.crystal import SYMPREC
 from objstress.symmetry.point_group import PointGroup, SymmetryGroup
 from objstress.symmetry.voigt import to_mandel
 from objstress.training.laws.domain import trained_domain
-from objstress.training.laws.metrics import energy_errors, stress_errors
+from objstress.training.laws.metrics import (
+    CONTRADICTS,
+    energy_errors,
+    spread_note,
+    stress_errors,
+    stress_spread,
+)
 from objstress.training.laws.plausibility import check_work
 from objstress.training.laws.polynomial import (
     StressEquations,
@@ -137,6 +143,10 @@ def fit_law(
     }
     if labels.ions == "clamped" and len(labels.structure) > 1:
         say("clamped ions: the elastic constants are larger than with relaxed ions")
+    spread, shared = stress_spread(labels, stress_floor(labels, group))
+    if spread >= CONTRADICTS:
+        say(spread_note(spread, shared))
+        metadata["stress_spread"] = {"error": spread, "labels": shared}
     check_seed(training.seed)
     order = np.random.default_rng(training.seed).permutation(len(labels))
     hidden = round(held_out * len(labels))

@@ -12,7 +12,7 @@ class NetworkTraining:
     Attributes:
         epochs: largest number of L-BFGS steps.
         iterations: number of L-BFGS iterations in one step (all labels each); a `StrainNetwork`
-            takes four steps of Levenberg and Marquardt instead.
+            takes two steps of Levenberg and Marquardt instead.
         history: number of curvature pairs that L-BFGS keeps.
         patience: number of steps without a better validation error before the fit stops.
         validation: fraction of the labels that early stopping watches.
