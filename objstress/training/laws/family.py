@@ -102,7 +102,6 @@ def fit_family(
     order = np.random.default_rng(training.seed).permutation(unit.max() + 1)
     tested = np.isin(unit, order[: round(held_out * len(order))])
     rest = order[round(held_out * len(order)) :]
-    stopping = np.isin(unit, rest[: max(1, round(training.validation * len(rest)))])
     stress = torch.tensor(labels.piola)
     floor = stress_floor(labels, group)
     weight = torch.tensor(1 / labels.stress_sizes(floor))
@@ -120,15 +119,23 @@ def fit_family(
         torch.manual_seed(training.seed)
         energy = StrainNetwork(group, settings)
     energy.shrink(0.1)
-    _, after = fit_network(
-        energy,
-        targets.subset(np.flatnonzero(~tested & ~stopping)),
-        targets.subset(np.flatnonzero(stopping)),
-        training,
-        settings.energy_scale,
-        workdir,
-        progress,
-    )
+    # Each perceptron is stopped by another part of the materials: all of them are used by most.
+    after = []
+    number = len(energy.perceptrons)
+    for k, perceptron in enumerate(energy.perceptrons):
+        size = max(1, round(training.validation * len(rest)))
+        stops = np.isin(unit, np.roll(rest, -round(k * len(rest) / number))[:size])
+        say(f"perceptron {k + 1} of {number}")
+        _, error = fit_network(
+            perceptron,
+            targets.subset(np.flatnonzero(~tested & ~stops)),
+            targets.subset(np.flatnonzero(stops)),
+            training,
+            settings.energy_scale,
+            None if workdir is None else Path(workdir) / str(k + 1),
+            progress,
+        )
+        after.append(error)
     domain, density = trained_domain(labels.subset(~tested), group)
     metadata: dict[str, Any] = {
         "labels": len(labels),
@@ -144,8 +151,7 @@ def fit_family(
         "stress_spread": {"error": spread, "labels": shared},
         "network": {
             "weights": sum(w.numel() for w in energy.parameters()),
-            "error_after": after,
-            "stopping_labels": int(stopping.sum()),
+            "errors_after": after,
         },
     }
     family = LawFamily(

@@ -51,6 +51,9 @@ listed atoms, whose strains may be of any size: on top of a polynomial that stra
 FEWEST = 40
 """Labels below which no network is added to a polynomial: the 15 % that judge it would be fewer
 than six, too few for a standard error."""
+WORTH = 0.9
+"""Part of the polynomial's error that a network on top of it may leave at most: it makes a law some
+hundred times slower."""
 ENOUGH = 1e-3
 """Leave-one-out error of the polynomial below which no network is tried: a tenth of the error that
 laws may have, and of the order of the labels' noise."""
@@ -333,7 +336,7 @@ def _add_network(
 
 def _is_better(new: LearnedLaw, old: LearnedLaw, labels: Labels, floor: float) -> bool:
     # Judged on labels that neither trained the network nor chose when to stop: the gain in
-    # squared relative error must exceed its own standard error.
+    # squared relative error must exceed its own standard error, and be worth a network's time.
     stress = labels.piola
     size = labels.stress_sizes(floor)
 
@@ -341,8 +344,10 @@ def _is_better(new: LearnedLaw, old: LearnedLaw, labels: Labels, floor: float) -
         gap = law.response(labels.F, 1)[1].numpy() - stress
         return (np.linalg.norm(gap, axis=(1, 2)) / size) ** 2
 
-    gain = squares(old) - squares(new)
-    return bool(gain.mean() > gain.std(ddof=1) / np.sqrt(len(gain)))
+    before = squares(old)
+    gain = before - squares(new)
+    least = (1 - WORTH**2) * before.mean()
+    return bool(gain.mean() > max(least, gain.std(ddof=1) / np.sqrt(len(gain))))
 
 
 def _network_alone(

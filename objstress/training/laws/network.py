@@ -24,13 +24,13 @@ from objstress.training.trainer import BEST, FitModule, run_fit
 Network = ConstitutiveNetwork | StrainNetwork
 Member = ConstitutiveNetwork | StrainPerceptron
 STEPS = 2
-"""Steps of Levenberg and Marquardt in an epoch of a network of strain. With many more the labels are
-followed more closely, and load cases that were left out are predicted worse."""
+"""Steps of Levenberg and Marquardt in an epoch of a network of strain. More of them follow the
+labels more closely, and predict load cases that were left out worse."""
 MOST = 1024
 """Labels of a step, drawn anew for each where there are more."""
 DECAY = 1e-5
-"""Of the weights' squares, beside the mean square of relative errors: it bounds them, and from 1e-4
-on the labels are followed no more."""
+"""Of the weights' squares, beside the mean square error relative to that of no network: it bounds
+them, and from 1e-4 on the labels are followed no more."""
 
 
 @dataclass(frozen=True)
@@ -117,9 +117,10 @@ class StrainNetworkFit(NetworkFit):
 
     def training_step(self, batch: list[Tensor], _: int) -> None:  # type: ignore[override]
         optimizer = self.optimizers()  # Lightning's, around ours
+        decay = DECAY * float(stress_loss(0 * batch[1], batch[1], batch[3]))
         for step in range(STEPS):
             f, stress, weight, p = self._some(batch, self.current_epoch * STEPS + step)
-            problem = StressResiduals(self.network, f, stress, weight, p, DECAY)
+            problem = StressResiduals(self.network, f, stress, weight, p, decay)
             optimizer.optimizer.problem = problem
             optimizer.step()
 
@@ -136,7 +137,7 @@ class StrainNetworkFit(NetworkFit):
 
 
 def fit_network(
-    network: Network,
+    network: Network | StrainPerceptron,
     train: Targets,
     valid: Targets,
     settings: NetworkTraining,
@@ -161,7 +162,7 @@ def fit_network(
     Raises:
         InputError: an energy weight for a network of strain.
     """
-    if isinstance(network, StrainNetwork) and settings.energy_weight:
+    if not isinstance(network, ConstitutiveNetwork) and settings.energy_weight:
         raise InputError("a network of strain is fitted to stresses alone: leave energy_weight 0")
     members: Sequence[Member] = (
         network.perceptrons if isinstance(network, StrainNetwork) else [network]
@@ -203,5 +204,7 @@ def _fingerprint(network, train: Targets, valid: Targets, settings) -> str:
         for tensor in part.tensors[: 5 if part.p.shape[1] else 4]
     ]
     kept = {k: v for k, v in asdict(settings).items() if k != "accelerator"}
-    text = json.dumps([kept, network.describe(), network.group.symbol])
+    is_one = isinstance(network, StrainPerceptron)
+    described = asdict(network.settings) if is_one else network.describe()
+    text = json.dumps([kept, described, network.group.symbol])
     return fingerprint([*arrays, text])
