@@ -275,7 +275,9 @@ class StrainPerceptron(EnergyNetwork):
             different, number = p[:1], torch.zeros(len(x), dtype=torch.long, device=x.device)
             if p.shape[1]:
                 different, number = p.unique(dim=0, return_inverse=True)
-            at_zero = self._mixed(torch.zeros_like(x[: len(different)]), different, rotations, v)
+            # There all images agree, and all is linear in the rotations.
+            mean, zero = rotations.mean(dim=0, keepdim=True), torch.zeros_like(x[: len(different)])
+            at_zero = self._mixed(zero, different, mean, v)
             pieces = zip(x.split(size), p.split(size), strict=True)
             found = torch.cat([self._mixed(*piece, rotations, v) for piece in pieces])
             return self._scale(p)[:, None, None] * (found - at_zero[number])
