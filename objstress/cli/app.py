@@ -20,6 +20,7 @@ SECTIONS = {
         "law",
         "label",
         "fit",
+        "member",
         "compile",
         "check",
         "export",
