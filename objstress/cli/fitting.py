@@ -76,8 +76,7 @@ def fit(
             "--point-group": point_group is not None,
             "--parameters": parameters is not None,
         }
-        if wrong := [option for option, used in given.items() if used]:
-            raise InputError(f"{wrong[0]} is the prior's with --prior: leave it out")
+        _refuse(given, "is the prior's with --prior")
         if is_family(prior):
             if structure is not None or held_out is not None:
                 raise InputError("--structure and --held-out are not for members of a family")
@@ -97,8 +96,7 @@ def fit(
             "--structure": structure is not None,
             "--no-network": not network,
         }
-        if wrong := [option for option, used in given.items() if used]:
-            raise InputError(f"{wrong[0]} is not for families: leave it out")
+        _refuse(given, "is not for families")
         _fit_family(data, point_group, parameters, out, work, held_out, seed, as_json)
         return
     common: dict[str, Any] = dict(
@@ -123,6 +121,12 @@ def fit(
     law.save(out)
     forget(work)
     _print_fit(law, out, as_json)
+
+
+def _refuse(given: dict[str, bool], why: str) -> None:
+    """Refuse the first option that is used."""
+    if wrong := [option for option, used in given.items() if used]:
+        raise InputError(f"{wrong[0]} {why}: leave it out")
 
 
 def _fit_family(

@@ -15,6 +15,7 @@ from objstress.errors import InputError, OutsideDomainWarning
 from objstress.io.weights import read_tensors, rebuilding, write_tensors
 from objstress.laws.base import as_deformation
 from objstress.laws.learned import LearnedLaw
+from objstress.laws.outside import check_action
 from objstress.laws.reference import OfCrystal
 from objstress.laws.strain_energy import StrainEnergyLaw, mandel_strain, tensor_from_mandel
 from objstress.models.strain_network import StrainNetwork, StrainNetworkSettings
@@ -286,8 +287,7 @@ def load_family(path: str | Path, outside: str = "warn") -> LawFamily:
     Raises:
         InputError: the file is missing, damaged, of a newer format, or one law.
     """
-    if outside not in ("warn", "error", "ignore"):
-        raise InputError(f"outside = {outside!r}: give 'warn', 'error' or 'ignore'")
+    check_action(outside)
     description, tensors = read_tensors(path, "family")
     if description.get("kind") != LawFamily.kind:
         raise InputError(f"{path}: no family of laws; load one law with load_law")

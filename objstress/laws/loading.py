@@ -18,6 +18,7 @@ from objstress.laws import (  # noqa: F401
     polynomial,
 )
 from objstress.laws.base import MaterialLaw, law_from_dict
+from objstress.laws.outside import check_action
 
 
 def load_law(path: str | Path, outside: str = "warn") -> MaterialLaw:
@@ -34,8 +35,7 @@ def load_law(path: str | Path, outside: str = "warn") -> MaterialLaw:
     Raises:
         InputError: the file is missing, damaged, not a law, or of a newer format.
     """
-    if outside not in ("warn", "error", "ignore"):
-        raise InputError(f"outside = {outside!r}: give 'warn', 'error' or 'ignore'")
+    check_action(outside)
     description, tensors = read_tensors(path, "law")
     if description.get("kind") == "potential":
         raise InputError(f"{path}: a potential, not a law; load it with load_potential")

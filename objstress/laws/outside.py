@@ -16,6 +16,19 @@ CHUNK = 65536
 """Points that are looked at together."""
 
 
+def check_action(outside: str) -> None:
+    """Refuse what is no `outside_action`.
+
+    Args:
+        outside: to be "warn", "error" or "ignore".
+
+    Raises:
+        InputError: it is none of them.
+    """
+    if outside not in ("warn", "error", "ignore"):
+        raise InputError(f"outside = {outside!r}: give 'warn', 'error' or 'ignore'")
+
+
 def report_outside(
     law: Any, count: int, points: int, worst: str, quiet: bool = False, stacklevel: int = 2
 ) -> None:

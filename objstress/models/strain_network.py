@@ -135,8 +135,7 @@ class StrainNetwork(EnergyNetwork):
 
     def describe(self) -> dict:
         """Settings that rebuild the network (with the group)."""
-        known = asdict(self.settings)
-        return known if known.pop("parameters") == 0 else asdict(self.settings)
+        return {k: v for k, v in asdict(self.settings).items() if k != "parameters" or v}
 
 
 class StrainPerceptron(EnergyNetwork):
