@@ -43,11 +43,10 @@ GROUP = "m-3m"
 MINUTES = 5.0
 CANDIDATES: dict[str, NetworkSettings | StrainNetworkSettings | None] = {
     "polynomial": None,
-    "one perceptron 24-24": StrainNetworkSettings(members=1),
-    "eight perceptrons 12-12": StrainNetworkSettings(hidden=(12, 12)),
-    "eight perceptrons 24-24": StrainNetworkSettings(),
+    "one perceptron 16-16-16": StrainNetworkSettings(members=1),
+    "eight perceptrons 16-16-16": StrainNetworkSettings(),
+    "eight perceptrons 24-24": StrainNetworkSettings(hidden=(24, 24)),
     "eight perceptrons 48": StrainNetworkSettings(hidden=(48,)),
-    "eight perceptrons 16-16-16": StrainNetworkSettings(hidden=(16, 16, 16)),
     "convolution on a lone node": NetworkSettings(channels=8, edge_lmax=6, strain_scale=0.5),
 }
 

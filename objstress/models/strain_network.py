@@ -38,7 +38,7 @@ class StrainNetworkSettings:
     """
 
     members: int = 8
-    hidden: tuple[int, ...] = (24, 24)
+    hidden: tuple[int, ...] = (16, 16, 16)
     strain_scale: float = 1.0
     energy_scale: float = 1.0
     parameters: int = 0
@@ -197,7 +197,7 @@ class StrainPerceptron(EnergyNetwork):
     def derivatives(self, x: Tensor, order: int, p: Tensor | None = None) -> tuple[Tensor, ...]:
         # In closed form: a third of the time of automatic differentiation.
         j, growth, k, curvature = volume_change(x, self.basis, order)
-        count, scale = len(self.rotations), self._scale(p)
+        count, scale = len(self.rotations), self.scale(p)
         turned = self._turned(self.rotations)
         slopes0, back0 = self._origin(count, p)
         at_zero = back0[0][:, 0] @ turned.sum(dim=1).T
@@ -237,6 +237,24 @@ class StrainPerceptron(EnergyNetwork):
             second = second + (by_j + at_zero[:, 6])[:, None, None] * curvature
             out.append(scale[:, None, None] * second)
         return tuple(out)
+
+    def slopes(self, y: Tensor, p: Tensor) -> Tensor:
+        """Derivatives of f by components of strain and J - 1, (n, 7).
+
+        Args:
+            y: these inputs, (n, 7).
+            p: of a family, the parameters of each, (n, q).
+        """
+        first = self.weights[0] / self.settings.strain_scale
+        z = y @ first + self._first_bias(p).flatten(1)
+        sigmoids = [torch.sigmoid(z)]
+        for weight, bias in zip(list(self.weights)[1:], list(self.biases)[1:], strict=True):
+            z = softplus(z) @ weight + bias
+            sigmoids.append(torch.sigmoid(z))
+        back = sigmoids[-1] * self.outer
+        for weight, slope in zip(list(self.weights)[:0:-1], sigmoids[-2::-1], strict=True):
+            back = (back @ weight.T) * slope
+        return back @ first.T
 
     def stress_jacobian(
         self,
@@ -279,7 +297,7 @@ class StrainPerceptron(EnergyNetwork):
             at_zero = self._mixed(zero, different, mean, v)
             pieces = zip(x.split(size), p.split(size), strict=True)
             found = torch.cat([self._mixed(*piece, rotations, v) for piece in pieces])
-            return self._scale(p)[:, None, None] * (found - at_zero[number])
+            return self.scale(p)[:, None, None] * (found - at_zero[number])
 
     def _mixed(self, x: Tensor, p: Tensor, rotations: Tensor, directions: Tensor) -> Tensor:
         j, growth, k, _ = volume_change(x, self.basis, 1)
@@ -337,8 +355,8 @@ class StrainPerceptron(EnergyNetwork):
         turned = torch.einsum("gba,bh->agh", rotations, first[:6])
         return torch.cat([turned, first[6].expand(1, *turned.shape[1:])])
 
-    def _scale(self, p: Tensor | None) -> Tensor:
-        """The factor w, (1,) or (n,)."""
+    def scale(self, p: Tensor | None) -> Tensor:
+        """The factor w in GPa, (1,), or (n,) for parameters p (n, q) of a family."""
         scale = self.growth.new_full((1,), self.settings.energy_scale)
         return scale if p is None or not p.shape[-1] else scale * (powers(p) @ self.strength).exp()
 

@@ -120,22 +120,20 @@ def fit_family(
         energy = StrainNetwork(group, settings)
     energy.shrink(0.1)
     # Each perceptron is stopped by another part of the materials: all of them are used by most.
-    after = []
-    number = len(energy.perceptrons)
-    for k, perceptron in enumerate(energy.perceptrons):
-        size = max(1, round(training.validation * len(rest)))
-        stops = np.isin(unit, np.roll(rest, -round(k * len(rest) / number))[:size])
-        say(f"perceptron {k + 1} of {number}")
-        _, error = fit_network(
-            perceptron,
-            targets.subset(np.flatnonzero(~tested & ~stops)),
-            targets.subset(np.flatnonzero(stops)),
-            training,
-            settings.energy_scale,
-            None if workdir is None else Path(workdir) / str(k + 1),
-            progress,
-        )
-        after.append(error)
+    size, number = max(1, round(training.validation * len(rest))), len(energy.members)
+    stops = [
+        np.isin(unit, np.roll(rest, -round(k * len(rest) / number))[:size])[~tested]
+        for k in range(number)
+    ]
+    errors = fit_network(
+        energy,
+        targets.subset(np.flatnonzero(~tested)),
+        stops,
+        training,
+        settings.energy_scale,
+        workdir,
+        progress,
+    )
     domain, density = trained_domain(labels.subset(~tested), group)
     metadata: dict[str, Any] = {
         "labels": len(labels),
@@ -151,7 +149,7 @@ def fit_family(
         "stress_spread": {"error": spread, "labels": shared},
         "network": {
             "weights": sum(w.numel() for w in energy.parameters()),
-            "errors_after": after,
+            "errors_after": [after for _, after in errors],
         },
     }
     family = LawFamily(

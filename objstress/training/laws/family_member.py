@@ -19,8 +19,8 @@ from objstress.labels.strain_labels import Labels
 from objstress.laws.family import LawFamily, load_family
 from objstress.laws.learned import LearnedLaw
 from objstress.models.strain_network import StrainNetwork
-from objstress.training.laws.levenberg_marquardt import StressResiduals
 from objstress.training.laws.losses import network_response, stress_loss
+from objstress.training.laws.stress_residuals import StressResiduals
 
 STRENGTHS = (1.0, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
 """Decays towards the family's weights that are compared."""
@@ -127,19 +127,19 @@ def _approach(problem: StressResiduals, towards: Tensor) -> None:
     """Gauss-Newton steps; the equations are far fewer than the weights."""
     weights = list(problem.network.parameters())
     change = torch.zeros_like(towards)
-    loss = problem.loss()
+    loss = float(problem.loss())
     for _ in range(STEPS):
         j, r, _ = problem.equations()
         shifted = j @ j.T + problem.decay * torch.eye(len(r), dtype=r.dtype)
         step = j.T @ torch.linalg.solve(shifted, j @ change - r) - change
         for share in (1.0, 0.5, 0.25, 0.125):
             nn.utils.vector_to_parameters(towards + change + share * step, weights)
-            if problem.loss() < loss:
+            if float(problem.loss()) < loss:
                 break
         else:
             nn.utils.vector_to_parameters(towards + change, weights)
             return
-        change, loss = change + share * step, problem.loss()
+        change, loss = change + share * step, float(problem.loss())
 
 
 def _nearest(labels: Labels, family: LawFamily, seed: int) -> list[float]:

@@ -294,7 +294,7 @@ def _add_network(
     size = max(1, round(training.validation * n))
     # A network alone is kept in any case: no labels need to judge it.
     judges = size if law.polynomial is not None else 0
-    stopping, judging = order[:size], order[size : size + judges]
+    judging, used = order[size : size + judges], np.delete(order, slice(size, size + judges))
     if settings is None:
         strain = labels.lone and filters is None
         settings = StrainNetworkSettings() if strain else NetworkSettings()
@@ -309,15 +309,20 @@ def _add_network(
         else:
             network = ConstitutiveNetwork(labels.structure, filters or law.point_group, settings)
         network.shrink(0.1)  # start near the polynomial
-    before, after = fit_network(
+    # Each perceptron is stopped by other labels, and all labels are used by most.
+    members = len(network.members) if isinstance(network, StrainNetwork) else 1
+    place = np.arange(len(used))
+    stops = [np.roll(place, round(k * len(used) / members)) < size for k in range(members)]
+    errors = fit_network(
         network,
-        targets.subset(order[size + judges :]),
-        targets.subset(stopping),
+        targets.subset(used),
+        stops,
         training,
         settings.energy_scale,
         workdir,
         progress,
     )
+    before, after = np.mean(errors, axis=0).tolist()
     both = LearnedLaw(labels.structure, law.point_group, law.polynomial, network)
     kept = law.polynomial is None or _is_better(both, law, labels.subset(judging), floor)
     description = {

@@ -16,21 +16,17 @@ from objstress.errors import InputError
 from objstress.io.run_folder import fingerprint, work_folder
 from objstress.models.constitutive import ConstitutiveNetwork
 from objstress.models.strain_network import StrainNetwork, StrainPerceptron
-from objstress.training.laws.levenberg_marquardt import LevenbergMarquardt, StressResiduals
 from objstress.training.laws.losses import energy_loss, network_response, stress_loss
 from objstress.training.laws.settings import NetworkTraining
+from objstress.training.laws.stress_residuals import StressResiduals
 from objstress.training.trainer import BEST, FitModule, run_fit
 
 Network = ConstitutiveNetwork | StrainNetwork
 Member = ConstitutiveNetwork | StrainPerceptron
-STEPS = 2
-"""Steps of Levenberg and Marquardt in an epoch of a network of strain. More of them follow the
-labels more closely, and predict load cases that were left out worse."""
-MOST = 1024
-"""Labels of a step, drawn anew for each where there are more."""
-DECAY = 1e-5
-"""Of the weights' squares, beside the mean square error relative to that of no network: it bounds
-them, and from 1e-4 on the labels are followed no more."""
+MOST = 4096
+"""Labels of a perceptron, drawn at random where there are more."""
+FIRST, RATE = 300, 1e-2
+"""Steps of Adam that a perceptron begins with, and their rate."""
 
 
 @dataclass(frozen=True)
@@ -107,49 +103,48 @@ class NetworkFit(FitModule):
 
 
 class StrainNetworkFit(NetworkFit):
-    """Stress residuals of a network of strain, by Levenberg and Marquardt's method.
+    """Stress loss of a network of strain, images of strains that agree taken once.
 
-    The network is small, and its errors at a minimum are far below those where L-BFGS slows down.
+    A few hundred steps of Adam come first: from small random weights L-BFGS alone leads to networks
+    that predict load cases that were left out less well.
     """
 
-    automatic_optimization = False
     network: StrainPerceptron
+    problem: StressResiduals | None = None
 
-    def training_step(self, batch: list[Tensor], _: int) -> None:  # type: ignore[override]
-        optimizer = self.optimizers()  # Lightning's, around ours
-        decay = DECAY * float(stress_loss(0 * batch[1], batch[1], batch[3]))
-        for step in range(STEPS):
-            f, stress, weight, p = self._some(batch, self.current_epoch * STEPS + step)
-            problem = StressResiduals(self.network, f, stress, weight, p, decay)
-            optimizer.optimizer.problem = problem
-            optimizer.step()
+    def on_train_batch_start(self, batch: list[Tensor], batch_idx: int) -> None:
+        if self.problem is not None:  # all epochs see the same labels
+            return
+        f, stress, _, weight, p = batch
+        self.problem = StressResiduals(self.network, f, stress, weight, p)
+        if self.current_epoch == 0:
+            adam = torch.optim.Adam(self.network.parameters(), lr=RATE)
+            for _ in range(FIRST):
+                adam.zero_grad()
+                self.problem.loss().backward()
+                adam.step()
 
-    def _some(self, batch: list[Tensor], step: int) -> list[Tensor]:
-        """All labels, or as many of them as say all that one step can use."""
-        parts = [batch[0], batch[1], batch[3], batch[4]]
-        if len(parts[0]) <= MOST:
-            return parts
-        chosen = np.random.default_rng([self.settings.seed, step]).permutation(len(parts[0]))
-        return [part[torch.as_tensor(chosen[:MOST])] for part in parts]
-
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        return LevenbergMarquardt(self.network.parameters())
+    def _loss(self, batch: list[Tensor]) -> Tensor:
+        assert self.problem is not None
+        return self.problem.loss()
 
 
 def fit_network(
-    network: Network | StrainPerceptron,
-    train: Targets,
-    valid: Targets,
+    network: Network,
+    targets: Targets,
+    stops: Sequence[np.ndarray],
     settings: NetworkTraining,
     scale: float,
     workdir: str | Path | None = None,
     progress: bool = True,
-) -> tuple[float, float]:
+) -> list[tuple[float, float]]:
     """Fit a network in place, and leave the weights of the best validation error in it.
 
     Args:
         network: to be fitted.
-        train, valid: targets to fit to, and to stop by.
+        targets: to fit to.
+        stops: for each member of a network of strain, else once: which targets (n,) it is stopped
+            by; it is fitted to the others.
         settings: of the fit.
         scale: GPa, energy density that energy errors are divided by.
         workdir: folder for `log/metrics.csv` and checkpoints; the same call resumes a fit that
@@ -157,27 +152,33 @@ def fit_network(
         progress: show a bar on standard error.
 
     Returns:
-        Relative validation error of a network that is zero, and of the fitted one.
+        For each member, the relative validation error of a network that is zero, and its own.
 
     Raises:
         InputError: an energy weight for a network of strain.
     """
-    if not isinstance(network, ConstitutiveNetwork) and settings.energy_weight:
+    strain = isinstance(network, StrainNetwork)
+    if strain and settings.energy_weight:
         raise InputError("a network of strain is fitted to stresses alone: leave energy_weight 0")
     members: Sequence[Member] = (
         network.perceptrons if isinstance(network, StrainNetwork) else [network]
     )
-    digest = _fingerprint(network, train, valid, settings)
+    errors = []
     with work_folder(workdir) as folder:
-        for k, member in enumerate(members, start=1):
+        for k, (member, stop) in enumerate(zip(members, stops, strict=True), start=1):
             of = f" {k} of {len(members)}" if len(members) > 1 else ""
             part = folder / str(k) if of else folder
             part.mkdir(parents=True, exist_ok=True)
-            kind = StrainNetworkFit if isinstance(member, StrainPerceptron) else NetworkFit
+            fitted = np.flatnonzero(~stop)
+            if strain and len(fitted) > MOST:
+                chosen = np.random.default_rng([settings.seed, k]).permutation(len(fitted))
+                fitted = fitted[np.sort(chosen[:MOST])]
+            train, valid = targets.subset(fitted), targets.subset(np.flatnonzero(stop))
+            kind = StrainNetworkFit if strain else NetworkFit
             run_fit(
                 kind(member, settings, scale),
                 part,
-                digest,
+                _fingerprint(member, train, valid, settings),
                 epochs=settings.epochs,
                 loaders=(train.loader(), valid.loader()),
                 monitor="valid_error",
@@ -189,14 +190,15 @@ def fit_network(
             )
             state = torch.load(part / BEST, weights_only=True, map_location="cpu")["state_dict"]
             member.load_state_dict({k.removeprefix("network."): v for k, v in state.items()})
-    with torch.no_grad():
-        fitted = network_response(network, valid.F, valid.p)[1]
-    errors = (stress_loss(p, valid.stress, valid.weight) for p in (0 * fitted, fitted))
-    before, after = (float(error.sqrt()) for error in errors)
-    return before, after
+            with torch.no_grad():
+                found = network_response(member, valid.F, valid.p)[1]
+            both = (stress_loss(p, valid.stress, valid.weight) for p in (0 * found, found))
+            before, after = (float(error.sqrt()) for error in both)
+            errors.append((before, after))
+    return errors
 
 
-def _fingerprint(network, train: Targets, valid: Targets, settings) -> str:
+def _fingerprint(member: Member, train: Targets, valid: Targets, settings) -> str:
     # A checkpoint counts only for the same labels, network and settings, wherever they are fitted.
     arrays = [
         np.round(tensor.numpy(), 12)
@@ -204,7 +206,8 @@ def _fingerprint(network, train: Targets, valid: Targets, settings) -> str:
         for tensor in part.tensors[: 5 if part.p.shape[1] else 4]
     ]
     kept = {k: v for k, v in asdict(settings).items() if k != "accelerator"}
-    is_one = isinstance(network, StrainPerceptron)
-    described = asdict(network.settings) if is_one else network.describe()
-    text = json.dumps([kept, described, network.group.symbol])
+    described = (
+        asdict(member.settings) if isinstance(member, StrainPerceptron) else member.describe()
+    )
+    text = json.dumps([kept, described, member.group.symbol])
     return fingerprint([*arrays, text])

@@ -11,8 +11,7 @@ class NetworkTraining:
 
     Attributes:
         epochs: largest number of L-BFGS steps.
-        iterations: number of L-BFGS iterations in one step (all labels each); a `StrainNetwork`
-            takes two steps of Levenberg and Marquardt instead.
+        iterations: number of L-BFGS iterations in one step (all labels each).
         history: number of curvature pairs that L-BFGS keeps.
         patience: number of steps without a better validation error before the fit stops.
         validation: fraction of the labels that early stopping watches.
@@ -23,7 +22,7 @@ class NetworkTraining:
         accelerator: "auto", "cpu" or "gpu".
     """
 
-    epochs: int = 40
+    epochs: int = 60
     iterations: int = 20
     history: int = 50
     patience: int = 6
