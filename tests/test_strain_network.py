@@ -253,13 +253,24 @@ def test_the_command_needs_the_data_and_the_group_alone(tmp_path, monkeypatch, s
 def test_the_change_of_softplus_has_its_derivatives():
     generator = torch.Generator().manual_seed(0)
     d = (3 * torch.randn(4, 5, dtype=torch.float64, generator=generator)).requires_grad_()
-    slope = torch.rand(5, dtype=torch.float64, generator=generator).requires_grad_()
-    assert torch.autograd.gradcheck(softplus_change, (d, slope))
-    activation, rise = softplus_change(d, slope)
-    z = torch.logit(slope)
+    z = torch.randn(5, dtype=torch.float64, generator=generator).requires_grad_()
+    assert torch.autograd.gradcheck(softplus_change, (d, z))
+    activation, rise = softplus_change(d, z)
     softplus = torch.nn.functional.softplus
     torch.testing.assert_close(activation, softplus(z + d) - softplus(z))
-    torch.testing.assert_close(rise, torch.sigmoid(z + d) - slope)
+    torch.testing.assert_close(rise, torch.sigmoid(z + d) - torch.sigmoid(z))
+
+
+def test_saturated_units_change_by_what_they_should():
+    values = torch.tensor([-300.0, -40.0, -1.0, 1.0, 40.0, 300.0], dtype=torch.float64)
+    d, z = (v.flatten() for v in torch.meshgrid(values, values, indexing="ij"))
+    d.requires_grad_()
+    activation, rise = softplus_change(d, z)
+    softplus = torch.nn.functional.softplus
+    torch.testing.assert_close(activation, softplus(z + d) - softplus(z), rtol=1e-12, atol=1e-14)
+    torch.testing.assert_close(rise, torch.sigmoid(z + d) - torch.sigmoid(z), rtol=0, atol=1e-15)
+    (slope,) = torch.autograd.grad(activation.sum(), d)
+    torch.testing.assert_close(slope, torch.sigmoid(z + d), rtol=1e-12, atol=1e-15)
 
 
 def test_a_correction_refuses_the_weights_that_it_does_not_heed(tmp_path):

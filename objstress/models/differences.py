@@ -12,21 +12,29 @@ def powers(p: Tensor) -> Tensor:
     return torch.cat([p, p[..., rows] * p[..., columns]], dim=-1)
 
 
-def softplus_change(d: Tensor, slope: Tensor) -> tuple[Tensor, Tensor]:
-    r"""Changes of softplus and of its slope s from z to z + d, to full precision for small d.
+def softplus_change(d: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
+    r"""Changes of softplus and of its slope s from z to z + d, to full precision for any d.
 
     .. math::
-        \Delta = \ln (1 + s \, (e^d - 1)), \qquad
-        \Delta s = \frac{2 s (1 - s) t}{1 + (2 s - 1) t}, \qquad t = \tanh(d / 2)
+        \Delta = \max(d, 0) + \ln (b + a e^{-|d|}) = \max(d, 0) + \ln (1 + a (e^{-|d|} - 1)), \qquad
+        \Delta s = \pm \frac{a b (1 - e^{-|d|})}{b + a e^{-|d|}}
+
+    in which a = 1 - b is 1 - s(z) for d > 0 and s(z) else, and the sign is that of d. The second
+    form of the logarithm is for small d, the first where the slope is 0 or 1 but for rounding.
 
     Args:
         d: change of the argument, (..., h).
-        slope: s = 1 / (1 + e^-z) at its beginning, (h,).
+        z: the argument at its beginning, (h,) or (..., h).
     """
-    e = torch.expm1(-d.abs())
-    t = torch.copysign(e / (2 + e), d)
-    activation = d.clamp(min=0) + torch.log1p(torch.where(d > 0, 1 - slope, slope) * e)
-    return activation, (2 * slope * (1 - slope)) * t / (1 + (2 * slope - 1) * t)
+    up, down = torch.sigmoid(z), torch.sigmoid(-z)
+    a, b = torch.where(d > 0, down, up), torch.where(d > 0, up, down)
+    size = -d.abs()
+    fall = torch.expm1(size)
+    rest = b + a * torch.exp(size)
+    small = a * fall
+    # Both branches are finite wherever they are not taken: so are their derivatives.
+    logarithm = torch.where(small > -0.5, torch.log1p(small.clamp(min=-0.5)), torch.log(rest))
+    return d.clamp(min=0) + logarithm, torch.copysign(a * b * fall / rest, d)
 
 
 def volume_change(x: Tensor, basis: Tensor, order: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:

@@ -199,16 +199,16 @@ class StrainPerceptron(EnergyNetwork):
         j, growth, k, curvature = volume_change(x, self.basis, order)
         count, scale = len(self.rotations), self.scale(p)
         turned = self._turned(self.rotations)
-        slopes0, back0 = self._origin(count, p)
+        z0, back0 = self._origin(count, p)
         at_zero = back0[0][:, 0] @ turned.sum(dim=1).T
 
         y = torch.cat([x, growth[:, None]], dim=1)
         change = (y @ turned.flatten(1)).view(len(x), count, -1)
         slopes, rises = [], []
-        for slope, weight in zip(slopes0, [*list(self.weights)[1:], self.outer], strict=True):
-            activation, rise = softplus_change(change, slope)
+        for z, weight in zip(z0, [*list(self.weights)[1:], self.outer], strict=True):
+            activation, rise = softplus_change(change, z)
             rises.append(rise)
-            slopes.append(slope + rise)
+            slopes.append(torch.sigmoid(z) + rise)
             change = activation @ weight
         c, wall = softplus(self.growth), growth**2 / j
         straight = (x * at_zero[:, :6]).sum(dim=1) + at_zero[:, 6] * x[:, :3].sum(dim=1)
@@ -368,19 +368,18 @@ class StrainPerceptron(EnergyNetwork):
         return bias.view(-1, 1, bias.shape[-1])
 
     def _origin(self, count: int, p: Tensor | None) -> tuple[list[Tensor], list[Tensor]]:
-        """Slopes of the layers at E = 0, where all images agree, and dW/dz of one of them.
+        """Arguments of the layers at E = 0, where all images agree, and dW/dz of one of them.
 
         Both (1 or n, 1, units).
         """
-        slopes, activation = [], None
-        for weight, bias in zip(self.weights, self.biases, strict=True):
-            z = self._first_bias(p) if activation is None else activation @ weight + bias
-            slopes.append(torch.sigmoid(z))
-            activation = softplus(z)
+        arguments = [self._first_bias(p)]
+        for weight, bias in zip(list(self.weights)[1:], list(self.biases)[1:], strict=True):
+            arguments.append(softplus(arguments[-1]) @ weight + bias)
+        slopes = [torch.sigmoid(z) for z in arguments]
         back = [slopes[-1] * self.outer / count]
         for weight, slope in zip(list(self.weights)[:0:-1], slopes[-2::-1], strict=True):
             back.insert(0, (back[0] @ weight.T) * slope)
-        return slopes, back
+        return arguments, back
 
     def _hessian(self, turned: Tensor, slopes: list[Tensor], back: list[Tensor]) -> Tensor:
         """Second derivatives of the images' mean of f by the inputs, (n, 7, 7).
