@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 FEW = 5
 """Materials, and labels of a material on average, below which single labels are held out."""
+PATIENCE = 30
+"""Steps without a better validation error: its first ones go up and down where it is of whole
+materials."""
 
 
 def fit_family(
@@ -55,7 +58,7 @@ def fit_family(
         held_out: fraction of the materials that no step of the fit sees; where materials are fewer
             than five, or have few labels each, of the labels.
         network: size of the network.
-        training: how it is fitted.
+        training: how it is fitted; more patience than usual by default.
         workdir: folder for the network's log and checkpoints; the same call resumes a fit that
             was interrupted there.
         progress: show a bar on standard error.
@@ -76,7 +79,7 @@ def fit_family(
         raise InputError("a family needs parameters: name the columns that tell materials apart")
     if len(set(parameters)) < len(parameters):
         raise InputError(f"parameters {', '.join(parameters)}: one is named twice")
-    training = training or NetworkTraining()
+    training = training or NetworkTraining(patience=PATIENCE)
     check_seed(training.seed)
     group = PointGroup(point_group) if isinstance(point_group, str) else point_group
     labels = data

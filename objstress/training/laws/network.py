@@ -23,7 +23,7 @@ from objstress.training.trainer import BEST, FitModule, run_fit
 
 Network = ConstitutiveNetwork | StrainNetwork
 Member = ConstitutiveNetwork | StrainPerceptron
-MOST = 4096
+MOST = 1024
 """Labels of a perceptron, drawn at random where there are more."""
 FIRST, RATE = 300, 1e-2
 """Steps of Adam that a perceptron begins with, and their rate."""
