@@ -1,17 +1,23 @@
 """Compiled laws: one polynomial, its constants, its UFL form, and the fused program."""
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
 
 from objstress import InputError, NeoHooke, PointGroup, load_law
 from objstress.elasticity.moduli import cubic_stiffness
+from objstress.graphs.lone_nodes import host_of
 from objstress.laws import check as measure
 from objstress.laws.compile import compile_law
 from objstress.laws.fused import FusedLaw, compiler_found
+from objstress.laws.learned import LearnedLaw
 from objstress.laws.polynomial import PolynomialLaw
 from objstress.laws.rotated import RotatedLaw
+from objstress.models.compiled_strain_network import CompiledStrainNetwork
 from objstress.models.polynomial import InvariantPolynomial
+from objstress.models.strain_network import StrainNetwork, StrainNetworkSettings
 from objstress.symmetry.point_group import O3
 from tests.conformance import LawConformance
 from tests.helpers import polynomial_of_stiffness, random_rotation
@@ -62,6 +68,53 @@ class TestFusedLaw(LawConformance):
     @pytest.fixture(scope="class")
     def law(self):
         return compile_law(random_polynomial_law(PointGroup("m-3m")), kind="torch")
+
+
+def strain_law(symbol, **settings):
+    group = PointGroup(symbol)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = StrainNetwork(group, StrainNetworkSettings(**settings))
+    return LearnedLaw(host_of(group), group, network=network)
+
+
+class TestCompiledStrainNetwork(LawConformance):
+    larger = PointGroup("m-3m")
+
+    @pytest.fixture(scope="class")
+    def law(self):
+        return compile_law(strain_law("m-3", members=3, energy_scale=2e-6), kind="torch")
+
+
+@pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler")
+@pytest.mark.parametrize(
+    ("symbol", "hidden"),
+    [("-1", (5,)), ("2/m", (24, 7)), ("6/mmm", (8, 8, 8)), ("m-3m", (9,) * 4)],
+)
+def test_a_network_of_strain_in_c_has_the_same_numbers(symbol, hidden):
+    law = strain_law(symbol, members=2, hidden=hidden, strain_scale=0.4)
+    for member in law.network.perceptrons:  # some units saturated
+        member.biases[0][:2] = torch.tensor([45.0, -45.0])
+    network = CompiledStrainNetwork(law.network, "cc")
+    rng = torch.Generator().manual_seed(0)
+    for size in (1e-7, 1e-3, 0.1):
+        x = size * torch.randn(41, 6, dtype=torch.float64, generator=rng)
+        for order in (0, 1, 2):
+            known, found = (n.derivatives(x, order) for n in (law.network, network))
+            # Of an energy at small strains the terms of first order cancel.
+            torch.testing.assert_close(found[0], known[0], rtol=1e-12, atol=1e-14 * size)
+            for a, b in zip(found[1:], known[1:], strict=True):
+                assert (a - b).norm() <= 1e-13 * b.norm()
+
+
+def test_without_a_compiler_a_network_of_strain_is_evaluated_as_it_is(monkeypatch):
+    monkeypatch.setenv("CC", "no-such-compiler")
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    law = strain_law("m-3m", members=1)
+    f = measure.random_deformations(7, 0.07, np.random.default_rng(0))
+    fused = compile_law(law, kind="torch")
+    for a, b in zip(law.response(f, 2), fused.response(f, 2), strict=True):
+        assert torch.equal(a, b)
 
 
 def test_least_degree_that_meets_the_tolerance_is_taken():

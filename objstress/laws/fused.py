@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 from collections.abc import Callable
+from copy import copy
+from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from objstress.laws.base import LawAround, MaterialLaw, law_from_dict
+from objstress.models.compiled_strain_network import CompiledStrainNetwork
+from objstress.models.strain_network import StrainNetwork
 
 Program = Callable[[Tensor], tuple[Tensor, ...]]
 
@@ -22,6 +27,7 @@ class FusedLaw(LawAround):
     where a C++ compiler is found; without one the law is evaluated as it is. The first evaluation
     waits for the compiler, longest for the tangent of a network, so this pays in long runs only.
     Points that do not fill a chunk, such as a single one, are always evaluated as they are.
+    A `StrainNetwork` has a program of its own, compiled in seconds, see `CompiledStrainNetwork`.
 
     Its file holds the law, which is compiled again where it is used. On other devices than the CPU
     the law is evaluated as it is.
@@ -35,6 +41,8 @@ class FusedLaw(LawAround):
     def __init__(self, law: MaterialLaw):
         self.law, self.point_group = law, law.point_group
         self.chunk, self.outside_action = law.chunk, law.outside_action
+        if isinstance(getattr(law, "network", None), StrainNetwork):
+            self.chunk = CompiledStrainNetwork.chunk
         self._programs: dict[tuple[int, int], Program] = {}
 
     @property
@@ -50,7 +58,23 @@ class FusedLaw(LawAround):
     def from_dict(cls, description: dict[str, Any], tensors: dict[str, Tensor]) -> FusedLaw:
         return cls(law_from_dict(description["law"], tensors))
 
+    @cached_property
+    def _with_program(self) -> MaterialLaw | None:
+        """The law with its network of strain as a program; None without one, or a C compiler."""
+        network = getattr(self.law, "network", None)
+        compiler = shutil.which(os.environ.get("CC", "cc"))
+        if compiler is None or not isinstance(network, StrainNetwork):
+            return None
+        law = copy(self.law)
+        try:
+            law.network = CompiledStrainNetwork(network, compiler)
+        except subprocess.CalledProcessError:
+            return None
+        return law
+
     def evaluate(self, F: Tensor, order: int) -> tuple[Tensor, ...]:
+        if F.device.type == "cpu" and self._with_program is not None:
+            return self._with_program.evaluate(F, order)
         if len(F) < self.chunk or F.device.type != "cpu" or not compiler_found():
             return self.law.evaluate(F, order)
         key = (self.chunk, order)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -77,3 +79,35 @@ def volume_change(x: Tensor, basis: Tensor, order: int) -> tuple[Tensor, Tensor,
     twice = torch.einsum("nij,ajk,nkl,bil->nab", k, basis, k, basis)
     curvature = whole[:, :, None] * whole[:, None] - 2 * twice
     return j, growth, components, curvature / j[:, None, None]
+
+
+def energy_of_parts(
+    x: Tensor, basis: Tensor, order: int, parts: Callable[[Tensor], tuple[Tensor, ...]]
+) -> tuple[Tensor, ...]:
+    """The energy of `StrainPerceptron`, and its derivatives by strain.
+
+    Args:
+        x: Mandel strains, (n, 6).
+        basis: Mandel's basis, (6, 3, 3).
+        order: of the last derivative.
+        parts: of J - 1 (n,), see `StrainPerceptron.parts`.
+    """
+    j, growth, k, curvature = volume_change(x, basis, order)
+    c, at_zero, change, *more = parts(growth)
+    wall = growth**2 / j
+    straight = (x * at_zero[:, :6]).sum(dim=1) + at_zero[:, 6] * x[:, :3].sum(dim=1)
+    out = [change - straight + c * wall**2]
+    if order >= 1:
+        gradient = more[0]
+        steep = growth * (j + 1) / j**2  # d wall / dJ
+        by_j = gradient[:, 6] + 2 * c * wall * steep
+        dj = basis.diagonal(dim1=1, dim2=2).sum(-1) + k
+        out.append(gradient[:, :6] + by_j[:, None] * dj + at_zero[:, 6:] * k)
+    if order >= 2:
+        hessian = more[1]
+        by_jj = hessian[:, 6, 6] + 2 * c * (steep**2 + 2 * wall / j**3)
+        mixed = hessian[:, :6, 6, None] * dj[:, None]
+        second = hessian[:, :6, :6] + mixed + mixed.transpose(1, 2)
+        second = second + by_jj[:, None, None] * dj[:, :, None] * dj[:, None]
+        out.append(second + (by_j + at_zero[:, 6])[:, None, None] * curvature)
+    return tuple(out)

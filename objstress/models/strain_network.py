@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from objstress.models.differences import powers, softplus_change, volume_change
+from objstress.models.differences import energy_of_parts, powers, softplus_change, volume_change
 from objstress.models.energy_network import EnergyNetwork
 from objstress.symmetry.point_group import PointGroup
 from objstress.symmetry.voigt import MANDEL, mandel_rotations
@@ -86,8 +86,12 @@ class StrainNetwork(EnergyNetwork):
             order: 0, 1 or 2.
             p: of a family, the parameters of each point (n, q), or of all (1, q); 0 by default.
         """
-        parts = zip(*(member.derivatives(x, order, p) for member in self.perceptrons), strict=True)
-        return tuple(sum(part) / len(part) for part in parts)
+
+        def parts(growth: Tensor) -> tuple[Tensor, ...]:
+            of_members = (m.parts(x, growth, order, p) for m in self.perceptrons)
+            return tuple(sum(part) / len(part) for part in zip(*of_members, strict=True))
+
+        return energy_of_parts(x, self.perceptrons[0].basis, order, parts)
 
     @property
     def rotations(self) -> Tensor:
@@ -125,6 +129,17 @@ class StrainNetwork(EnergyNetwork):
             wall = strength * softplus(mine.growth)
             weights["growth"] = wall + torch.log(-torch.expm1(-wall))
             member.load_state_dict(weights)
+        return network
+
+    def of_members(self, numbers: list[int]) -> StrainNetwork:
+        """The network of some of the perceptrons.
+
+        Args:
+            numbers: theirs, from 0.
+        """
+        network = StrainNetwork(self.group, replace(self.settings, members=len(numbers)))
+        for number, member in zip(numbers, network.perceptrons, strict=True):
+            member.load_state_dict(self.perceptrons[number].state_dict())
         return network
 
     def shrink(self, factor: float) -> None:
@@ -175,7 +190,7 @@ class StrainPerceptron(EnergyNetwork):
         turns = turns[np.unique(turns.round(9), axis=0, return_index=True)[1]]
         self.register_buffer("rotations", torch.tensor(turns, dtype=dtype), persistent=False)
         self.register_buffer("basis", torch.tensor(MANDEL, dtype=dtype), persistent=False)
-        self.chunk = 6144 // len(turns)
+        self.chunk = 1536 // len(turns)  # what a processor's cache holds
         widths = [INPUTS, *settings.hidden]
         self.weights = nn.ParameterList(
             nn.Parameter(torch.randn(a, b, dtype=dtype) / a**0.5) for a, b in pairwise(widths)
@@ -195,13 +210,29 @@ class StrainPerceptron(EnergyNetwork):
         return self.derivatives(x, 0)[0]
 
     def derivatives(self, x: Tensor, order: int, p: Tensor | None = None) -> tuple[Tensor, ...]:
+        return energy_of_parts(x, self.basis, order, lambda j: self.parts(x, j, order, p))
+
+    def parts(
+        self, x: Tensor, growth: Tensor, order: int, p: Tensor | None = None
+    ) -> tuple[Tensor, ...]:
+        """What `energy_of_parts` makes an energy of.
+
+        Args:
+            x: Mandel strains, (n, 6).
+            growth: J - 1, (n,).
+            order: of the last derivative.
+            p: of a family, the parameters of each point (n, q), or of all (1, q).
+
+        Returns:
+            In GPa, m = 1 where all points have the same parameters, else n: the factor of the wall
+            w c (m,), w f'(0) (m, 7), and the mean over the group of w (f - f(0)) (n,), and as far
+            as `order` goes of its changes of slope (n, 7) and of its second derivatives (n, 7, 7).
+        """
         # In closed form: a third of the time of automatic differentiation.
-        j, growth, k, curvature = volume_change(x, self.basis, order)
         count, scale = len(self.rotations), self.scale(p)
         turned = self._turned(self.rotations)
         z0, back0 = self._origin(count, p)
         at_zero = back0[0][:, 0] @ turned.sum(dim=1).T
-
         y = torch.cat([x, growth[:, None]], dim=1)
         change = (y @ turned.flatten(1)).view(len(x), count, -1)
         slopes, rises = [], []
@@ -210,9 +241,7 @@ class StrainPerceptron(EnergyNetwork):
             rises.append(rise)
             slopes.append(torch.sigmoid(z) + rise)
             change = activation @ weight
-        c, wall = softplus(self.growth), growth**2 / j
-        straight = (x * at_zero[:, :6]).sum(dim=1) + at_zero[:, 6] * x[:, :3].sum(dim=1)
-        out = [scale * (change.mean(dim=1) - straight + c * wall**2)]
+        out = [scale * softplus(self.growth), scale[:, None] * at_zero, scale * change.mean(dim=1)]
         if order >= 1:
             # Back through the layers: the changes of dW/dz, the images' mean divided into the last.
             back = [rises[-1] * (self.outer / count)]
@@ -220,22 +249,10 @@ class StrainPerceptron(EnergyNetwork):
                 weight = self.weights[l + 1].T
                 known = rises[l] * (back0[l + 1] @ weight)
                 back.insert(0, known + (back[0] @ weight) * slopes[l])
-            gradient = back[0].flatten(1) @ turned.flatten(1).T
-            steep = growth * (j + 1) / j**2  # d wall / dJ
-            by_j = gradient[:, 6] + 2 * c * wall * steep
-            unit = self.basis.diagonal(dim1=1, dim2=2).sum(-1)
-            dj = unit + k
-            stress = gradient[:, :6] + by_j[:, None] * dj + at_zero[:, 6:] * k
-            out.append(scale[:, None] * stress)
+            out.append(scale[:, None] * (back[0].flatten(1) @ turned.flatten(1).T))
         if order >= 2:
             full = [change + origin for change, origin in zip(back, back0, strict=True)]
-            hessian = self._hessian(turned, slopes, full)
-            by_jj = hessian[:, 6, 6] + 2 * c * (steep**2 + 2 * wall / j**3)
-            mixed = hessian[:, :6, 6, None] * dj[:, None]
-            second = hessian[:, :6, :6] + mixed + mixed.transpose(1, 2)
-            second = second + by_jj[:, None, None] * dj[:, :, None] * dj[:, None]
-            second = second + (by_j + at_zero[:, 6])[:, None, None] * curvature
-            out.append(scale[:, None, None] * second)
+            out.append(scale[:, None, None] * self._hessian(turned, slopes, full))
         return tuple(out)
 
     def slopes(self, y: Tensor, p: Tensor) -> Tensor:

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 FEW = 5
 """Materials, and labels of a material on average, below which single labels are held out."""
+ASTRAY = 2.0
+"""A perceptron with a validation error of so many times the median is left out: between materials
+it may grow by powers of ten."""
 PATIENCE = 30
 """Steps without a better validation error: its first ones go up and down where it is of whole
 materials."""
@@ -137,6 +140,9 @@ def fit_family(
         workdir,
         progress,
     )
+    after = np.array([error for _, error in errors])
+    good = after <= ASTRAY * np.median(after)
+    energy = energy.of_members(np.flatnonzero(good).tolist())
     domain, density = trained_domain(labels.subset(~tested), group)
     metadata: dict[str, Any] = {
         "labels": len(labels),
@@ -152,7 +158,8 @@ def fit_family(
         "stress_spread": {"error": spread, "labels": shared},
         "network": {
             "weights": sum(w.numel() for w in energy.parameters()),
-            "errors_after": [after for _, after in errors],
+            "errors_after": after.tolist(),
+            "kept": good.tolist(),
         },
     }
     family = LawFamily(

@@ -313,15 +313,8 @@ def _add_network(
     members = len(network.members) if isinstance(network, StrainNetwork) else 1
     place = np.arange(len(used))
     stops = [np.roll(place, round(k * len(used) / members)) < size for k in range(members)]
-    errors = fit_network(
-        network,
-        targets.subset(used),
-        stops,
-        training,
-        settings.energy_scale,
-        workdir,
-        progress,
-    )
+    scale, chosen = settings.energy_scale, targets.subset(used)
+    errors = fit_network(network, chosen, stops, training, scale, workdir, progress)
     before, after = np.mean(errors, axis=0).tolist()
     both = LearnedLaw(labels.structure, law.point_group, law.polynomial, network)
     kept = law.polynomial is None or _is_better(both, law, labels.subset(judging), floor)
