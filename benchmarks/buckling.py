@@ -16,6 +16,7 @@ import numpy as np
 
 from objstress.fem import Displacement, StaticProblem, meshes, plot_field
 from objstress.io.files import write_json
+from objstress.laws.compile import compile_law
 from objstress.laws.loading import load_law
 from objstress.reports import Claim, claims_table, environment
 
@@ -34,7 +35,8 @@ def main() -> None:
         Displacement("z=min", (0, 0, 0), "bottom"),
         Displacement("z=max", (0, 0, -2 * PRESSED), "top"),
     ]
-    problem = StaticProblem(mesh, load_law(arguments.law, outside="ignore"), plates)
+    law = compile_law(load_law(arguments.law, outside="ignore"), kind="torch")
+    problem = StaticProblem(mesh, law, plates)
     began = time.perf_counter()
     history = problem.solve(STEPS, smallest=1 / 64)
     seconds = time.perf_counter() - began
