@@ -21,7 +21,7 @@ from objstress.laws.loading import load_law
 from objstress.reports import Claim, claims_table, environment
 
 PRESSED = 0.25
-CELLS = (4, 4, 8)
+CELLS = (6, 6, 12)
 STEPS = 10
 
 
