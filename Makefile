@@ -39,6 +39,8 @@ bench: $(VENV)/.ready
 	$(BIN)/python -m benchmarks.compiled out/bench/copper.law out/bench/quartz.law --repeats 3
 	$(BIN)/python -m benchmarks.waiting
 	$(BIN)/python -m benchmarks.edges
+	$(BIN)/python -m benchmarks.buckling
+	$(BIN)/python -m benchmarks.network_speed
 	$(BIN)/python -m benchmarks.filters
 	$(BIN)/python -m benchmarks.labels_needed
 	$(BIN)/python -m benchmarks.finite_elements
