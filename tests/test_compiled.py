@@ -96,6 +96,7 @@ def test_a_network_of_strain_in_c_has_the_same_numbers(symbol, hidden):
     for member in law.network.perceptrons:  # some units saturated
         member.biases[0][:2] = torch.tensor([45.0, -45.0])
     network = CompiledStrainNetwork(law.network, "cc")
+    assert np.float64(1e-310) * 1.0 > 0  # the program does not change arithmetic around it
     rng = torch.Generator().manual_seed(0)
     for size in (1e-7, 1e-3, 0.1):
         x = size * torch.randn(41, 6, dtype=torch.float64, generator=rng)

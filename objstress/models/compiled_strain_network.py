@@ -17,7 +17,7 @@ from objstress.models.energy_network import EnergyNetwork
 from objstress.models.strain_network import INPUTS, StrainNetwork, StrainPerceptron
 
 SOURCE = Path(__file__).with_name("strain_kernel.c")
-FLAGS = ("-O3", "-march=native", "-ffast-math", "-fopenmp", "-shared", "-fPIC")
+FLAGS = ("-O3", "-march=native", "-ffast-math", "-fopenmp", "-fPIC")
 PAIRS = torch.triu_indices(INPUTS, INPUTS)
 
 
@@ -115,10 +115,15 @@ def _packed(member: StrainPerceptron) -> list[Tensor]:
 @functools.cache
 def _program(compiler: str, layers: int, widest: int) -> Any:
     with tempfile.TemporaryDirectory() as folder:
-        library = Path(folder) / "kernel.so"
+        part, library = Path(folder) / "kernel.o", Path(folder) / "kernel.so"
         sizes = (f"-DLAYERS={layers}", f"-DWIDEST={widest}")
-        command = [compiler, *FLAGS, *sizes, str(SOURCE), "-o", str(library), "-lm"]
-        subprocess.run(command, check=True, capture_output=True, text=True)
+        # Linked without -ffast-math, with which a library rounds all small numbers of the process
+        # that loads it to zero.
+        for command in (
+            [compiler, *FLAGS, *sizes, "-c", str(SOURCE), "-o", str(part)],
+            [compiler, "-shared", "-fopenmp", str(part), "-o", str(library), "-lm"],
+        ):
+            subprocess.run(command, check=True, capture_output=True, text=True)
         program = ctypes.CDLL(str(library)).network
     integers, pointer = ctypes.c_ssize_t, ctypes.c_void_p
     program.argtypes = [
