@@ -198,6 +198,28 @@ def foam(tmp_path_factory):
     )
 
 
+def test_perceptrons_that_go_astray_are_left_out(tmp_path, monkeypatch):
+    from objstress.training.laws import network
+
+    fitted = []
+
+    def with_errors(energy, *others):
+        fitted.append(energy)
+        return [(1.0, 0.10), (1.0, 0.90), (1.0, 0.12)]
+
+    monkeypatch.setattr(network, "fit_network", with_errors)
+    path = tmp_path / "foams.csv"
+    foams([0.2, 0.3, 0.4, 0.5, 0.6]).to_csv(path, index=False)
+    settings = StrainNetworkSettings(members=3, hidden=(4,))
+    family = fit_family(path, "m-3m", ["density"], network=settings, progress=False)
+    assert family.metadata["network"]["kept"] == [True, False, True]
+    f, p = points()
+    p = 0.2 + 0.4 * p[:, :1] / 3
+    f, z = torch.tensor(f), torch.tensor(5 * p - 2)  # from -1 to 1
+    each = [network.network_response(fitted[0].perceptrons[k], f, z)[1] for k in (0, 2)]
+    torch.testing.assert_close(family.response(f, p, 1)[1], (each[0] + each[1]) / 2)
+
+
 def test_few_labels_find_a_member_and_correct_it(foam, tmp_path):
     def errors(law, table):
         f, p = (table[[x + c for c in FULL]].to_numpy().reshape(-1, 3, 3) for x in "FP")

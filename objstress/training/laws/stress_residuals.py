@@ -69,8 +69,8 @@ class StressResiduals:
             torch.cat(part) for part in zip(*parts, strict=True)
         )
         self.p = torch.cat([block.p for block in self.blocks])
-        counts = [torch.full((len(block.x),), len(block.images)) for block in self.blocks]
-        self.label = torch.arange(len(self.p)).repeat_interleave(torch.cat(counts))
+        images = [block.rows.new_full((len(block.x),), len(block.images)) for block in self.blocks]
+        self.label = torch.repeat_interleave(torch.cat(images))
 
     def loss(self) -> Tensor:
         """Sum of squares at the network's weights, to be differentiated by them."""
