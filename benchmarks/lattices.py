@@ -157,7 +157,7 @@ def tables(
     claims: list[Claim],
 ) -> str:
     text = (
-        "# Lattices that buckle\n\n| cell | case | seeds 0 to 4, relative RMSE % | of the stress "
+        "# Errors\n\n| cell | case | seeds 0 to 4, relative RMSE % | of the stress "
     )
     text += "forbidden by the group, % |\n| --- | --- | --- | --- |\n"
     for cell in CELLS:
