@@ -156,9 +156,7 @@ def tables(
     floors: dict[str, dict[str, float]],
     claims: list[Claim],
 ) -> str:
-    text = (
-        "# Errors\n\n| cell | case | seeds 0 to 4, relative RMSE % | of the stress "
-    )
+    text = "# Errors\n\n| cell | case | seeds 0 to 4, relative RMSE % | of the stress "
     text += "forbidden by the group, % |\n| --- | --- | --- | --- |\n"
     for cell in CELLS:
         mine = [row for row in rows if row["cell"] == cell]
