@@ -69,8 +69,8 @@ class StressResiduals:
             torch.cat(part) for part in zip(*parts, strict=True)
         )
         self.p = torch.cat([block.p for block in self.blocks])
-        images = [block.rows.new_full((len(block.x),), len(block.images)) for block in self.blocks]
-        self.label = torch.repeat_interleave(torch.cat(images))
+        counts = [block.rows.new_full((len(block.x),), len(block.images)) for block in self.blocks]
+        self.label = torch.repeat_interleave(torch.cat(counts))
 
     def loss(self) -> Tensor:
         """Sum of squares at the network's weights, to be differentiated by them."""
