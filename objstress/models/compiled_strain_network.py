@@ -57,9 +57,7 @@ class CompiledStrainNetwork(EnergyNetwork):
             of_pair[:, rows == columns] /= 2
             self._second = of_pair.reshape(-1, INPUTS**2) / len(turns)
             zero = torch.zeros(1, 6, dtype=torch.float64)
-            known = [m.parts(zero, zero[:, 0], 0) for m in members]
-            self._wall = torch.stack([c for c, *_ in known]).mean(dim=0)
-            self._at_zero = torch.stack([slope for _, slope, _ in known]).mean(dim=0)
+            self._wall, self._at_zero, _ = network.parts(zero, zero[:, 0], 0)
 
     def forward(self, x: Tensor) -> Tensor:
         """W (n,) in GPa at Mandel strains x (n, 6)."""

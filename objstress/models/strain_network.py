@@ -86,12 +86,19 @@ class StrainNetwork(EnergyNetwork):
             order: 0, 1 or 2.
             p: of a family, the parameters of each point (n, q), or of all (1, q); 0 by default.
         """
+        basis = self.perceptrons[0].basis
+        return energy_of_parts(x, basis, order, lambda j: self.parts(x, j, order, p))
 
-        def parts(growth: Tensor) -> tuple[Tensor, ...]:
-            of_members = (m.parts(x, growth, order, p) for m in self.perceptrons)
-            return tuple(sum(part) / len(part) for part in zip(*of_members, strict=True))
+    def parts(
+        self, x: Tensor, growth: Tensor, order: int, p: Tensor | None = None
+    ) -> tuple[Tensor, ...]:
+        """The perceptrons' mean of `StrainPerceptron.parts`, GPa.
 
-        return energy_of_parts(x, self.perceptrons[0].basis, order, parts)
+        Args:
+            x, growth, order, p: see there, (n, 6), (n,) and (n, q).
+        """
+        of_members = (member.parts(x, growth, order, p) for member in self.perceptrons)
+        return tuple(sum(part) / len(part) for part in zip(*of_members, strict=True))
 
     @property
     def rotations(self) -> Tensor:
@@ -304,17 +311,13 @@ class StrainPerceptron(EnergyNetwork):
         v = torch.eye(6, dtype=x.dtype, device=x.device) if directions is None else directions
         with torch.no_grad():
             size = max(1, STRESSES // (len(rotations) * v.shape[1]))
-            p = x.new_zeros(1, 0) if p is None else p
-            p = p.expand(len(x), -1)
-            different, number = p[:1], torch.zeros(len(x), dtype=torch.long, device=x.device)
-            if p.shape[1]:
-                different, number = p.unique(dim=0, return_inverse=True)
+            p = (x.new_zeros(1, 0) if p is None else p).expand(len(x), -1)
             # There all images agree, and all is linear in the rotations.
-            mean, zero = rotations.mean(dim=0, keepdim=True), torch.zeros_like(x[: len(different)])
-            at_zero = self._mixed(zero, different, mean, v)
+            mean, zero = rotations.mean(dim=0, keepdim=True), torch.zeros_like(x)
+            at_zero = self._mixed(zero, p, mean, v)
             pieces = zip(x.split(size), p.split(size), strict=True)
             found = torch.cat([self._mixed(*piece, rotations, v) for piece in pieces])
-            return self.scale(p)[:, None, None] * (found - at_zero[number])
+            return self.scale(p)[:, None, None] * (found - at_zero)
 
     def _mixed(self, x: Tensor, p: Tensor, rotations: Tensor, directions: Tensor) -> Tensor:
         j, growth, k, _ = volume_change(x, self.basis, 1)
