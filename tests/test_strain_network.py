@@ -284,19 +284,6 @@ def test_a_correction_refuses_the_weights_that_it_does_not_heed(tmp_path):
         correct_law(path, prior)
 
 
-@pytest.mark.parametrize("hidden", [(5,), (6, 5, 4)])
-def test_jacobian_by_the_weights_is_that_of_automatic_differentiation(hidden):
-    network = network_of(PointGroup("32"), hidden=hidden, strain_scale=0.7, energy_scale=3.0)
-    perceptron = network.perceptrons[0]
-    x = 0.1 * torch.randn(40, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    jacobian = perceptron.stress_jacobian(x)
-    stress = perceptron.derivatives(x, 1)[1]
-    for i, a in ((0, 0), (1, 4), (39, 5)):
-        rows = torch.autograd.grad(stress[i, a], list(perceptron.parameters()), retain_graph=True)
-        expected = torch.cat([row.flatten() for row in rows])
-        torch.testing.assert_close(jacobian[i, a], expected, rtol=1e-10, atol=1e-12)
-
-
 def test_an_interrupted_fit_goes_on_where_it_stopped(tmp_path, monkeypatch):
     from objstress.training.laws import network as fits
 

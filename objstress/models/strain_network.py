@@ -11,18 +11,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from objstress.models.differences import energy_of_parts, powers, softplus_change, volume_change
+from objstress.models.differences import energy_of_parts, powers, softplus_change
 from objstress.models.energy_network import EnergyNetwork
 from objstress.symmetry.point_group import PointGroup
 from objstress.symmetry.voigt import MANDEL, mandel_rotations
 
 INPUTS = 7
 """Six components of the strain and J - 1."""
-FAMILY = ("mixing", "strength")
+FAMILY = ("mixing", "shares", "gains", "strength")
 """Weights that only families have."""
-STRESSES = 4608
-"""Stress components of images whose derivatives by the weights are made at a time: they fit a
-processor's cache."""
 
 
 @dataclass(frozen=True)
@@ -105,22 +102,6 @@ class StrainNetwork(EnergyNetwork):
         """The group's, on Mandel's components, (g, 6, 6)."""
         return self.perceptrons[0].rotations
 
-    def stress_jacobian(
-        self,
-        x: Tensor,
-        images: Tensor | None = None,
-        directions: Tensor | None = None,
-        p: Tensor | None = None,
-    ) -> Tensor:
-        """Derivatives of dW/dx by all weights, GPa, see `StrainPerceptron.stress_jacobian`.
-
-        Args:
-            x: Mandel strains, (n, 6).
-            images, directions, p: see there.
-        """
-        parts = [m.stress_jacobian(x, images, directions, p) for m in self.perceptrons]
-        return torch.cat(parts, dim=2) / len(parts)
-
     def at(self, p: Tensor) -> StrainNetwork:
         """The network of one material of a family, without parameters, an energy in GPa.
 
@@ -129,10 +110,13 @@ class StrainNetwork(EnergyNetwork):
         """
         network = StrainNetwork(self.group, replace(self.settings, parameters=0))
         for mine, member in zip(self.perceptrons, network.perceptrons, strict=True):
-            weights = {k: v for k, v in mine.state_dict().items() if k not in FAMILY}
+            weights = {k: v for k, v in mine.state_dict().items() if k.split(".")[0] not in FAMILY}
+            biases, outer, gain = mine.material(p[None])
+            assert gain is not None
+            weights["weights.0"] = mine.weights[0] * gain.flatten()
+            weights |= {f"biases.{l}": bias.flatten() for l, bias in enumerate(biases)}
             strength = (powers(p) @ mine.strength).exp()
-            weights["biases.0"] = mine.biases[0] + p @ mine.mixing
-            weights["outer"] = strength * mine.outer
+            weights["outer"] = strength * outer.flatten()
             wall = strength * softplus(mine.growth)
             weights["growth"] = wall + torch.log(-torch.expm1(-wall))
             member.load_state_dict(weights)
@@ -174,9 +158,11 @@ class StrainPerceptron(EnergyNetwork):
     bound as J -> 0 and is of fourth order at J = 1 (Klein et al., J. Mech. Phys. Solids 159 (2022)
     104703). An energy of E cannot tell G from its Laue class.
 
-    In a family of materials with parameters p, m^T p is added to the arguments of the first layer,
-    and w is multiplied by the exponential of a polynomial of second degree of p, as the stiffness
-    of lattices and porous bodies changes by powers of ten; m and its coefficients are weights.
+    In a family of materials with parameters p, M_l p is added to the arguments of layer l, those of
+    the first and the units of the last are multiplied by exp(G p) and exp(S p), unit by unit, and w
+    by the exponential of a polynomial of second degree of p: struts of other radii buckle at other
+    strains, and the stiffness of lattices and porous bodies changes by powers of ten. M, G, S and
+    the polynomial's coefficients are weights.
 
     W and dW/dE vanish at E = 0. The stress is a sum of differences from E = 0, each of which keeps
     its digits however small E is: two nearly equal numbers are subtracted nowhere.
@@ -209,7 +195,9 @@ class StrainPerceptron(EnergyNetwork):
         self.growth = nn.Parameter(torch.tensor(-3.0, dtype=dtype))  # c is its softplus
         if q := settings.parameters:
             # Small at first: materials differ little but by their stiffness.
-            self.mixing = nn.Parameter(0.3 * torch.randn(q, widths[1], dtype=dtype) / q**0.5)
+            self.mixing = nn.ParameterList(_small(q, b, dtype) for b in widths[1:])
+            self.gains = _small(q, widths[1], dtype)
+            self.shares = _small(q, widths[-1], dtype)
             self.strength = nn.Parameter(torch.zeros(q * (q + 3) // 2, dtype=dtype))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -238,28 +226,33 @@ class StrainPerceptron(EnergyNetwork):
         # In closed form: a third of the time of automatic differentiation.
         count, scale = len(self.rotations), self.scale(p)
         turned = self._turned(self.rotations)
+        _, outer, gain = self.material(p)
+        gain = None if gain is None else gain[:, None]
         z0, back0 = self._origin(count, p)
-        at_zero = back0[0][:, 0] @ turned.sum(dim=1).T
+        at_zero = _times(back0[0], gain)[:, 0] @ turned.sum(dim=1).T
         y = torch.cat([x, growth[:, None]], dim=1)
-        change = (y @ turned.flatten(1)).view(len(x), count, -1)
+        change = _times((y @ turned.flatten(1)).view(len(x), count, -1), gain)
         slopes, rises = [], []
-        for z, weight in zip(z0, [*list(self.weights)[1:], self.outer], strict=True):
+        for l, z in enumerate(z0):
             activation, rise = softplus_change(change, z)
             rises.append(rise)
             slopes.append(torch.sigmoid(z) + rise)
-            change = activation @ weight
-        out = [scale * softplus(self.growth), scale[:, None] * at_zero, scale * change.mean(dim=1)]
+            if l + 1 < len(z0):
+                change = activation @ self.weights[l + 1]
+        value = (activation.mean(dim=1) * outer).sum(dim=1)
+        out = [scale * softplus(self.growth), scale[:, None] * at_zero, scale * value]
         if order >= 1:
             # Back through the layers: the changes of dW/dz, the images' mean divided into the last.
-            back = [rises[-1] * (self.outer / count)]
+            back = [rises[-1] * (outer[:, None] / count)]
             for l in range(len(slopes) - 2, -1, -1):
                 weight = self.weights[l + 1].T
                 known = rises[l] * (back0[l + 1] @ weight)
                 back.insert(0, known + (back[0] @ weight) * slopes[l])
-            out.append(scale[:, None] * (back[0].flatten(1) @ turned.flatten(1).T))
+            straight = _times(back[0], gain).flatten(1) @ turned.flatten(1).T
+            out.append(scale[:, None] * straight)
         if order >= 2:
             full = [change + origin for change, origin in zip(back, back0, strict=True)]
-            out.append(scale[:, None, None] * self._hessian(turned, slopes, full))
+            out.append(scale[:, None, None] * self._hessian(turned, slopes, full, gain))
         return tuple(out)
 
     def slopes(self, y: Tensor, p: Tensor) -> Tensor:
@@ -269,105 +262,17 @@ class StrainPerceptron(EnergyNetwork):
             y: these inputs, (n, 7).
             p: of a family, the parameters of each, (n, q).
         """
+        biases, outer, gain = self.material(p)
         first = self.weights[0] / self.settings.strain_scale
-        z = y @ first + self._first_bias(p).flatten(1)
+        z = _times(y @ first, gain) + biases[0]
         sigmoids = [torch.sigmoid(z)]
-        for weight, bias in zip(list(self.weights)[1:], list(self.biases)[1:], strict=True):
+        for weight, bias in zip(list(self.weights)[1:], biases[1:], strict=True):
             z = softplus(z) @ weight + bias
             sigmoids.append(torch.sigmoid(z))
-        back = sigmoids[-1] * self.outer
+        back = sigmoids[-1] * outer
         for weight, slope in zip(list(self.weights)[:0:-1], sigmoids[-2::-1], strict=True):
             back = (back @ weight.T) * slope
-        return back @ first.T
-
-    def stress_jacobian(
-        self,
-        x: Tensor,
-        images: Tensor | None = None,
-        directions: Tensor | None = None,
-        p: Tensor | None = None,
-    ) -> Tensor:
-        r"""Derivatives of dW/dx by all weights, as fits by least squares need them.
-
-        .. math::
-            \frac{\partial}{\partial x_a} \frac{\partial W}{\partial w^l_{ij}} = \frac{1}{|G|}
-                \sum_g \left( \dot a^{l-1}_i \delta^l_j + a^{l-1}_i \dot\delta^l_j \right),
-            \qquad \delta^l = \frac{\partial f}{\partial z^l}
-
-        less the same at E = 0; dots are derivatives by x_a, a^l and z^l the layers' activations
-        and arguments.
-
-        Args:
-            x: Mandel strains, (n, 6).
-            images: numbers of the rotations over which the mean is taken, where some of them give
-                all different images of the strains; all by default.
-            directions: m strains (6, m) along which dW/dx is wanted; x_1 to x_6 by default.
-            p: of a family, the parameters of each strain (n, q) or of all (1, q).
-
-        Returns:
-            (n, m, k) in GPa, the k weights in the order of `parameters()`.
-        """
-        rotations = self.rotations if images is None else self.rotations[images]
-        v = torch.eye(6, dtype=x.dtype, device=x.device) if directions is None else directions
-        with torch.no_grad():
-            size = max(1, STRESSES // (len(rotations) * v.shape[1]))
-            p = (x.new_zeros(1, 0) if p is None else p).expand(len(x), -1)
-            # There all images agree, and all is linear in the rotations.
-            mean, zero = rotations.mean(dim=0, keepdim=True), torch.zeros_like(x)
-            at_zero = self._mixed(zero, p, mean, v)
-            pieces = zip(x.split(size), p.split(size), strict=True)
-            found = torch.cat([self._mixed(*piece, rotations, v) for piece in pieces])
-            return self.scale(p)[:, None, None] * (found - at_zero)
-
-    def _mixed(self, x: Tensor, p: Tensor, rotations: Tensor, directions: Tensor) -> Tensor:
-        j, growth, k, _ = volume_change(x, self.basis, 1)
-        count, epsilon = len(rotations), self.settings.strain_scale
-        turned, weights = self._turned(rotations), list(self.weights)
-        dj = (self.basis.diagonal(dim1=1, dim2=2).sum(-1) + k) @ directions
-        y = torch.cat([x, growth[:, None]], dim=1)
-        z = (y @ turned.flatten(1)).view(len(x), count, -1) + self._first_bias(p)
-        # By directions in the second place: (n, m, images, units).
-        along = torch.einsum("agh,am->mgh", turned[:6], directions)
-        dz = along + dj[:, :, None, None] * turned[6]
-        slopes: list[Tensor] = []
-        activations: list[Tensor] = []
-        dzs: list[Tensor] = []
-        das: list[Tensor] = []
-        for l in range(len(weights)):
-            if l:
-                z, dz = activations[-1] @ weights[l] + self.biases[l], das[-1] @ weights[l]
-            slopes.append(torch.sigmoid(z))
-            activations.append(softplus(z))
-            dzs.append(dz)
-            das.append(slopes[-1][:, None] * dz)
-        known = (self.outer / count).expand_as(slopes[-1])
-        dknown: Tensor | float = 0.0
-        found: dict[str, Tensor] = {}
-        for l in range(len(weights) - 1, -1, -1):
-            back = known * slopes[l]
-            dback = dknown * slopes[l][:, None] + (back * (1 - slopes[l]))[:, None] * dzs[l]
-            if l:
-                by_weight = das[l - 1].mT @ back[:, None] + activations[l - 1].mT[:, None] @ dback
-                known, dknown = back @ weights[l].T, dback @ weights[l].T
-            else:
-                images = torch.einsum("gba,na->nbg", rotations, x)
-                images = torch.cat([images, growth[:, None, None].expand(-1, 1, count)], dim=1)
-                straight = torch.einsum("gba,am,ngh->nmbh", rotations, directions, back)
-                by_j = dj[:, :, None, None] * back.sum(dim=1)[:, None, None]
-                by_weight = torch.cat([straight, by_j], dim=2) + images[:, None] @ dback
-                by_weight = by_weight / epsilon
-            found[f"weights.{l}"] = by_weight.flatten(2)
-            found[f"biases.{l}"] = dback.sum(dim=2)
-        found["outer"] = das[-1].sum(dim=2) / count
-        wall = (2 * (growth**2 / j) * growth * (j + 1) / j**2)[:, None] * dj
-        found["growth"] = torch.sigmoid(self.growth) * wall[..., None]
-        if p.shape[1]:
-            found["mixing"] = (p[:, None, :, None] * found["biases.0"][:, :, None]).flatten(2)
-            stress = (back[:, None] * dzs[0]).sum(dim=(2, 3))
-            stress = stress + softplus(self.growth) * wall
-            found["strength"] = stress[:, :, None] * powers(p)[:, None]
-        names = [name for name, _ in self.named_parameters()]
-        return torch.cat([found[name] for name in names], dim=2)
+        return _times(back, gain) @ first.T
 
     def _turned(self, rotations: Tensor) -> Tensor:
         """The first layer of images, (7, images, units): turned in place of the strains."""
@@ -380,41 +285,59 @@ class StrainPerceptron(EnergyNetwork):
         scale = self.growth.new_full((1,), self.settings.energy_scale)
         return scale if p is None or not p.shape[-1] else scale * (powers(p) @ self.strength).exp()
 
-    def _first_bias(self, p: Tensor | None) -> Tensor:
-        """What is added to the arguments of the first layer, (1 or n, 1, units)."""
-        bias = self.biases[0]
-        if p is not None and p.shape[-1]:
-            bias = bias + p @ self.mixing
-        return bias.view(-1, 1, bias.shape[-1])
+    def material(self, p: Tensor | None) -> tuple[list[Tensor], Tensor, Tensor | None]:
+        """What materials of parameters p, (m, q), differ by but for the factor w, m = 1 without.
+
+        Returns:
+            Of each layer what is added to its arguments, (m, units); the weights of the last one's
+            units (m, units); and the factors of the first one's arguments, None but in a family.
+        """
+        if p is None or not p.shape[-1]:
+            return [bias[None] for bias in self.biases], self.outer[None], None
+        pairs = zip(self.biases, self.mixing, strict=True)
+        outer = self.outer * (p @ self.shares).exp()
+        return [bias + p @ by for bias, by in pairs], outer, (p @ self.gains).exp()
 
     def _origin(self, count: int, p: Tensor | None) -> tuple[list[Tensor], list[Tensor]]:
         """Arguments of the layers at E = 0, where all images agree, and dW/dz of one of them.
 
         Both (1 or n, 1, units).
         """
-        arguments = [self._first_bias(p)]
-        for weight, bias in zip(list(self.weights)[1:], list(self.biases)[1:], strict=True):
-            arguments.append(softplus(arguments[-1]) @ weight + bias)
+        biases, outer, _ = self.material(p)
+        arguments = [biases[0][:, None]]
+        for weight, bias in zip(list(self.weights)[1:], biases[1:], strict=True):
+            arguments.append(softplus(arguments[-1]) @ weight + bias[:, None])
         slopes = [torch.sigmoid(z) for z in arguments]
-        back = [slopes[-1] * self.outer / count]
+        back = [slopes[-1] * outer[:, None] / count]
         for weight, slope in zip(list(self.weights)[:0:-1], slopes[-2::-1], strict=True):
             back.insert(0, (back[0] @ weight.T) * slope)
         return arguments, back
 
-    def _hessian(self, turned: Tensor, slopes: list[Tensor], back: list[Tensor]) -> Tensor:
+    def _hessian(
+        self, turned: Tensor, slopes: list[Tensor], back: list[Tensor], gain: Tensor | None
+    ) -> Tensor:
         """Second derivatives of the images' mean of f by the inputs, (n, 7, 7).
 
         sum over layers of (dz/dy)^T diag(dW/da softplus'') (dz/dy), where softplus'' = s (1 - s)
         and dW/dz = dW/da s.
         """
         n = len(slopes[0])
-        curved = (back[0] * (1 - slopes[0])).flatten(1)
+        curved = _times(_times(back[0] * (1 - slopes[0]), gain), gain).flatten(1)
         products = turned.flatten(1)[:, None] * turned.flatten(1)[None]
         hessian = (curved @ products.flatten(0, 1).T).view(n, INPUTS, INPUTS)
         inputs = turned.expand(n, -1, -1, -1)
+        slopes = [_times(slopes[0], gain), *slopes[1:]]
         for layer, weight in enumerate(list(self.weights)[1:], start=1):
             inputs = (inputs * slopes[layer - 1][:, None]) @ weight
             curved = back[layer] * (1 - slopes[layer])
             rows = (inputs * curved[:, None]).flatten(2)
             hessian = hessian + rows @ inputs.flatten(2).transpose(1, 2)
         return hessian
+
+
+def _small(rows: int, columns: int, dtype: torch.dtype) -> nn.Parameter:
+    return nn.Parameter(0.1 * torch.randn(rows, columns, dtype=dtype) / rows**0.5)
+
+
+def _times(values: Tensor, gain: Tensor | None) -> Tensor:
+    return values if gain is None else values * gain

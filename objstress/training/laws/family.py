@@ -26,11 +26,9 @@ if TYPE_CHECKING:
 FEW = 5
 """Materials, and labels of a material on average, below which single labels are held out."""
 ASTRAY = 2.0
-"""A perceptron with a validation error of so many times the median is left out: between materials
-it may grow by powers of ten."""
+"""A perceptron with a validation error of so many times the median is left out."""
 PATIENCE = 30
-"""Steps without a better validation error: its first ones go up and down where it is of whole
-materials."""
+"""Steps without a better validation error, which goes up and down at first."""
 
 
 def fit_family(
@@ -52,7 +50,8 @@ def fit_family(
 
     Every material counts alike, however stiff it is and however many labels it has; with a column
     `case`, every load case of every material. Whole materials are held out, so that the errors are
-    those of a material that the fit has not seen.
+    those of a material that the fit has not seen; perceptrons are stopped by single labels, as
+    each needs all materials to know what lies between them.
 
     Args:
         data: a CSV or extxyz file (see `read_labels`), or labels with parameters.
@@ -74,7 +73,7 @@ def fit_family(
         InputError: see `read_labels`; no parameters, or one that is the same in all labels.
     """
     from objstress.models.strain_network import StrainNetwork, StrainNetworkSettings
-    from objstress.training.laws.network import Targets, fit_network
+    from objstress.training.laws.network import Targets, fit_network, stopping_labels
 
     if not 0 <= held_out < 1:
         raise InputError(f"held_out = {held_out}: give a number in [0, 1)")
@@ -107,7 +106,6 @@ def fit_family(
     unit = material if many else np.arange(len(labels))
     order = np.random.default_rng(training.seed).permutation(unit.max() + 1)
     tested = np.isin(unit, order[: round(held_out * len(order))])
-    rest = order[round(held_out * len(order)) :]
     stress = torch.tensor(labels.piola)
     floor = stress_floor(labels, group)
     weight = torch.tensor(1 / labels.stress_sizes(floor))
@@ -125,16 +123,11 @@ def fit_family(
         torch.manual_seed(training.seed)
         energy = StrainNetwork(group, settings)
     energy.shrink(0.1)
-    # Each perceptron is stopped by another part of the materials: all of them are used by most.
-    size, number = max(1, round(training.validation * len(rest))), len(energy.members)
-    stops = [
-        np.isin(unit, np.roll(rest, -round(k * len(rest) / number))[:size])[~tested]
-        for k in range(number)
-    ]
+    place = np.random.default_rng(training.seed + 1).permutation(np.count_nonzero(~tested))
     errors = fit_network(
         energy,
         targets.subset(np.flatnonzero(~tested)),
-        stops,
+        stopping_labels(place, training.validation, len(energy.members)),
         training,
         settings.energy_scale,
         workdir,

@@ -80,10 +80,12 @@ def fit_member(
     assert isinstance(network, StrainNetwork)
     f, stress = torch.tensor(labels.F), torch.tensor(labels.piola)
     weight = torch.tensor(1 / labels.stress_sizes(start.stress_floor()))
-    towards = nn.utils.parameters_to_vector(network.parameters()).clone()
+    network.requires_grad_()
+    towards = nn.utils.parameters_to_vector(network.parameters()).detach().clone()
     problem = StressResiduals(network, f, stress, weight, f.new_zeros(len(f), 0), 0.0, towards)
     j, r, label = problem.equations()
-    before = float(stress_loss(network_response(network, f)[1], stress, weight))
+    with torch.no_grad():
+        before = float(stress_loss(network_response(network, f)[1], stress, weight))
     kernel = j @ j.T
     left_out = {
         strength: before + float(_left_out(kernel, r, label, strength) - r @ r)
@@ -94,6 +96,7 @@ def fit_member(
     if better:
         problem.decay = strength
         _approach(problem, towards)
+    network.requires_grad_(False)
     after = min(before, left_out[strength]) ** 0.5
     say(
         f"{len(labels)} labels, each predicted from the others: error {before**0.5:.2%} of the "
@@ -127,19 +130,19 @@ def _approach(problem: StressResiduals, towards: Tensor) -> None:
     """Gauss-Newton steps; the equations are far fewer than the weights."""
     weights = list(problem.network.parameters())
     change = torch.zeros_like(towards)
-    loss = float(problem.loss())
+    loss = float(problem.loss().detach())
     for _ in range(STEPS):
         j, r, _ = problem.equations()
         shifted = j @ j.T + problem.decay * torch.eye(len(r), dtype=r.dtype)
         step = j.T @ torch.linalg.solve(shifted, j @ change - r) - change
         for share in (1.0, 0.5, 0.25, 0.125):
             nn.utils.vector_to_parameters(towards + change + share * step, weights)
-            if float(problem.loss()) < loss:
+            if float(problem.loss().detach()) < loss:
                 break
         else:
             nn.utils.vector_to_parameters(towards + change, weights)
             return
-        change, loss = change + share * step, float(problem.loss())
+        change, loss = change + share * step, float(problem.loss().detach())
 
 
 def _nearest(labels: Labels, family: LawFamily, seed: int) -> list[float]:

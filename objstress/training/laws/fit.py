@@ -279,7 +279,7 @@ def _add_network(
     # PyTorch Geometric and Lightning are imported only where there is a network to fit.
     from objstress.models.constitutive import ConstitutiveNetwork, NetworkSettings
     from objstress.models.strain_network import StrainNetwork, StrainNetworkSettings
-    from objstress.training.laws.network import Targets, fit_network
+    from objstress.training.laws.network import Targets, fit_network, stopping_labels
 
     stress = torch.tensor(labels.piola)
     known, base = law.response(labels.F, 1)
@@ -309,10 +309,8 @@ def _add_network(
         else:
             network = ConstitutiveNetwork(labels.structure, filters or law.point_group, settings)
         network.shrink(0.1)  # start near the polynomial
-    # Each perceptron is stopped by other labels, and all labels are used by most.
     members = len(network.members) if isinstance(network, StrainNetwork) else 1
-    place = np.arange(len(used))
-    stops = [np.roll(place, round(k * len(used) / members)) < size for k in range(members)]
+    stops = stopping_labels(np.arange(len(used)), size / len(used), members)
     scale, chosen = settings.energy_scale, targets.subset(used)
     errors = fit_network(network, chosen, stops, training, scale, workdir, progress)
     before, after = np.mean(errors, axis=0).tolist()

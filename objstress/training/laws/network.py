@@ -24,7 +24,7 @@ from objstress.training.trainer import BEST, FitModule, run_fit
 Network = ConstitutiveNetwork | StrainNetwork
 Member = ConstitutiveNetwork | StrainPerceptron
 MOST = 1024
-"""Labels of a perceptron, drawn at random where there are more."""
+"""Labels that a perceptron is fitted to, and stopped by, drawn at random where there are more."""
 FIRST, RATE = 300, 1e-2
 """Steps of Adam that a perceptron begins with, and their rate."""
 
@@ -170,10 +170,14 @@ def fit_network(
             part = folder / str(k) if of else folder
             part.mkdir(parents=True, exist_ok=True)
             fitted = np.flatnonzero(~stop)
-            if strain and len(fitted) > MOST:
-                chosen = np.random.default_rng([settings.seed, k]).permutation(len(fitted))
-                fitted = fitted[np.sort(chosen[:MOST])]
-            train, valid = targets.subset(fitted), targets.subset(np.flatnonzero(stop))
+            stopping = np.flatnonzero(stop)
+            if strain:
+                rng = np.random.default_rng([settings.seed, k])
+                fitted, stopping = (
+                    np.sort(rng.permutation(part)[:MOST]) if len(part) > MOST else part
+                    for part in (fitted, stopping)
+                )
+            train, valid = targets.subset(fitted), targets.subset(stopping)
             kind = StrainNetworkFit if strain else NetworkFit
             run_fit(
                 kind(member, settings, scale),
@@ -196,6 +200,22 @@ def fit_network(
             before, after = (float(error.sqrt()) for error in both)
             errors.append((before, after))
     return errors
+
+
+def stopping_labels(place: np.ndarray, share: float, members: int) -> list[np.ndarray]:
+    """For each perceptron of a network other labels to be stopped by: all are used by most.
+
+    Args:
+        place: of each label in a random order, (n,).
+        share: of the labels that stop a perceptron.
+        members: number of perceptrons.
+
+    Returns:
+        Masks of the labels, (n,) each.
+    """
+    n = len(place)
+    size = max(1, round(share * n))
+    return [(place - round(k * n / members)) % n < size for k in range(members)]
 
 
 def _fingerprint(member: Member, train: Targets, valid: Targets, settings) -> str:

@@ -80,19 +80,25 @@ class StressResiduals:
     def equations(self) -> tuple[Tensor, Tensor, Tensor]:
         """J (M, k), r (M,) and the number of each row's label (M,), where labels are few.
 
-        J are the derivatives of the residuals r by the weights.
+        J are the derivatives of the residuals r by the weights, which must ask for gradients.
         """
         rows = [b.rows.repeat_interleave(b.directions.shape[1]) for b in self.blocks]
         residuals = self._residuals().split([len(block.x) for block in self.blocks])
-        r = [
-            part[:, : block.directions.shape[1]].flatten()
-            for part, block in zip(residuals, self.blocks, strict=True)
-        ]
-        j = [
-            (b.r @ self.network.stress_jacobian(b.x, b.images, b.directions, b.p)).flatten(0, 1)
-            for b in self.blocks
-        ]
-        return torch.cat(j), torch.cat(r), torch.cat(rows)
+        r = torch.cat(
+            [
+                part[:, : block.directions.shape[1]].flatten()
+                for part, block in zip(residuals, self.blocks, strict=True)
+            ]
+        )
+        each = torch.eye(len(r), dtype=r.dtype)
+        by_weights = torch.autograd.grad(
+            r, list(self.network.parameters()), each, is_grads_batched=True
+        )
+        return (
+            torch.cat([j.reshape(len(r), -1) for j in by_weights], dim=1),
+            r.detach(),
+            torch.cat(rows),
+        )
 
     def _distance(self) -> Tensor:
         return nn.utils.parameters_to_vector(self.network.parameters()) - self.towards
