@@ -36,6 +36,7 @@ bench: $(VENV)/.ready
 	$(BIN)/objstress demo --out out/bench/demo
 	cp out/bench/demo/report.json benchmarks/results/demo.json
 	$(BIN)/python -m benchmarks.crystals
+	$(BIN)/python -m benchmarks.crystal_networks
 	$(BIN)/python -m benchmarks.compiled out/bench/copper.law out/bench/quartz.law --repeats 3
 	$(BIN)/python -m benchmarks.waiting
 	$(BIN)/python -m benchmarks.edges

@@ -17,6 +17,7 @@ from objstress.models.differences import softplus_change
 from objstress.models.strain_network import StrainNetwork, StrainNetworkSettings
 from objstress.symmetry.voigt import mandel_rotations
 from objstress.training.laws.correction import correct_law
+from objstress.training.laws.network import stopping_labels
 from objstress.training.laws.polynomial import StressEquations, fit_polynomial, stress_floor
 from objstress.training.laws.settings import NetworkTraining
 from tests.conformance import LawConformance
@@ -282,6 +283,14 @@ def test_a_correction_refuses_the_weights_that_it_does_not_heed(tmp_path):
     path = table(tmp_path / "b.csv", f[:5], p[:5], weight=np.arange(1.0, 6.0))
     with pytest.raises(InputError, match="columns case and weight"):
         correct_law(path, prior)
+
+
+def test_each_perceptron_is_stopped_by_other_labels():
+    place = np.random.default_rng(0).permutation(103)
+    masks = np.array(stopping_labels(place, 0.15, 8))
+    assert masks.sum(axis=1).tolist() == [15] * 8
+    assert masks.any(axis=0).all()  # no label stops none
+    assert masks.sum(axis=0).max() <= 2  # and every one is fitted by most
 
 
 def test_an_interrupted_fit_goes_on_where_it_stopped(tmp_path, monkeypatch):

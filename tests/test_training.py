@@ -17,13 +17,14 @@ from objstress.laws.analytic import BazantLaw, SaintVenantKirchhoff
 from objstress.laws.learned import LearnedLaw
 from objstress.models.constitutive import ConstitutiveNetwork, NetworkSettings
 from objstress.models.polynomial import InvariantPolynomial, invariant_polynomials
+from objstress.models.strain_network import StrainNetworkSettings
 from objstress.symmetry.voigt import MANDEL, from_mandel, mandel_rotations, to_mandel
 from objstress.training.laws.domain import trained_domain
 from objstress.training.laws.losses import energy_loss, network_response, stress_loss
-from objstress.training.laws.metrics import energy_errors, relative_rmse
+from objstress.training.laws.metrics import energy_errors, relative_rmse, worthwhile
 from objstress.training.laws.network import Targets, fit_network
 from objstress.training.laws.plausibility import check_work
-from objstress.training.laws.polynomial import fit_polynomial
+from objstress.training.laws.polynomial import StressEquations, fit_polynomial, stress_floor
 from objstress.training.laws.reference import stress_free_labels
 from objstress.training.laws.settings import NetworkTraining
 from objstress.workflows.silicon import elastic_constants_of_labels
@@ -152,14 +153,48 @@ def test_leave_one_out_is_what_leaving_out_gives(silicon_group):
     labels = read_labels(DATA / "labels.extxyz", DATA / "silicon.cif").subset(np.arange(1, 31))
     fit = fit_polynomial(labels, silicon_group, 0.16, degrees=range(2, 3))
     weight = 1 / np.maximum(np.linalg.norm(labels.piola, axis=(1, 2)), 0.16)
+    gaps = StressEquations(labels, silicon_group, 0.16, 2).left_out(2, fit.ridge)
     errors = []
     for k in range(len(labels)):
         rest = np.delete(np.arange(len(labels)), k)
-        other = fit_polynomial(labels.subset(rest), silicon_group, 0.16, degrees=range(2, 3))
+        other = StressEquations(labels.subset(rest), silicon_group, 0.16, 2).solve(2, fit.ridge)
         x = torch.tensor(to_mandel(labels.strain[k : k + 1]))
-        p = labels.F[k] @ from_mandel(other.polynomial(x, 1)[1][0].numpy())
+        p = labels.F[k] @ from_mandel(other(x, 1)[1][0].numpy())
+        assert np.abs(labels.piola[k] - p - gaps[k]).max() < 0.02 * np.abs(gaps[k]).max()
         errors.append(np.linalg.norm(p - labels.piola[k]) * weight[k])
     assert np.sqrt(np.mean(np.square(errors))) == pytest.approx(fit.error, rel=1e-2)
+
+
+def test_a_network_is_judged_by_what_the_polynomial_leaves_of_labels_it_has_not_seen(
+    silicon_group, monkeypatch
+):
+    from objstress.training.laws import fit
+
+    labels = read_labels(DATA / "labels.extxyz", DATA / "silicon.cif").subset(np.arange(1, 41))
+    kind = {"degree": 2, "stress_free": False, "held_out": 0.0, "progress": False}
+    weight = 1 / labels.stress_sizes(stress_floor(labels, silicon_group))
+    squares = []
+    for k in range(len(labels)):
+        rest = labels.subset(np.delete(np.arange(len(labels)), k))
+        p = fit_law(rest, use_network=False, **kind).response(labels.F[k : k + 1], 1)[1].numpy()
+        squares.append((np.linalg.norm(labels.piola[k] - p) * weight[k]) ** 2)
+    seen = []
+    monkeypatch.setattr(fit, "worthwhile", lambda before, after: seen.append(before))
+    settings = StrainNetworkSettings(members=1, hidden=(3,))
+    fit_law(labels, network=settings, training=NetworkTraining(epochs=1, iterations=1), **kind)
+    for square in seen[0]:
+        assert np.abs(np.array(squares) / square - 1).min() < 0.02
+    assert len(seen[0]) == round(0.15 * len(labels))
+
+
+def test_a_network_is_kept_where_its_gain_is_sure_and_worth_it():
+    before = np.full(30, 4.0)
+    before[0] = 40.0
+    assert worthwhile(before, 0.8 * before)
+    assert not worthwhile(before, 0.9 * before)  # an error of 0.95
+    lucky = before.copy()
+    lucky[:2] = 4.0, 8.0  # a fifth of the mean, all of one label
+    assert not worthwhile(before, lucky)
 
 
 def test_stress_free_reference_is_found_and_cubic(silicon_group):

@@ -86,9 +86,9 @@ class CompiledStrainNetwork(EnergyNetwork):
 
 def _packed(member: StrainPerceptron) -> list[Tensor]:
     """The weights of a perceptron as the program wants them."""
-    z0, back0 = member._origin(1, None)
+    z0, back0 = member.origin(None, 1)
     matrices = list(member.weights)
-    turned = member._turned(member.rotations)  # (7, images, units)
+    turned = member.turned()  # (7, images, units)
     parts = [turned.transpose(0, 1).flatten()]
     for l, z in enumerate(z0):
         last = l + 1 == len(matrices)

@@ -225,10 +225,10 @@ class StrainPerceptron(EnergyNetwork):
         """
         # In closed form: a third of the time of automatic differentiation.
         count, scale = len(self.rotations), self.scale(p)
-        turned = self._turned(self.rotations)
+        turned = self.turned()
         _, outer, gain = self.material(p)
         gain = None if gain is None else gain[:, None]
-        z0, back0 = self._origin(count, p)
+        z0, back0 = self.origin(p, count)
         at_zero = _times(back0[0], gain)[:, 0] @ turned.sum(dim=1).T
         y = torch.cat([x, growth[:, None]], dim=1)
         change = _times((y @ turned.flatten(1)).view(len(x), count, -1), gain)
@@ -274,10 +274,10 @@ class StrainPerceptron(EnergyNetwork):
             back = (back @ weight.T) * slope
         return _times(back, gain) @ first.T
 
-    def _turned(self, rotations: Tensor) -> Tensor:
-        """The first layer of images, (7, images, units): turned in place of the strains."""
+    def turned(self) -> Tensor:
+        """The first layer of all images, (7, images, units): turned in place of the strains."""
         first = self.weights[0] / self.settings.strain_scale
-        turned = torch.einsum("gba,bh->agh", rotations, first[:6])
+        turned = torch.einsum("gba,bh->agh", self.rotations, first[:6])
         return torch.cat([turned, first[6].expand(1, *turned.shape[1:])])
 
     def scale(self, p: Tensor | None) -> Tensor:
@@ -286,11 +286,15 @@ class StrainPerceptron(EnergyNetwork):
         return scale if p is None or not p.shape[-1] else scale * (powers(p) @ self.strength).exp()
 
     def material(self, p: Tensor | None) -> tuple[list[Tensor], Tensor, Tensor | None]:
-        """What materials of parameters p, (m, q), differ by but for the factor w, m = 1 without.
+        """What materials of a family differ by, but for the factor w.
+
+        Args:
+            p: their parameters, (m, q); None of one material without, m = 1.
 
         Returns:
             Of each layer what is added to its arguments, (m, units); the weights of the last one's
-            units (m, units); and the factors of the first one's arguments, None but in a family.
+            units (m, units); and the factors of the first one's arguments (m, units), None without
+            parameters.
         """
         if p is None or not p.shape[-1]:
             return [bias[None] for bias in self.biases], self.outer[None], None
@@ -298,10 +302,15 @@ class StrainPerceptron(EnergyNetwork):
         outer = self.outer * (p @ self.shares).exp()
         return [bias + p @ by for bias, by in pairs], outer, (p @ self.gains).exp()
 
-    def _origin(self, count: int, p: Tensor | None) -> tuple[list[Tensor], list[Tensor]]:
-        """Arguments of the layers at E = 0, where all images agree, and dW/dz of one of them.
+    def origin(self, p: Tensor | None, count: int) -> tuple[list[Tensor], list[Tensor]]:
+        """Arguments of the layers at E = 0, where all images agree, and df/dz over their number.
 
-        Both (1 or n, 1, units).
+        Args:
+            p: of a family, the parameters of each point (n, q), or of all (1, q).
+            count: number of images.
+
+        Returns:
+            Both of each layer, (1 or n, 1, units).
         """
         biases, outer, _ = self.material(p)
         arguments = [biases[0][:, None]]

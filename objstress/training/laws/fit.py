@@ -27,6 +27,7 @@ from objstress.training.laws.metrics import (
     spread_note,
     stress_errors,
     stress_spread,
+    worthwhile,
 )
 from objstress.training.laws.plausibility import check_work
 from objstress.training.laws.polynomial import (
@@ -51,9 +52,6 @@ listed atoms, whose strains may be of any size: on top of a polynomial that stra
 FEWEST = 40
 """Labels below which no network is added to a polynomial: the 15 % that judge it would be fewer
 than six, too few for a standard error."""
-WORTH = 0.9
-"""Part of the polynomial's error that a network on top of it may leave at most: it makes a law some
-hundred times slower."""
 ENOUGH = 1e-3
 """Leave-one-out error of the polynomial below which no network is tried: a tenth of the error that
 laws may have, and of the order of the labels' noise."""
@@ -198,7 +196,15 @@ def fit_law(
         metadata["network"] = {"kept": False, "reason": "the polynomial leaves less than 0.1 %"}
     elif use_network:
         law, metadata["network"] = alone or _add_network(
-            law, fitted, floor, filters, network, training, workdir, progress
+            law,
+            fitted,
+            floor,
+            fit.ridge if polynomial else None,
+            filters,
+            network,
+            training,
+            workdir,
+            progress,
         )
         kept = "kept" if metadata["network"]["kept"] else "dropped"
         say(
@@ -270,6 +276,7 @@ def _add_network(
     law: LearnedLaw,
     labels: Labels,
     floor: float,
+    ridge: float | None,
     filters: SymmetryGroup | None,
     settings: NetworkSettings | StrainNetworkSettings | None,
     training: NetworkTraining,
@@ -279,6 +286,7 @@ def _add_network(
     # PyTorch Geometric and Lightning are imported only where there is a network to fit.
     from objstress.models.constitutive import ConstitutiveNetwork, NetworkSettings
     from objstress.models.strain_network import StrainNetwork, StrainNetworkSettings
+    from objstress.training.laws.losses import network_response
     from objstress.training.laws.network import Targets, fit_network, stopping_labels
 
     stress = torch.tensor(labels.piola)
@@ -314,8 +322,16 @@ def _add_network(
     scale, chosen = settings.energy_scale, targets.subset(used)
     errors = fit_network(network, chosen, stops, training, scale, workdir, progress)
     before, after = np.mean(errors, axis=0).tolist()
-    both = LearnedLaw(labels.structure, law.point_group, law.polynomial, network)
-    kept = law.polynomial is None or _is_better(both, law, labels.subset(judging), floor)
+    kept = True
+    if law.polynomial is not None and ridge is not None:
+        # What the polynomial leaves of labels that it was not fitted to: of its own it leaves less.
+        equations = StressEquations(labels, law.point_group, floor, lowest=2)
+        apart = torch.tensor(equations.left_out(law.polynomial.degree, ridge))[judging]
+        judge = targets.subset(judging)
+        with torch.no_grad():
+            left = apart - network_response(network, judge.F)[1]
+        sizes = (torch.linalg.matrix_norm(part) * judge.weight for part in (apart, left))
+        kept = worthwhile(*(size.square().numpy() for size in sizes))
     description = {
         "weights": sum(p.numel() for p in network.parameters()),
         "kind": type(network).__name__,
@@ -327,23 +343,9 @@ def _add_network(
         "kept": kept,
         "training": asdict(training),
     }
-    return (both if kept else law), description
-
-
-def _is_better(new: LearnedLaw, old: LearnedLaw, labels: Labels, floor: float) -> bool:
-    # Judged on labels that neither trained the network nor chose when to stop: the gain in
-    # squared relative error must exceed its own standard error, and be worth a network's time.
-    stress = labels.piola
-    size = labels.stress_sizes(floor)
-
-    def squares(law: LearnedLaw) -> np.ndarray:
-        gap = law.response(labels.F, 1)[1].numpy() - stress
-        return (np.linalg.norm(gap, axis=(1, 2)) / size) ** 2
-
-    before = squares(old)
-    gain = before - squares(new)
-    least = (1 - WORTH**2) * before.mean()
-    return bool(gain.mean() > max(least, gain.std(ddof=1) / np.sqrt(len(gain))))
+    if kept:
+        law = LearnedLaw(labels.structure, law.point_group, law.polynomial, network)
+    return law, description
 
 
 def _network_alone(
@@ -373,7 +375,9 @@ def _network_alone(
     say(f"polynomial: none follows the labels (leave-one-out error {error:.1%}); a network may")
     nothing = LearnedLaw(labels.structure, group)
     folder = None if workdir is None else Path(workdir) / "alone"
-    law, facts = _add_network(nothing, labels, floor, filters, settings, training, folder, progress)
+    law, facts = _add_network(
+        nothing, labels, floor, None, filters, settings, training, folder, progress
+    )
     reached = facts["error_after"]
     if min(reached, error) >= MISFIT:
         raise _no_law(min(reached, error), labels, group)

@@ -16,6 +16,9 @@ SAME = 1e-5
 """Difference of strains, relative to the largest, below which they are the same."""
 CONTRADICTS = 1e-3
 """Spread of stresses of equal strain from which it is told."""
+WORTH = 0.9
+"""Part of the polynomial's error that a network on top of it may leave at most: it makes a law some
+hundred times slower."""
 
 
 def relative_rmse(predicted: np.ndarray, stress: np.ndarray, floor: float) -> float:
@@ -120,3 +123,18 @@ def energy_errors(law: MaterialLaw, labels: Labels) -> dict[str, float]:
         "rmse_meV_per_atom": float(1e3 * np.std(gap) / atoms),
         "labels": float(known.sum()),
     }
+
+
+def worthwhile(before: np.ndarray, after: np.ndarray) -> bool:
+    """Whether a network on top of a polynomial is worth its time.
+
+    The mean gain must exceed its own standard error, and the error left be `WORTH` of the old one
+    at most.
+
+    Args:
+        before, after: squared relative errors without and with it, (n,), of labels that neither
+            part was fitted to or stopped by.
+    """
+    gain = before - after
+    least = (1 - WORTH**2) * before.mean()
+    return bool(gain.mean() > max(least, gain.std(ddof=1) / np.sqrt(len(gain))))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -132,7 +132,7 @@ class StressEquations:
     def __init__(self, labels: Labels, group: PointGroup, floor: float, lowest: int):
         self.group, self.lowest, n = group, lowest, len(labels)
         stress = labels.piola.reshape(n, 9)
-        weight = 1 / labels.stress_sizes(floor)
+        self.weight = weight = 1 / labels.stress_sizes(floor)
         self.x = torch.tensor(to_mandel(labels.strain))
         self.scale = float(self.x.norm(dim=1).max())
         self.target = (weight[:, None] * stress).ravel()
@@ -147,25 +147,39 @@ class StressEquations:
 
     def leave_one_out(self, degree: int) -> np.ndarray:
         """Relative RMSE of labels left out one at a time, for each of `RIDGES` that may be best."""
+        if self.cases is not None and len(set(self.cases)) > 1:
+            return self._leave_case_out(*self._up_to(degree), self.cases)
+        errors = np.full(len(RIDGES), np.inf)
+        for k, gaps in enumerate(self._left_out(degree, RIDGES)):
+            errors[k] = np.sqrt(np.mean((gaps**2).sum(1)))
+            if errors[k] > 2 * errors.min():
+                break  # larger ones smooth too much
+        return errors
+
+    def left_out(self, degree: int, ridge: float) -> np.ndarray:
+        """P less that of the polynomial that is fitted to all other labels, (n, 3, 3) in GPa.
+
+        Args:
+            degree: highest degree.
+            ridge: relative, see `RIDGES`.
+        """
+        (gaps,) = self._left_out(degree, [ridge])
+        return (gaps / self.weight[:, None]).reshape(-1, 3, 3)
+
+    def _left_out(self, degree: int, ridges: Iterable[float]) -> Iterator[np.ndarray]:
+        """For each ridge the weighted residuals of labels left out one at a time, (n, 9)."""
         design, normal = self._up_to(degree)
         n = len(self.x)
-        if self.cases is not None and len(set(self.cases)) > 1:
-            return self._leave_case_out(design, normal, self.cases)
         values, vectors = np.linalg.eigh(normal)
         known = values > 1e-15 * values[-1]
         values, vectors = values[known], vectors[:, known]
         u = design @ (vectors / np.sqrt(values))
         projected, blocks = u.T @ self.target, u.reshape(n, 9, -1)
-        errors = np.full(len(RIDGES), np.inf)
-        for k, ridge in enumerate(RIDGES):
+        for ridge in ridges:
             shrink = values / (values + ridge * values[-1])
             residual = (self.target - u @ (shrink * projected)).reshape(n, 9)
             hat = (blocks * shrink) @ blocks.transpose(0, 2, 1)
-            left_out = np.linalg.solve(np.eye(9) - hat, residual[..., None])
-            errors[k] = np.sqrt(np.mean((left_out**2).sum((1, 2))))
-            if errors[k] > 2 * errors.min():
-                break  # larger ones smooth too much
-        return errors
+            yield np.linalg.solve(np.eye(9) - hat, residual[..., None])[..., 0]
 
     def _leave_case_out(
         self, design: np.ndarray, normal: np.ndarray, cases: np.ndarray
