@@ -146,7 +146,7 @@ def claims_of(rows: list[dict[str, Any]]) -> list[Claim]:
 
 
 def table(rows: list[dict[str, Any]], claims: list[Claim]) -> str:
-    text = "# A family of 81 lattices\n\nRelative RMSE of P of lattices that the fit has not seen"
+    text = "# Errors\n\nRelative RMSE of P of lattices that the fit has not seen"
     text += ", %:\n\n| way | median | worst |\n| --- | --- | --- |\n"
     names = {
         "family": "one law W(C; t)",
