@@ -64,7 +64,7 @@ def claims_of(rows: list[dict[str, Any]]) -> list[Claim]:
 
 def table(rows: list[dict[str, Any]], claims: list[Claim]) -> str:
     text = "# Networks on top of polynomials\n\nRelative RMSE of P of the labels held out, %:\n\n"
-    text += "| crystal | network | degree | polynomial | law | network |\n"
+    text += "| crystal | network | degree | polynomial | law | outcome |\n"
     text += "| --- | --- | --- | --- | --- | --- |\n"
     for row in rows:
         fate = row["reason"] or ("kept" if row["kept"] else "dropped")

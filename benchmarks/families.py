@@ -3,7 +3,8 @@
 Five-fold over lattices: each fifth is predicted by a family fitted to the others with the default
 settings of `objstress fit --parameters t1,t2,t3`, beside two ways without a network: polynomials
 fitted to each lattice, their coefficients interpolated between the four nearest lattices, and the
-lattices' own stresses interpolated in the same way, which needs the same strains in all of them.
+lattices' own stresses interpolated in the same way, at the same step of the load: free stretches
+differ.
 Then 20 labels of each predicted lattice, drawn at random: the family as prior, its parameters
 unknown (`fit_member`), beside the polynomial that they alone give; errors on the other labels.
 Needs `../shared/data/lattices/parametric.npz` (CPShub, Fernandez, Fritzen, Weeger, Int. J. Numer.
@@ -151,7 +152,7 @@ def table(rows: list[dict[str, Any]], claims: list[Claim]) -> str:
     names = {
         "family": "one law W(C; t)",
         "coefficients": f"coefficients of degree {DEGREE} between the {NEAREST} nearest",
-        "stresses": f"stresses at the same strain between the {NEAREST} nearest",
+        "stresses": f"stresses at the same step of the load between the {NEAREST} nearest",
     }
     for way, name in names.items():
         errors = 100 * np.array([row[way] for row in rows])

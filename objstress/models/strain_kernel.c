@@ -1,5 +1,5 @@
-/* A network of strain at many inputs: sum over its perceptrons and the group's images of f less its
-   value at zero, by f's inputs.
+/* A network of strain at many inputs y: the sum over its perceptrons and the group's images of f
+   less its value at zero, of its changes of slope by y, and of its second derivatives by y.
 
    WIDTHS, the number of inputs and of each hidden layer's units, come from the command line. A
    `lanes` holds four inputs side by side, which is what vector registers work on. All sums are
@@ -32,7 +32,7 @@ static inline void change(lanes d, double up, double down, lanes *activation, la
     const lanes a = pick(positive, (lanes){0} + down, (lanes){0} + up);
     const lanes b = pick(positive, (lanes){0} + up, (lanes){0} + down);
     lanes size = (lanes)((bits)d & ~sign);
-    size = pick((bits)(size < 64.0), size, (lanes){0} + 64.0); /* exp(-64) is nothing beside 1 */
+    size = pick((bits)(size < 700.0), size, (lanes){0} + 700.0); /* exp(-size) stays normal */
 
     /* exp(-size) = 2^k e^r, |r| < ln 2 / 2: adding 1.5 2^52 rounds, and leaves k in the last bits. */
     const double shift = 6755399441055744.0;

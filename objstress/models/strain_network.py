@@ -158,11 +158,11 @@ class StrainPerceptron(EnergyNetwork):
     bound as J -> 0 and is of fourth order at J = 1 (Klein et al., J. Mech. Phys. Solids 159 (2022)
     104703). An energy of E cannot tell G from its Laue class.
 
-    In a family of materials with parameters p, M_l p is added to the arguments of layer l, those of
-    the first and the units of the last are multiplied by exp(G p) and exp(S p), unit by unit, and w
-    by the exponential of a polynomial of second degree of p: struts of other radii buckle at other
-    strains, and the stiffness of lattices and porous bodies changes by powers of ten. M, G, S and
-    the polynomial's coefficients are weights.
+    In a family of materials with parameters p, M_l p is added to the bias of layer l, the matrix of
+    the first layer and the output weights of the last are multiplied by exp(G p) and exp(S p), unit
+    by unit, and w by the exponential of a polynomial of second degree of p: struts of other radii
+    buckle at other strains, and the stiffness of lattices and porous bodies changes by powers of
+    ten. M, G, S and the polynomial's coefficients are weights.
 
     W and dW/dE vanish at E = 0. The stress is a sum of differences from E = 0, each of which keeps
     its digits however small E is: two nearly equal numbers are subtracted nowhere.
@@ -292,9 +292,8 @@ class StrainPerceptron(EnergyNetwork):
             p: their parameters, (m, q); None of one material without, m = 1.
 
         Returns:
-            Of each layer what is added to its arguments, (m, units); the weights of the last one's
-            units (m, units); and the factors of the first one's arguments (m, units), None without
-            parameters.
+            Of each layer the bias (m, units); the output weights (m, units); and the factors of the
+            first layer's matrix, unit by unit (m, units), None without parameters.
         """
         if p is None or not p.shape[-1]:
             return [bias[None] for bias in self.biases], self.outer[None], None

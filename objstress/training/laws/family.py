@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 FEW = 5
 """Materials, and labels of a material on average, below which single labels are held out."""
 ASTRAY = 2.0
-"""A perceptron with a validation error of so many times the median is left out."""
+"""A perceptron with a validation error of so many times the median is left out: its fit failed."""
 PATIENCE = 30
 """Steps without a better validation error, which goes up and down at first."""
 

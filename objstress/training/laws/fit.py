@@ -329,9 +329,9 @@ def _add_network(
         apart = torch.tensor(equations.left_out(law.polynomial.degree, ridge))[judging]
         judge = targets.subset(judging)
         with torch.no_grad():
-            left = apart - network_response(network, judge.F)[1]
-        sizes = (torch.linalg.matrix_norm(part) * judge.weight for part in (apart, left))
-        kept = worthwhile(*(size.square().numpy() for size in sizes))
+            found = network_response(network, judge.F)[1]
+        left = apart - judge.weight[:, None, None] * found
+        kept = worthwhile(*(part.square().sum(dim=(1, 2)).numpy() for part in (apart, left)))
     description = {
         "weights": sum(p.numel() for p in network.parameters()),
         "kind": type(network).__name__,

@@ -203,7 +203,7 @@ def fit_network(
 
 
 def stopping_labels(place: np.ndarray, share: float, members: int) -> list[np.ndarray]:
-    """For each perceptron of a network other labels to be stopped by: all are used by most.
+    """For each perceptron of a network other labels to be stopped by: all are left to most.
 
     Args:
         place: of each label in a random order, (n,).

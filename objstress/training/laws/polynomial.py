@@ -132,7 +132,7 @@ class StressEquations:
     def __init__(self, labels: Labels, group: PointGroup, floor: float, lowest: int):
         self.group, self.lowest, n = group, lowest, len(labels)
         stress = labels.piola.reshape(n, 9)
-        self.weight = weight = 1 / labels.stress_sizes(floor)
+        weight = 1 / labels.stress_sizes(floor)
         self.x = torch.tensor(to_mandel(labels.strain))
         self.scale = float(self.x.norm(dim=1).max())
         self.target = (weight[:, None] * stress).ravel()
@@ -157,14 +157,16 @@ class StressEquations:
         return errors
 
     def left_out(self, degree: int, ridge: float) -> np.ndarray:
-        """P less that of the polynomial that is fitted to all other labels, (n, 3, 3) in GPa.
+        """Weighted P less that of the polynomial that is fitted to all other labels, (n, 3, 3).
+
+        Labels are left out one at a time, also where they are of several load cases.
 
         Args:
             degree: highest degree.
             ridge: relative, see `RIDGES`.
         """
         (gaps,) = self._left_out(degree, [ridge])
-        return (gaps / self.weight[:, None]).reshape(-1, 3, 3)
+        return gaps.reshape(-1, 3, 3)
 
     def _left_out(self, degree: int, ridges: Iterable[float]) -> Iterator[np.ndarray]:
         """For each ridge the weighted residuals of labels left out one at a time, (n, 9)."""

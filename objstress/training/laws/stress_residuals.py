@@ -15,6 +15,8 @@ from objstress.symmetry.voigt import MANDEL
 
 SAME = 1e-9
 """Difference below which two strains are the same."""
+TOGETHER = 5
+"""Labels whose residuals are differentiated in one pass."""
 
 
 class StressResiduals:
@@ -69,55 +71,60 @@ class StressResiduals:
             torch.cat(part) for part in zip(*parts, strict=True)
         )
         self.p = torch.cat([block.p for block in self.blocks])
-        counts = [block.rows.new_full((len(block.x),), len(block.images)) for block in self.blocks]
-        self.label = torch.repeat_interleave(torch.cat(counts))
+        counts = torch.cat(
+            [block.rows.new_full((len(block.x),), len(block.images)) for block in self.blocks]
+        )
+        self.label = torch.repeat_interleave(counts)
+        self.first = [0, *counts.cumsum(0).tolist()]  # image of each label
 
     def loss(self) -> Tensor:
         """Sum of squares at the network's weights, to be differentiated by them."""
         squares = self._residuals().square().sum()
         return squares + self.decay * self._distance().square().sum() if self.decay else squares
 
+    @torch.enable_grad()
     def equations(self) -> tuple[Tensor, Tensor, Tensor]:
         """J (M, k), r (M,) and the number of each row's label (M,), where labels are few.
 
         J are the derivatives of the residuals r by the weights, which must ask for gradients.
         """
-        rows = [b.rows.repeat_interleave(b.directions.shape[1]) for b in self.blocks]
-        residuals = self._residuals().split([len(block.x) for block in self.blocks])
-        r = torch.cat(
-            [
-                part[:, : block.directions.shape[1]].flatten()
-                for part, block in zip(residuals, self.blocks, strict=True)
-            ]
-        )
-        each = torch.eye(len(r), dtype=r.dtype)
-        by_weights = torch.autograd.grad(
-            r, list(self.network.parameters()), each, is_grads_batched=True
-        )
-        return (
-            torch.cat([j.reshape(len(r), -1) for j in by_weights], dim=1),
-            r.detach(),
-            torch.cat(rows),
-        )
+        weights = list(self.network.parameters())
+        rows, found, by_weights, start = [], [], [], 0
+        for block in self.blocks:
+            m = block.directions.shape[1]
+            # A few labels at a time: each is differentiated beside the others for nothing.
+            for part in block.rows.split(TOGETHER):
+                stop = start + len(part)
+                r = self._residuals(start, stop)[:, :m].flatten()
+                each = torch.eye(len(r), dtype=r.dtype)
+                j = torch.autograd.grad(r, weights, each, is_grads_batched=True)
+                by_weights.append(torch.cat([by.reshape(len(r), -1) for by in j], dim=1))
+                found.append(r.detach())
+                rows.append(part.repeat_interleave(m))
+                start = stop
+        return torch.cat(by_weights), torch.cat(found), torch.cat(rows)
 
     def _distance(self) -> Tensor:
         return nn.utils.parameters_to_vector(self.network.parameters()) - self.towards
 
-    def _residuals(self) -> Tensor:
-        """Of all labels in the order of the blocks, (N, m); zeros where a block has fewer."""
-        found = -len(self.perceptrons) * self.y
+    def _residuals(self, start: int = 0, stop: int | None = None) -> Tensor:
+        """Of labels in the order of the blocks, (n, m); zeros where a block has fewer."""
+        stop = len(self.y) if stop is None else stop
+        images = slice(self.first[start], self.first[stop])
+        label, p = self.label[images] - start, self.p[start:stop]
+        found = -len(self.perceptrons) * self.y[start:stop]
         # There all materials agree but for their parameters.
-        different = self.p if self.p.shape[1] else self.p[:1]
+        different = p if p.shape[1] else p[:1]
         zero = self.inputs.new_zeros(len(different), INPUTS)
         for perceptron in self.perceptrons:
-            slopes = perceptron.slopes(self.inputs, self.p[self.label])
-            stress = torch.zeros_like(self.y).index_add(
-                0, self.label, (self.maps @ slopes[..., None]).squeeze(-1)
+            slopes = perceptron.slopes(self.inputs[images], p[label])
+            stress = torch.zeros_like(found).index_add(
+                0, label, (self.maps[images] @ slopes[..., None]).squeeze(-1)
             )
             at_zero = perceptron.slopes(zero, different)
-            stress = stress - (self.origin @ at_zero[..., None]).squeeze(-1)
-            stress = stress + softplus(perceptron.growth) * self.wall
-            found = found + perceptron.scale(self.p)[:, None] * stress
+            stress = stress - (self.origin[start:stop] @ at_zero[..., None]).squeeze(-1)
+            stress = stress + softplus(perceptron.growth) * self.wall[start:stop]
+            found = found + perceptron.scale(p)[:, None] * stress
         return found / len(self.perceptrons)
 
 
