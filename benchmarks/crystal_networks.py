@@ -16,12 +16,12 @@ from typing import Any
 import torch
 
 from benchmarks.crystals import files
-from benchmarks.stored import add_reuse, made, stored_rows
-from objstress.io.files import write_json, write_whole
+from benchmarks.stored import add_reuse, made, store, stored_rows
+from objstress.io.files import write_whole
 from objstress.labels.reading import read_labels
 from objstress.models.constitutive import NetworkSettings
 from objstress.models.strain_network import StrainNetworkSettings
-from objstress.reports import Claim, claims_table, environment
+from objstress.reports import Claim, claims_table
 from objstress.training.laws.fit import fit_law
 
 CRYSTALS = ("copper", "magnesium", "quartz")
@@ -90,13 +90,7 @@ def main() -> None:
             rows.append(measured(crystal, network))
             print(rows[-1], flush=True)
             claims = claims_of(rows)
-            whole = {
-                "claims": [c.to_dict() for c in claims],
-                "settings": settings,
-                "rows": rows,
-                "environment": environment(),
-            }
-            write_json(path, whole)
+            store(path, settings, rows, claims)
             write_whole(arguments.out / "crystal_networks.md", table(rows, claims))
 
 

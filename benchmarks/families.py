@@ -25,13 +25,12 @@ from ase.units import GPa
 from tqdm import tqdm
 
 from benchmarks.lattices import DATA
-from benchmarks.stored import add_reuse, made, stored_rows
+from benchmarks.stored import add_reuse, made, store, stored_rows
 from objstress.graphs.lone_nodes import host_of
-from objstress.io.files import write_json
 from objstress.labels.strain_labels import Labels
 from objstress.laws.learned import LearnedLaw
 from objstress.models.polynomial import InvariantPolynomial
-from objstress.reports import Claim, claims_table, environment
+from objstress.reports import Claim, claims_table
 from objstress.symmetry.point_group import PointGroup
 from objstress.training.laws.family import fit_family
 from objstress.training.laws.family_member import fit_member
@@ -181,13 +180,7 @@ def main() -> None:
         if number not in {row["fold"] for row in rows}:
             rows += fold(number, labels, lattice, t)
             claims = claims_of(rows) if len(rows) == len(t) else []
-            whole = {
-                "claims": [c.to_dict() for c in claims],
-                "settings": settings,
-                "rows": rows,
-                "environment": environment(),
-            }
-            write_json(path, whole)
+            store(path, settings, rows, claims)
             if claims:
                 (arguments.out / "families.md").write_text(table(rows, claims))
 

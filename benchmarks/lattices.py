@@ -21,15 +21,14 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
-from benchmarks.stored import add_reuse, made, stored_rows
-from objstress.io.files import write_json
+from benchmarks.stored import add_reuse, made, store, stored_rows
 from objstress.labels.reading import read_labels
 from objstress.laws.base import MaterialLaw
 from objstress.laws.learned import LearnedLaw
 from objstress.laws.strain_energy import mandel_strain
 from objstress.models.constitutive import NetworkSettings
 from objstress.models.strain_network import StrainNetworkSettings
-from objstress.reports import Claim, claims_table, environment
+from objstress.reports import Claim, claims_table
 from objstress.symmetry.point_group import PointGroup
 from objstress.symmetry.voigt import MANDEL, mandel_rotations
 from objstress.training.laws.fit import fit_law
@@ -185,18 +184,10 @@ def main() -> None:
     selected = stored_rows(path, settings, "left_out", arguments.reuse) or []
     floors = {cell: {case: forbidden(cell, case) for case in (*CASES, *TESTS)} for cell in CELLS}
 
-    def store() -> None:
+    def keep() -> None:
         claims = claims_of(rows, published) if len(rows) == len(CELLS) * len(SEEDS) else []
-        whole = {
-            "claims": [c.to_dict() for c in claims],
-            "settings": settings,
-            "rows": rows,
-            "left_out": selected,
-            "forbidden": floors,
-            "published": published,
-            "environment": environment(),
-        }
-        write_json(path, whole)
+        more = {"left_out": selected, "forbidden": floors, "published": published}
+        store(path, settings, rows, claims, **more)
         (arguments.out / "lattices.md").write_text(tables(rows, selected, floors, claims))
 
     if arguments.select:
@@ -204,7 +195,7 @@ def main() -> None:
         for cell, name in tqdm([(c, n) for n in CANDIDATES for c in CELLS], desc="left out"):
             if (cell, name) not in done:
                 selected.append(left_out(cell, name))
-                store()
+                keep()
     done = {(row["cell"], row["seed"]) for row in rows}
     for seed, cell in tqdm([(s, c) for s in SEEDS for c in CELLS], desc="fits"):
         if (cell, seed) not in done:
@@ -213,8 +204,8 @@ def main() -> None:
                 (arguments.out / "lattices").mkdir(exist_ok=True)
                 law.save(arguments.out / "lattices" / f"{cell}.law")
             rows.append(row)
-            store()
-    store()
+            keep()
+    keep()
 
 
 if __name__ == "__main__":

@@ -7,7 +7,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from objstress.reports import environment
+from objstress.io.files import write_json
+from objstress.reports import Claim, environment
 
 
 def add_reuse(parser: argparse.ArgumentParser) -> None:
@@ -38,3 +39,19 @@ def stored_rows(path: Path, settings: dict[str, Any], key: str, reuse: bool) -> 
 def made() -> dict[str, Any]:
     """Date and commit, which each row carries: rows of one file may be of several runs."""
     return {key: value for key, value in environment().items() if key in ("date", "commit")}
+
+
+def store(
+    path: Path, settings: dict[str, Any], rows: list[dict], claims: list[Claim], **more: Any
+) -> None:
+    """Write a benchmark's JSON, which `stored_rows` reads.
+
+    Args:
+        path: of the JSON.
+        settings: what the rows depend on.
+        rows: of the benchmark, as far as it has come.
+        claims: on them.
+        more: what else the JSON holds.
+    """
+    facts = {"claims": [c.to_dict() for c in claims], "settings": settings, "rows": rows}
+    write_json(path, facts | more | {"environment": environment()})

@@ -287,7 +287,7 @@ def test_a_correction_refuses_the_weights_that_it_does_not_heed(tmp_path):
 
 def test_each_perceptron_is_stopped_by_other_labels():
     place = np.random.default_rng(0).permutation(103)
-    masks = np.array(stopping_labels(place, 0.15, 8))
+    masks = np.array(stopping_labels(place, 15, 8))
     assert masks.sum(axis=1).tolist() == [15] * 8
     assert masks.any(axis=0).all()  # no label stops none
     assert masks.sum(axis=0).max() <= 2  # and every one is fitted by most

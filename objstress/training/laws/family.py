@@ -124,10 +124,11 @@ def fit_family(
         energy = StrainNetwork(group, settings)
     energy.shrink(0.1)
     place = np.random.default_rng(training.seed + 1).permutation(np.count_nonzero(~tested))
+    size = max(1, round(training.validation * len(place)))
     errors = fit_network(
         energy,
         targets.subset(np.flatnonzero(~tested)),
-        stopping_labels(place, training.validation, len(energy.members)),
+        stopping_labels(place, size, len(energy.members)),
         training,
         settings.energy_scale,
         workdir,

@@ -318,7 +318,7 @@ def _add_network(
             network = ConstitutiveNetwork(labels.structure, filters or law.point_group, settings)
         network.shrink(0.1)  # start near the polynomial
     members = len(network.members) if isinstance(network, StrainNetwork) else 1
-    stops = stopping_labels(np.arange(len(used)), size / len(used), members)
+    stops = stopping_labels(np.arange(len(used)), size, members)
     scale, chosen = settings.energy_scale, targets.subset(used)
     errors = fit_network(network, chosen, stops, training, scale, workdir, progress)
     before, after = np.mean(errors, axis=0).tolist()

@@ -202,19 +202,18 @@ def fit_network(
     return errors
 
 
-def stopping_labels(place: np.ndarray, share: float, members: int) -> list[np.ndarray]:
+def stopping_labels(place: np.ndarray, size: int, members: int) -> list[np.ndarray]:
     """For each perceptron of a network other labels to be stopped by: all are left to most.
 
     Args:
         place: of each label in a random order, (n,).
-        share: of the labels that stop a perceptron.
+        size: number of the labels that stop a perceptron.
         members: number of perceptrons.
 
     Returns:
         Masks of the labels, (n,) each.
     """
     n = len(place)
-    size = max(1, round(share * n))
     return [(place - round(k * n / members)) % n < size for k in range(members)]
 
 
