@@ -6,7 +6,10 @@ changes gets files of the new format, in the folder of the version that brought 
 """
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 import warnings
 from copy import deepcopy
 from importlib.util import find_spec
@@ -16,6 +19,7 @@ import pytest
 
 from tests.frozen import reading
 
+ROOT = Path(__file__).parents[1]
 FOLDERS = [Path(__file__).parent / "frozen" / version for version in ("0.1", "0.2")]
 EXPECTED: dict = {"loaded": {}, "gone_on": {}}
 for part in [json.loads((folder / "expected.json").read_text()) for folder in FOLDERS]:
@@ -55,6 +59,27 @@ def compare(numbers, expected):
     assert not reading.differences(reading.plain(numbers), expected)
 
 
+def as_it_was_made(kind, name):
+    """`reading.resumed` with OpenBLAS' kernels of the processor that the runs of 0.1 began on.
+
+    The fingerprint of a fit's data holds the last bits of positions, and these are a matter of the
+    kernel: on another kind of processor such a run begins anew.
+    """
+    program = (
+        "import json, sys; from tests.frozen import reading; "
+        "print(json.dumps(reading.plain(reading.resumed(*sys.argv[1:]))))"
+    )
+    environment = os.environ | {"OPENBLAS_CORETYPE": "Haswell", "PYTHONPATH": str(ROOT)}
+    run = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", program, kind, name],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return json.loads(run.stdout.splitlines()[-1])
+
+
 @pytest.mark.parametrize(("kind", "path"), LOADED)
 def test_a_frozen_file_loads_and_gives_its_numbers(kind, path):
     needs(EXTRAS.get(kind))
@@ -68,7 +93,8 @@ def test_a_frozen_file_loads_and_gives_its_numbers(kind, path):
 def test_a_frozen_run_resumes_where_it_stopped(kind, name):
     extra = "rdkit" if "docking" in name or "pose" in name else EXTRAS.get(kind)
     needs(extra)
-    numbers, expected = reading.resumed(kind, name), deepcopy(EXPECTED["gone_on"][kind][name])
+    expected = deepcopy(EXPECTED["gone_on"][kind][name])
+    numbers = as_it_was_made(kind, name) if kind == "fits" else reading.resumed(kind, name)
     if name in RELAXED:
         for both in (numbers, expected):
             both["labels"]["rtol"] = RELAXED[name]

@@ -1,6 +1,11 @@
 """Networks of property tensors: what symmetry forbids vanishes before any training."""
 
 import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -89,6 +94,24 @@ class TestIrreps:
         tensor = np.mean([tensor.transpose(order) for order in orders], axis=0)
         basis = tensor_irreps(kind)[1].reshape(-1, tensor.size)
         np.testing.assert_allclose(basis.T @ (basis @ tensor.ravel()), tensor.ravel(), atol=1e-13)
+
+
+def test_the_basis_does_not_depend_on_the_processor():
+    """Weights in files refer to it, and OpenBLAS has kernels for each kind of processor."""
+    program = (
+        "import sys; import numpy as np; "
+        "from objstress.symmetry.property_irreps import EXCHANGES, tensor_irreps; "
+        "np.save(sys.argv[1], np.concatenate([tensor_irreps(k)[1].ravel() for k in EXCHANGES]))"
+    )
+
+    def basis(core, path):
+        environment = os.environ | {"OPENBLAS_CORETYPE": core}
+        subprocess.run([sys.executable, "-c", program, str(path)], env=environment, check=True)
+        return np.load(path)
+
+    with tempfile.TemporaryDirectory() as folder:
+        old, new = (basis(core, Path(folder, f"{core}.npy")) for core in ("Nehalem", "Haswell"))
+    np.testing.assert_allclose(old, new, atol=1e-14)
 
 
 def test_descriptors_know_every_element():

@@ -8,6 +8,7 @@ import numpy as np
 
 from objstress.errors import InputError
 from objstress.symmetry.irreps import Irrep, couples, coupling
+from objstress.symmetry.point_group import invariant_basis
 
 EXCHANGES: dict[str, tuple[tuple[int, ...], ...]] = {
     "dielectric": ((0, 1), (1, 0)),
@@ -19,6 +20,21 @@ EXCHANGES: dict[str, tuple[tuple[int, ...], ...]] = {
     "born charges": ((0, 1),),
 }  # fmt: skip
 """Kind of tensor -> the orders of its indices that leave it as it is."""
+
+MIXTURES: dict[tuple[str, Irrep], tuple[tuple[float, ...], ...]] = {
+    ("piezoelectric", (1, -1)): (
+        (-0.28042315, -0.86390755, 0.41836181),
+        (0.76683083, 0.06052894, 0.63898883),
+    ),
+    ("piezoelectric", (2, -1)): ((-0.86602540, -0.5),),
+    ("elastic", (0, 1)): ((0.0, 0.0, 1.0), (1.0, 0.0, 0.0)),
+    ("elastic", (2, 1)): (
+        (-0.24578293, 0.0, 0.0, 0.44480186, 0.85804241, 0.07419766),
+        (-0.66301640, 0.0, 0.0, -0.50214670, 0.11731680, -0.54267367),
+    ),
+}
+"""Which mixtures of the couplings of a kind the weights in files refer to, where there are several;
+to eight digits, which say which, see `_orthonormal`."""
 
 
 @lru_cache(maxsize=8)
@@ -61,11 +77,27 @@ def tensor_irreps(kind: str) -> tuple[tuple[Irrep, ...], np.ndarray]:
         )
         size = 2 * irrep[0] + 1
         gram = tensors.reshape(len(tensors), -1) @ same.reshape(len(tensors), -1).T / size
-        values, vectors = np.linalg.eigh(gram)
-        for vector in vectors.T[values > 0.5]:
+        for vector in _orthonormal(gram, MIXTURES.get((kind, irrep))):
             irreps.append(irrep)
             block = np.tensordot(vector, same, axes=1)
             basis.append(block * np.sqrt(size) / np.linalg.norm(block))
     components = np.concatenate(basis)
     components.setflags(write=False)
     return tuple(irreps), components
+
+
+def _orthonormal(
+    projector: np.ndarray, mixtures: tuple[tuple[float, ...], ...] | None
+) -> np.ndarray:
+    """Orthonormal rows that span a projector's range, (k, n), the same on every machine.
+
+    Eigenvectors would not do: where they share an eigenvalue, LAPACK chooses by the processor.
+    """
+    if mixtures is None:
+        return invariant_basis(projector)
+    rows: list[np.ndarray] = []
+    for mixture in np.array(mixtures) @ projector:
+        for row in rows:
+            mixture = mixture - (mixture @ row) * row
+        rows.append(mixture / np.linalg.norm(mixture))
+    return np.array(rows)
