@@ -58,8 +58,8 @@ def claims_table(claims: list[Claim]) -> str:
 def environment() -> dict[str, Any]:
     """Date, commit, processor, threads, versions of packages and dtype, as reports name them.
 
-    The commit is that of a source tree, with "-dirty" where files differ from it; an installed
-    package has its version alone.
+    The commit is that of a source tree, with "-dirty" where files other than benchmarks' results
+    differ from it; an installed package has its version alone.
     """
     import torch
 
@@ -107,6 +107,11 @@ def _commit() -> dict[str, str]:
     try:
         # An installed package may lie in somebody else's repository, which does not know it.
         git("ls-files", "--error-unmatch", here.name)
-        return {"commit": git("describe", "--match=", "--always", "--dirty", "--abbrev=40")}
+        # Results that a benchmark before this one has just written change no program.
+        root = git("rev-parse", "--show-toplevel")
+        changed = git(
+            "-C", root, "status", "--porcelain", "-uno", "--", ".", ":!benchmarks/results"
+        )
+        return {"commit": git("rev-parse", "HEAD") + ("-dirty" if changed else "")}
     except (OSError, subprocess.CalledProcessError):
         return {}
