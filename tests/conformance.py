@@ -6,6 +6,7 @@ import torch
 
 from objstress.errors import InputError
 from objstress.laws import check as measure
+from objstress.laws import check_electric as measure_field
 from objstress.models.conformance import extra_operations
 from objstress.symmetry.irreps import representation
 from objstress.symmetry.point_group import PointGroup
@@ -103,6 +104,79 @@ class LawConformance:
         again = load_law(tmp_path / "some.law", outside="ignore")
         for a, b in zip(
             law.response(deformations, 2), again.response(deformations, 2), strict=True
+        ):
+            torch.testing.assert_close(a, b, rtol=1e-13, atol=1e-13)
+
+
+class ElectricConformance(LawConformance):
+    """A law that knows an electric field: the same under fields, and all 32 groups told apart."""
+
+    @pytest.fixture
+    def fields(self, law, deformations):
+        return measure_field.random_fields(law, len(deformations), np.random.default_rng(3))
+
+    def test_is_objective_under_a_field(self, law, deformations, fields):
+        rng = np.random.default_rng(0)
+        assert measure_field.field_objectivity(law, deformations, fields, rng) <= 1e-12
+
+    def test_has_all_operations_under_a_field(self, law, deformations, fields):
+        operations = law.point_group.operations
+        assert measure_field.field_symmetry(law, deformations, fields, operations) <= 1e-12
+
+    def test_has_no_larger_group_of_its_laue_class(self, law, deformations, fields):
+        for extra in measure_field.same_laue_class(law.point_group):
+            assert measure_field.field_symmetry(law, deformations, fields, extra) >= 1e-4
+
+    def test_answers_are_derivatives_of_the_enthalpy(self, law, deformations, fields):
+        first, second = measure_field.field_gradients(law, deformations[:10], fields[:10])
+        assert first <= 1e-6
+        assert second <= 1e-6
+
+    def test_blocks_are_symmetric(self, law, deformations, fields):
+        assert measure_field.field_blocks(law, deformations, fields) <= 1e-12
+
+    def test_is_its_law_of_strain_without_a_field(self, law, deformations):
+        assert measure_field.without_field(law, deformations) <= 1e-14
+
+    def test_batch_equals_single_under_a_field(self, law, deformations, fields):
+        whole = law.electric_response(deformations, fields, 2)
+        for k in (0, 7):
+            single = law.electric_response(deformations[k], fields[k], 2)
+            for a, b in zip(whole, single, strict=True):
+                torch.testing.assert_close(a[k], b, rtol=1e-12, atol=1e-12)
+        chunk = law.chunk
+        try:
+            law.chunk = 7
+            again = law.electric_response(deformations, fields, 2)
+        finally:
+            law.chunk = chunk
+        for a, b in zip(whole, again, strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)
+
+    def test_each_answer_is_its_part_of_all(self, law, deformations, fields):
+        h, p, d, a, b, k = law.electric_response(deformations, fields, 2)
+        assert torch.equal(law.enthalpy(deformations, fields), h)
+        assert torch.equal(law.stress(deformations, fields), p)
+        assert torch.equal(law.displacement(deformations, fields), d)
+        assert torch.equal(law.tangent(deformations, fields), a)
+        assert torch.equal(law.coupling(deformations, fields), b)
+        assert torch.equal(law.permittivity(deformations, fields), k)
+
+    def test_refuses_what_is_no_field(self, law):
+        with pytest.raises(InputError, match=r"E0 has shape \(2,\)"):
+            law.enthalpy(np.eye(3), [0.0, 1.0])
+        with pytest.raises(InputError, match="field has entries that are not finite"):
+            law.enthalpy(np.eye(3), [0.0, np.nan, 0.0])
+
+    def test_its_field_survives_its_file(self, law, deformations, fields, tmp_path):
+        from objstress import load_law
+
+        law.save(tmp_path / "some.law")
+        again = load_law(tmp_path / "some.law", outside="ignore")
+        for a, b in zip(
+            law.electric_response(deformations, fields, 2),
+            again.electric_response(deformations, fields, 2),
+            strict=True,
         ):
             torch.testing.assert_close(a, b, rtol=1e-13, atol=1e-13)
 

@@ -16,7 +16,8 @@ from objstress.labels.strains import sample_strains
 from objstress.laws.analytic import BazantLaw, SaintVenantKirchhoff
 from objstress.laws.learned import LearnedLaw
 from objstress.models.constitutive import ConstitutiveNetwork, NetworkSettings
-from objstress.models.polynomial import InvariantPolynomial, invariant_polynomials
+from objstress.models.invariants import invariant_polynomials
+from objstress.models.polynomial import InvariantPolynomial
 from objstress.models.strain_network import StrainNetworkSettings
 from objstress.symmetry.voigt import MANDEL, from_mandel, mandel_rotations, to_mandel
 from objstress.training.laws.domain import trained_domain

@@ -9,8 +9,11 @@ from .check import check_law as check_law
 from .check import random_deformations as random_deformations
 from .check import trained_radius as trained_radius
 from .compile import compile_law as compile_law
+from .constants import constants_table as constants_table
 from .corrected import CorrectedLaw as CorrectedLaw
 from .corrected import Uncertainty as Uncertainty
+from .electric import EPS0 as EPS0
+from .electric import ElectricLaw as ElectricLaw
 from .ensemble import EnsembleLaw as EnsembleLaw
 from .export.files import export_law as export_law
 from .family import LawFamily as LawFamily
@@ -18,6 +21,8 @@ from .family import load_family as load_family
 from .fused import FusedLaw as FusedLaw
 from .guarded import GuardedLaw as GuardedLaw
 from .learned import LearnedLaw as LearnedLaw
+from .linear import linear_law as linear_law
+from .linear import read_linear_law as read_linear_law
 from .loading import load_law as load_law
 from .polynomial import PolynomialLaw as PolynomialLaw
 from .rotated import RotatedLaw as RotatedLaw

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from copy import copy, deepcopy
 from pathlib import Path
 from typing import Any
@@ -13,15 +14,18 @@ from torch import Tensor, nn
 from objstress.elasticity.acoustic import acoustic_tensor, smallest_acoustic
 from objstress.errors import InputError
 from objstress.io.weights import write_tensors
-from objstress.laws.outside import OutsideWatch
+from objstress.laws.outside import OutsideWatch, report_fields
+from objstress.laws.under_field import UnderField
 from objstress.symmetry.point_group import SymmetryGroup
 from objstress.symmetry.voigt import tensor_to_voigt
 
+SHAPES: tuple[tuple[int, ...], ...] = ((), (3, 3), (3, 3, 3, 3))
+"""Shapes of W, P and A at one point."""
 KINDS: dict[str, type[MaterialLaw]] = {}
 """The kinds of law that files know, by name; a class with a `kind` enters itself."""
 
 
-class MaterialLaw:
+class MaterialLaw(UnderField):
     r"""A hyperelastic material law: energy density, stress and tangent of a deformation gradient.
 
     .. math:: W(F), \qquad P_{iJ} = \partial W / \partial F_{iJ}, \qquad
@@ -74,26 +78,28 @@ class MaterialLaw:
         """
         return self._public(F, 0)[0]
 
-    def stress(self, F: Any) -> Tensor:
-        """First Piola-Kirchhoff stress P = dW/dF.
+    def stress(self, F: Any, E0: Any = None) -> Tensor:
+        """First Piola-Kirchhoff stress P = dW/dF, or dH/dF under an electric field.
 
         Args:
             F: deformation gradients, (n, 3, 3) or (3, 3).
+            E0: material fields in V/nm, (n, 3) or (3,), for laws that know one.
 
         Returns:
             P in GPa, shape (n, 3, 3).
 
         Raises:
             InputError: see `response`; with `outside_action` "error" also points outside the
-                domain.
+                domain; a field for a law that knows none.
         """
-        return self._public(F, 1)[1]
+        return self._public(F, 1)[1] if E0 is None else self._under_field(F, E0, 1)[1]
 
-    def tangent(self, F: Any) -> Tensor:
+    def tangent(self, F: Any, E0: Any = None) -> Tensor:
         """Tangent A = dP/dF.
 
         Args:
             F: deformation gradients, (n, 3, 3) or (3, 3).
+            E0: as for `stress`.
 
         Returns:
             A in GPa, shape (n, 3, 3, 3, 3), index order iJkL.
@@ -102,7 +108,7 @@ class MaterialLaw:
             InputError: see `response`; with `outside_action` "error" also points outside the
                 domain.
         """
-        return self._public(F, 2)[2]
+        return self._public(F, 2)[2] if E0 is None else self._under_field(F, E0, 2)[3]
 
     def cauchy_stress(self, F: Any) -> Tensor:
         """Cauchy stress sigma = P F^T / J, positive in tension.
@@ -131,26 +137,7 @@ class MaterialLaw:
             InputError: F has another shape, is not finite, or has det F <= 0 (the count is named).
         """
         f = as_deformation(F)
-        points = f.reshape(-1, 3, 3)
-        n, law = len(points), self._on(f.device)
-        shapes = ((), (3, 3), (3, 3, 3, 3))[: order + 1]
-        # Filled chunk by chunk: concatenating at the end would hold everything twice.
-        parts = tuple(f.new_empty(n, *shape) for shape in shapes)
-        bad = 0
-        for start in range(0, n, self.chunk):
-            part = points[start : start + self.chunk]
-            jacobian = _determinant(part.permute(1, 2, 0))
-            if not torch.isfinite(jacobian).all():
-                raise InputError("the deformation gradient has entries that are not finite")
-            bad += int((jacobian <= 0).sum())
-            if bad == 0:
-                k = len(part)
-                for target, value in zip(parts, law.evaluate(part, order), strict=True):
-                    # As matrices: their transposed copy, if it is one, is a fast one.
-                    target[start : start + k].view(k, -1).copy_(value.reshape(k, -1))
-        if bad:
-            raise InputError(f"det F <= 0 at {bad} of {n} points: the material would be inverted")
-        return tuple(value[0] for value in parts) if f.ndim == 2 else parts
+        return in_chunks(self, f, SHAPES[: order + 1], lambda law, x, _: law.evaluate(x, order))
 
     def outside(self, F: Any) -> Tensor:
         """Which points lie outside the strains that the law was trained on.
@@ -302,6 +289,13 @@ class MaterialLaw:
         OutsideWatch(self)(f.reshape(-1, 3, 3), stacklevel=3)
         return self.response(f, order)
 
+    def _under_field(self, F: Any, E0: Any, order: int) -> tuple[Tensor, ...]:
+        f = as_deformation(F)
+        parts = self.electric_response(f, E0, order)
+        OutsideWatch(self)(f.reshape(-1, 3, 3), stacklevel=3)
+        report_fields(self, E0, stacklevel=3)
+        return parts
+
 
 def _moved(value: Any, device: torch.device) -> Any:
     """A law's attribute, or a law, with all its tensors on a device; what has none is shared."""
@@ -340,6 +334,44 @@ class LawAround(MaterialLaw):
 
     def stress_error(self, F: Any) -> Tensor | None:
         return self.law.stress_error(F)
+
+
+def in_chunks(
+    law: MaterialLaw,
+    f: Tensor,
+    shapes: Sequence[tuple[int, ...]],
+    evaluate: Callable[[Any, Tensor, slice], tuple[Tensor, ...]],
+) -> tuple[Tensor, ...]:
+    """What `evaluate` gives of a law on the device of F, a chunk of points after the other.
+
+    Args:
+        law: whose `chunk` it is.
+        f: deformation gradients, (n, 3, 3) or (3, 3).
+        shapes: of the results at one point.
+        evaluate: of the law, some of the points (m, 3, 3), and which they are.
+
+    Raises:
+        InputError: F is not finite, or det F <= 0 (the count is named).
+    """
+    points = f.reshape(-1, 3, 3)
+    n, there = len(points), law._on(f.device)
+    # Filled chunk by chunk: concatenating at the end would hold everything twice.
+    parts = tuple(f.new_empty(n, *shape) for shape in shapes)
+    bad = 0
+    for start in range(0, n, law.chunk):
+        part = points[start : start + law.chunk]
+        jacobian = _determinant(part.permute(1, 2, 0))
+        if not torch.isfinite(jacobian).all():
+            raise InputError("the deformation gradient has entries that are not finite")
+        bad += int((jacobian <= 0).sum())
+        if bad == 0:
+            rows = slice(start, start + len(part))
+            for target, value in zip(parts, evaluate(there, part, rows), strict=True):
+                # As matrices: their transposed copy, if it is one, is a fast one.
+                target[rows].view(len(part), -1).copy_(value.reshape(len(part), -1))
+    if bad:
+        raise InputError(f"det F <= 0 at {bad} of {n} points: the material would be inverted")
+    return tuple(value[0] for value in parts) if f.ndim == 2 else parts
 
 
 def _determinant(f: Tensor) -> Tensor:

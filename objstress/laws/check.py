@@ -10,6 +10,7 @@ from scipy.spatial.transform import Rotation
 from objstress.elasticity.orientations import orthogonalized, random_rotations
 from objstress.elasticity.strain import right_stretch
 from objstress.laws.base import MaterialLaw
+from objstress.laws.check_electric import field_claims
 from objstress.reports import Claim
 from objstress.symmetry.point_group import PointGroup
 from objstress.symmetry.voigt import from_mandel
@@ -145,7 +146,9 @@ def check_law(law: MaterialLaw, samples: int = 1000, seed: int = 0) -> list[Clai
     """All promises of a law, measured at random deformations inside its trained domain.
 
     Objectivity, material symmetry, W(I) = 0 and P(I) = 0, stress and tangent against differences,
-    major symmetry, no work around closed loops, rigid spin.
+    major symmetry, no work around closed loops, rigid spin. Of a law that knows an electric field
+    the same under fields, all operations of its point group, improper ones too, and that it has
+    no larger group of the same Laue class.
 
     Args:
         law: any law, in any frame.
@@ -165,7 +168,7 @@ def check_law(law: MaterialLaw, samples: int = 1000, seed: int = 0) -> list[Clai
     loops = random_deformations(12, trained_radius(law), rng).reshape(4, 3, 3, 3)
     # Loops leave from the identity; turning a corner's frame would make the straight way long.
     loops = np.array([[right_stretch(0.5 * (c.T @ c - np.eye(3))) for c in x] for x in loops])
-    return [
+    claims = [
         Claim(f"objectivity, {samples} random F and Q", objectivity(law, f, rng), 1e-12),
         Claim(
             f"material symmetry {law.point_group.symbol}",
@@ -179,3 +182,4 @@ def check_law(law: MaterialLaw, samples: int = 1000, seed: int = 0) -> list[Clai
         Claim("work around closed loops / stored energy", loop_work(law, loops), 1e-9),
         Claim("rigid spin in 36 steps", rigid_spin(law), 1e-12),
     ]
+    return claims + (field_claims(law, few, rng) if law.knows_field else [])

@@ -11,6 +11,7 @@ from objstress.io.weights import read_tensors, rebuilding
 from objstress.laws import (  # noqa: F401
     analytic,
     corrected,
+    electric,
     ensemble,
     fused,
     guarded,

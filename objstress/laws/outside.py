@@ -30,7 +30,13 @@ def check_action(outside: str) -> None:
 
 
 def report_outside(
-    law: Any, count: int, points: int, worst: str, quiet: bool = False, stacklevel: int = 2
+    law: Any,
+    count: int,
+    points: int,
+    worst: str,
+    quiet: bool = False,
+    stacklevel: int = 2,
+    what: str = "strains",
 ) -> None:
     """Warn of points outside the strains of the fit, or refuse them, as the law says.
 
@@ -41,23 +47,43 @@ def report_outside(
         worst: the worst of them, in words.
         quiet: whether nothing is said but refused, as on all ranks but the first.
         stacklevel: as `warnings.warn` counts, from the caller.
+        what: that are outside, "strains" or "fields".
 
     Raises:
         InputError: there are such points, and the law says "error".
     """
     if not count or law.outside_action == "ignore":
         return
-    text = outside_text(count, points, worst)
+    text = outside_text(count, points, worst, what)
     if law.outside_action == "error":
         raise InputError(text)
     if not quiet:
         warnings.warn(text, OutsideDomainWarning, stacklevel=stacklevel + 1)
 
 
-def outside_text(count: int, points: int, worst: str) -> str:
+def report_fields(law: Any, E0: Any, stacklevel: int = 2) -> None:
+    """Warn of electric fields larger than those of the fit, or refuse them, as the law says.
+
+    Args:
+        law: a `MaterialLaw`; its `largest_field` decides.
+        E0: material fields in V/nm, (n, 3) or (3,).
+        stacklevel: see `report_outside`.
+
+    Raises:
+        InputError: there are such fields, and the law says "error".
+    """
+    if law.largest_field is None:
+        return
+    size = torch.as_tensor(E0, dtype=torch.float64).reshape(-1, 3).norm(dim=1)
+    count = int((size > law.largest_field * (1 + 1e-9)).sum())
+    worst = f"|E0| = {float(size.max()):.3g} V/nm, fitted to {law.largest_field:.3g} V/nm"
+    report_outside(law, count, len(size), worst, stacklevel=stacklevel + 1, what="fields")
+
+
+def outside_text(count: int, points: int, worst: str, what: str = "strains") -> str:
     """How many of the points lie outside the strains of the fit, and the worst, in words."""
     return (
-        f"{count} of {points} points lie outside the strains that the law was fitted to; "
+        f"{count} of {points} points lie outside the {what} that the law was fitted to; "
         f"worst: {worst}"
     )
 

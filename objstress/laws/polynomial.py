@@ -13,7 +13,8 @@ from torch import Tensor
 from objstress.errors import InputError
 from objstress.laws.domain import FittedLaw
 from objstress.laws.reference import OfCrystal
-from objstress.models.polynomial import InvariantPolynomial, invariant_polynomials
+from objstress.models.invariants import invariant_polynomials
+from objstress.models.polynomial import InvariantPolynomial
 from objstress.symmetry.point_group import PointGroup, SymmetryGroup, symmetry_group
 from objstress.symmetry.voigt import SHEAR
 

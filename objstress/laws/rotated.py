@@ -10,6 +10,7 @@ from torch import Tensor
 
 from objstress.errors import InputError
 from objstress.laws.base import MaterialLaw, as_deformation
+from objstress.laws.under_field import as_field
 from objstress.symmetry.point_group import PointGroup
 from objstress.symmetry.voigt import mandel_rotations
 
@@ -19,6 +20,8 @@ class RotatedLaw(MaterialLaw):
 
     .. math:: W_Q(F) = W(F Q), \qquad P_Q = P(F Q) Q^T, \qquad
         A_{Q,iJkL} = A_{iMkN}(F Q) Q_{JM} Q_{LN}
+
+    A field is turned alike, H_Q(F, E_0) = H(F Q, Q^T E_0), and D_0 with it.
 
     Args:
         law: in the crystal's frame.
@@ -36,6 +39,7 @@ class RotatedLaw(MaterialLaw):
             raise InputError("the orientation is not a rotation matrix (Q Q^T = I, det Q = 1)")
         self.law, self.Q = law, torch.tensor(q)
         self.chunk, self.outside_action = law.chunk, law.outside_action
+        self.knows_field, self.largest_field = law.knows_field, law.largest_field
         group = law.point_group
         self.point_group = group.rotated(q) if isinstance(group, PointGroup) else group
 
@@ -75,4 +79,18 @@ class RotatedLaw(MaterialLaw):
             out.append(parts[1] @ self.Q.T)
         if order >= 2:
             out.append(torch.einsum("nimkp,jm,lp->nijkl", parts[2], self.Q, self.Q))
+        return tuple(out)
+
+    def electric_response(self, F: Any, E0: Any, order: int) -> tuple[Tensor, ...]:
+        f = as_deformation(F)
+        q = self.Q.to(f.device)
+        parts = self.law.electric_response(f @ q, as_field(E0, f) @ q, order)
+        out = [parts[0]]
+        if order >= 1:
+            out += [parts[1] @ q.T, parts[2] @ q.T]
+        if order >= 2:
+            a, b, k = parts[3:]
+            out.append(torch.einsum("...imkp,jm,lp->...ijkl", a, q, q))
+            out.append(torch.einsum("...iml,jm,kl->...ijk", b, q, q))
+            out.append(q @ k @ q.T)
         return tuple(out)

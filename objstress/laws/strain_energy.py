@@ -24,30 +24,8 @@ class StrainEnergyLaw(MaterialLaw):
     """
 
     def evaluate(self, F: Tensor, order: int) -> tuple[Tensor, ...]:
-        # Components first, points last: every product runs along contiguous rows, which for
-        # matrices as small as these is faster than batched matrix products.
-        n = len(F)
-        f, shear = F.permute(1, 2, 0).contiguous(), _SHEAR.to(F.device)
-        parts = self.strain_energy(_mandel_rows(f).T, order)
-        out = [parts[0]]
-        if order >= 1:
-            second = (parts[1].T * shear)[VOIGT_INDEX.ravel()].view(3, 3, n)
-            out.append(_sum_products(f[:, :, None].unbind(1), second.unbind(), torch.empty_like(f)))
-        if order >= 2:
-            # C_MJNL, rows and columns numbered as Voigt does; half[MJ, k, L] = C_MJNL F_kN.
-            c = parts[2].permute(1, 2, 0) * (shear[:, None] * shear)
-            half = f.new_empty(6, 3, 3, n)
-            for L in range(3):
-                columns = [c[:, v, None] for v in VOIGT_INDEX[:, L]]
-                _sum_products(f.unbind(1), columns, half[:, :, L])
-            tangent = f.new_empty(3, 3, 3, 3, n)
-            for J in range(3):
-                rows = [half[v] for v in VOIGT_INDEX[:, J]]
-                _sum_products(f[:, :, None, None].unbind(1), rows, tangent[:, J])
-            for i in range(3):
-                tangent[i, :, i] += second
-            out.append(tangent)
-        return tuple(out[:1]) + tuple(t.view(-1, n).T.view(n, *t.shape[:-1]) for t in out[1:])
+        f = F.permute(1, 2, 0).contiguous()
+        return from_strain(f, self.strain_energy(mandel_rows(f).T, order))
 
     def strain_energy(self, x: Tensor, order: int) -> tuple[Tensor, ...]:
         """Energy density and its derivatives with respect to Mandel strain.
@@ -62,8 +40,44 @@ class StrainEnergyLaw(MaterialLaw):
         raise NotImplementedError
 
 
-def _mandel_rows(f: Tensor) -> Tensor:
-    """E of F (3, 3, n) in Mandel form, (6, n)."""
+def from_strain(f: Tensor, parts: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """W, P and A from an energy of E and its derivatives, see `StrainEnergyLaw`.
+
+    Components first, points last: every product runs along contiguous rows, which for matrices as
+    small as these is faster than batched matrix products.
+
+    Args:
+        f: deformation gradients, (3, 3, n).
+        parts: W (n,), dW/dx (n, 6), d2W/dx2 (n, 6, 6), GPa, x Mandel's E, as far as they are asked
+            for.
+
+    Returns:
+        As many of (n,), (n, 3, 3) and (n, 3, 3, 3, 3).
+    """
+    n, shear = f.shape[-1], _SHEAR.to(f.device)
+    out = [parts[0]]
+    if len(parts) >= 2:
+        second = (parts[1].T * shear)[VOIGT_INDEX.ravel()].view(3, 3, n)
+        out.append(_sum_products(f[:, :, None].unbind(1), second.unbind(), torch.empty_like(f)))
+    if len(parts) >= 3:
+        # C_MJNL, rows and columns numbered as Voigt does; half[MJ, k, L] = C_MJNL F_kN.
+        c = parts[2].permute(1, 2, 0) * (shear[:, None] * shear)
+        half = f.new_empty(6, 3, 3, n)
+        for L in range(3):
+            columns = [c[:, v, None] for v in VOIGT_INDEX[:, L]]
+            _sum_products(f.unbind(1), columns, half[:, :, L])
+        tangent = f.new_empty(3, 3, 3, 3, n)
+        for J in range(3):
+            rows = [half[v] for v in VOIGT_INDEX[:, J]]
+            _sum_products(f[:, :, None, None].unbind(1), rows, tangent[:, J])
+        for i in range(3):
+            tangent[i, :, i] += second
+        out.append(tangent)
+    return tuple(out[:1]) + tuple(t.view(-1, n).T.view(n, *t.shape[:-1]) for t in out[1:])
+
+
+def mandel_rows(f: Tensor) -> Tensor:
+    """E of F (3, 3, n) in Mandel form, (6, n), dimensionless."""
     c = torch.stack([(f[:, i] * f[:, j]).sum(0) for i, j in VOIGT_PAIRS])
     c[:3] -= 1.0
     return c / (2 * _SHEAR.to(f.device))

@@ -9,8 +9,9 @@ from .crystal_tensor import CrystalTensorNetwork as CrystalTensorNetwork
 from .crystal_tensor import CrystalTensorSettings as CrystalTensorSettings
 from .displacements import InternalDisplacements as InternalDisplacements
 from .export import export_potential as export_potential
+from .invariants import invariant_polynomials as invariant_polynomials
+from .polynomial import ElectricPolynomial as ElectricPolynomial
 from .polynomial import InvariantPolynomial as InvariantPolynomial
-from .polynomial import invariant_polynomials as invariant_polynomials
 from .potential import Potential as Potential
 from .potential import PotentialSettings as PotentialSettings
 from .potential import load_potential as load_potential

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from objstress.models.polynomial import monomials, multinomial
+from objstress.models.monomial_tables import monomials, multinomial
 from objstress.symmetry.crystal import moved_vectors, site_operations
 from objstress.symmetry.voigt import mandel_rotations
 

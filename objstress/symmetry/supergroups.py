@@ -28,6 +28,11 @@ def closure(operations: np.ndarray) -> np.ndarray:
     return np.array(list(known.values()))
 
 
+def laue_group(group: PointGroup) -> PointGroup:
+    """The group with the inversion, in the same frame: what diffraction and strain see of it."""
+    return PointGroup.from_operations(closure(np.concatenate([group.operations, -np.eye(3)[None]])))
+
+
 def minimal_supergroups(group: PointGroup, hosts: Iterable[PointGroup]) -> list[PointGroup]:
     """Groups H, G < H <= host, with nothing in between, for every host that contains G.
 

@@ -18,7 +18,7 @@ from objstress.laws.compile import own_polynomial
 from objstress.laws.learned import LearnedLaw
 from objstress.laws.polynomial import PolynomialLaw
 from objstress.laws.rotated import RotatedLaw
-from objstress.models.polynomial import monomials
+from objstress.models.monomial_tables import monomials
 from objstress.symmetry.voigt import SHEAR, mandel_rotations
 
 PAIRS = [(a, b) for a in range(6) for b in range(a, 6)]

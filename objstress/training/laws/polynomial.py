@@ -12,7 +12,8 @@ from scipy.sparse.linalg import eigsh
 
 from objstress.errors import InputError
 from objstress.labels.strain_labels import Labels
-from objstress.models.polynomial import InvariantPolynomial, invariant_polynomials
+from objstress.models.invariants import invariant_polynomials
+from objstress.models.polynomial import InvariantPolynomial
 from objstress.symmetry.point_group import PointGroup
 from objstress.symmetry.voigt import MANDEL, mandel_to_voigt, to_mandel
 
