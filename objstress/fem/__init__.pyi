@@ -10,6 +10,8 @@ from .conditions.displacements import Displacement as Displacement
 from .conditions.displacements import Rotation as Rotation
 from .conditions.displacements import mean_deformation as mean_deformation
 from .conditions.displacements import symmetry_plane as symmetry_plane
+from .conditions.electrodes import Electrode as Electrode
+from .conditions.electrodes import SurfaceCharge as SurfaceCharge
 from .conditions.loads import BodyForce as BodyForce
 from .conditions.loads import Pressure as Pressure
 from .conditions.loads import Traction as Traction
@@ -18,6 +20,7 @@ from .homogenisation.cell import PeriodicCell as PeriodicCell
 from .interop.dolfinx_materials import law_material as law_material
 from .interop.external_operator import stress_operator as stress_operator
 from .interop.own_forms import before_residual as before_residual
+from .materials.electric import ElectricMaterial as ElectricMaterial
 from .materials.graded import Graded as Graded
 from .materials.grains import Grains as Grains
 from .materials.grains import Voronoi as Voronoi

@@ -10,7 +10,6 @@ from torch import Tensor
 
 from objstress.errors import InputError
 from objstress.laws.base import (
-    SHAPES,
     LawAround,
     MaterialLaw,
     as_deformation,
@@ -18,7 +17,7 @@ from objstress.laws.base import (
     law_from_dict,
 )
 from objstress.laws.strain_energy import from_strain, mandel_rows
-from objstress.laws.under_field import as_field
+from objstress.laws.under_field import ELECTRIC_SHAPES, as_field
 from objstress.models.polynomial import ElectricPolynomial
 from objstress.symmetry.point_group import PointGroup, SymmetryGroup, symmetry_group
 from objstress.symmetry.supergroups import contains, laue_group
@@ -26,8 +25,6 @@ from objstress.symmetry.voigt import MANDEL, VOIGT_PAIRS
 
 EPS0 = 8.8541878188e-3
 """Permittivity of the vacuum in GPa/(V/nm)^2, which is C/m^2 over V/nm, or nF/m (CODATA 2022)."""
-_SHAPES = ((), (3, 3), (3,), SHAPES[2], (3, 3, 3), (3, 3))
-"""Shapes of H, P, D0, dP/dF, dP/dE0 and dD0/dE0 at one point."""
 
 
 class ElectricLaw(LawAround):
@@ -95,7 +92,7 @@ class ElectricLaw(LawAround):
     def electric_response(self, F: Any, E0: Any, order: int) -> tuple[Tensor, ...]:
         f = as_deformation(F)
         field = as_field(E0, f)
-        shapes = _SHAPES[: (1, 3, 6)[order]]
+        shapes = ELECTRIC_SHAPES[: (1, 3, 6)[order]]
         return in_chunks(
             self, f, shapes, lambda law, x, rows: law.evaluate_electric(x, field[rows], order)
         )

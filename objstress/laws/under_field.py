@@ -9,6 +9,11 @@ from torch import Tensor
 
 from objstress.errors import InputError
 
+ELECTRIC_SHAPES: tuple[tuple[int, ...], ...] = (
+    (), (3, 3), (3,), (3, 3, 3, 3), (3, 3, 3), (3, 3)
+)  # fmt: skip
+"""Shapes of H, P, D0, dP/dF, dP/dE0 and dD0/dE0 at one point."""
+
 
 class UnderField:
     """A law's answers under an electric field, all from `electric_response`; most refuse one.

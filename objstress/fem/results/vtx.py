@@ -27,6 +27,8 @@ SHAPES: dict[str, tuple[int, ...]] = {
     "green_lagrange": (3, 3),
     "principal_strain": (3,),
     "ipf_colour": (3,),
+    "electric_field": (3,),
+    "electric_displacement": (3,),
 }
 """Cell fields other than scalars: see `Material.cell_averages` and `grain_fields`."""
 

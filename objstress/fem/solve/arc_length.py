@@ -181,7 +181,7 @@ class _Path:
         body, newton, change = self.body, self.newton, self._change
         change.copy(self._before)
         newton.begin()
-        fem_petsc.assign(body.u, newton.x)
+        body.give(newton.x)
         start = newton.x.copy()
         if not self._linearise():
             return self._back()
@@ -193,8 +193,7 @@ class _Path:
         load = self.load + by
         for iteration in range(1, MOST + 1):
             newton.x.waxpy(1.0, start, change)
-            fem_petsc.assign(newton.x, body.u)
-            body.u.x.scatter_forward()
+            body.take(newton.x)
             body.apply_load(load)
             if not body.evaluate(tangent=True):
                 return self._back("det F <= 0")

@@ -9,7 +9,6 @@ import numpy as np
 import ufl
 from dolfinx import fem
 from dolfinx import mesh as dmesh
-from dolfinx.fem import petsc as fem_petsc
 from mpi4py import MPI
 from petsc4py import PETSc
 
@@ -17,7 +16,8 @@ from objstress.errors import InputError
 from objstress.fem.conditions.amplitude import as_amplitude
 from objstress.fem.conditions.contact import Contact
 from objstress.fem.conditions.displacements import Displacement
-from objstress.fem.conditions.facets import facet_measures
+from objstress.fem.conditions.electrodes import Electrode, SurfaceCharge
+from objstress.fem.conditions.facets import described, facet_measures
 from objstress.fem.conditions.loads import BodyForce, Pressure, Surface, Traction
 from objstress.fem.conditions.where import Places
 from objstress.fem.form_cache import clear_stale_locks
@@ -28,12 +28,13 @@ from objstress.fem.materials.plane_stress import PlaneStressMaterial
 from objstress.fem.materials.quadrature import Material, QuadratureMaterial, quadrature_degree_for
 from objstress.fem.materials.stiffness import penalty_stiffness, warn_of_locking
 from objstress.fem.materials.ufl import UflMaterial
+from objstress.fem.solve.equations import Equations
 from objstress.fem.solve.supports import Supports, over_ranks
 from objstress.laws.base import MaterialLaw
 from objstress.laws.rotated import RotatedLaw
 from objstress.parallel import on_every_rank
 
-Condition = Displacement | Traction | Pressure | BodyForce | Contact
+Condition = Displacement | Traction | Pressure | BodyForce | Contact | Electrode | SurfaceCharge
 
 # Sums over quadrature points may be reordered, which lets the C compiler use vector registers and
 # makes assembly faster. Nothing about infinities, NaN or the processor is assumed. Loops stay loops
@@ -76,6 +77,13 @@ def _material(assembly: str, element: str, plane: str) -> type[Material]:
     return kinds[assembly, element, plane]
 
 
+def _acts_on_facets(condition: Condition) -> bool:
+    """Loads, contacts and floating electrodes; what is prescribed acts on nodes."""
+    if isinstance(condition, Electrode):
+        return condition.potential is None
+    return not isinstance(condition, Displacement | BodyForce)
+
+
 type Moving = tuple[str, Contact, fem.Constant, fem.Constant | None]
 """A contact: its name, itself, its factor, and what is left of its way before."""
 
@@ -101,7 +109,7 @@ def _offset(moved: dict[str, tuple[Contact, np.ndarray]], contact: Contact) -> n
     return moved[contact.name][1] - start * np.asarray(contact.motion, dtype=float)
 
 
-class Body:
+class Body(Equations):
     """Internal minus external forces of a body and their derivative, as forms in u.
 
     Args:
@@ -110,6 +118,7 @@ class Body:
 
     Attributes:
         V, u: space of the displacement, and the displacement.
+        W, w: space of all unknowns, and these: V and u themselves where nothing else is unknown.
         material: the law at the quadrature points.
         places: nodes and facets of the mesh by `where`.
         conditions: that it is under.
@@ -170,8 +179,8 @@ class Body:
         self.degree = degree
         if quadrature_degree is None:
             quadrature_degree = quadrature_degree_for(mesh, degree)
-        kind = _material(assembly, element, plane)
-        self.material = kind(self.u, law, quadrature_degree)
+        self.W, self.w = self.V, self.u
+        self.material = self._material(law, quadrature_degree, (assembly, element, plane))
         if degree == 1 and type(self.material) in (QuadratureMaterial, UflMaterial):
             warn_of_locking(self.material)
         self.material.watch = None  # accepted steps are reported, not Newton's iterates
@@ -185,9 +194,14 @@ class Body:
         self._internal = self.internal_forces(self._du, self._v)
         self.moved: dict[str, tuple[Contact, np.ndarray]] = {}
         self.begin = 0.0
-        self._fading: PETSc.Vec | None = None
-        self._full: PETSc.Mat | None = None
+        self._fading = None
         self._take(conditions)
+
+    def _material(
+        self, law: MaterialLaw | Grains | Graded, degree: int, kind: tuple[str, str, str]
+    ) -> Material:
+        """The law at the quadrature points; what is unknown beside u is made here."""
+        return _material(*kind)(self.u, law, degree)
 
     def _take(self, conditions: Sequence[Condition], start: fem.Function | None = None) -> None:
         """Put the body under these conditions."""
@@ -199,10 +213,10 @@ class Body:
             residual = residual - work
         for work in self.following + self.touching:
             jacobian = jacobian - ufl.derivative(work, self.u, self._du)
+        residual, jacobian = self._in_unknowns(residual, jacobian)
         self.residual_form = fem.form(residual, jit_options=JIT)
         self.jacobian_form = fem.form(jacobian, jit_options=JIT)
-        displacements = [c for c in conditions if isinstance(c, Displacement)]
-        self.supports = Supports(self.places, self.V, displacements, start)
+        self.supports = self._supports(start)
         for name in self.supports.names:
             if name in self.contacts:
                 raise InputError(f"a contact and a displacement are named {name!r}")
@@ -227,7 +241,7 @@ class Body:
         before = dict(vars(self))
         try:
             self.moved = _at_present(self._moving)
-            self._take(conditions, self.u)
+            self._take(conditions, self.w)
         except InputError:
             vars(self).update(before)
             self.apply_load(load)
@@ -238,6 +252,14 @@ class Body:
         forces = self.assemble_residual()
         forces.getArray()[self.supports.held] = 0.0
         self._fading = forces
+
+    def _in_unknowns(self, residual: Any, jacobian: Any) -> tuple[Any, Any]:
+        """Forms in test and trial functions of u as forms in those of all unknowns."""
+        return residual, jacobian
+
+    def _supports(self, start: fem.Function | None) -> Supports:
+        displacements = [c for c in self.conditions if isinstance(c, Displacement)]
+        return Supports(self.places, self.W, displacements, start)
 
     def start_over(self) -> None:
         """From the undeformed body, under the present conditions."""
@@ -274,13 +296,18 @@ class Body:
         self.contacts: dict[str, list[fem.Form]] = {}
         self._moving: list[Moving] = []
         self._offsets: list[tuple[fem.Constant, np.ndarray]] = []
-        surfaces = [c for c in conditions if not isinstance(c, Displacement | BodyForce)]
+        self._check_electric([c for c in conditions if isinstance(c, Electrode | SurfaceCharge)])
+        self._charged: list[tuple[Electrode | SurfaceCharge, Any, Any]] = []
+        surfaces: list[Any] = [c for c in conditions if _acts_on_facets(c)]
         soft = [c for c in surfaces if isinstance(c, Contact) and c.stiffness is None]
         penalty = penalty_stiffness(self.material) if soft else None
         # One rule for a force and its sum; a contact's edge lies within facets.
         measures = facet_measures(self.places, surfaces, 3 * self.degree)
         for condition, ds in zip(surfaces, measures, strict=True):
             constant, factor = self._factor(condition)
+            if isinstance(condition, Electrode | SurfaceCharge):
+                self._charged.append((condition, factor, ds))
+                continue
             if not isinstance(condition, Contact):
                 work = condition.work(Surface(self.u, v, factor, ds, penalty))
                 (self.following if condition.follows else self.dead).append(work)
@@ -298,6 +325,13 @@ class Body:
             self.potentials.append((condition.energy(surface), constant, factor))
             self.contacts[name] = [fem.form(f) for f in condition.forces(surface)]
             self._moving.append((name, condition, constant, left))
+
+    def _check_electric(self, conditions: Sequence[Electrode | SurfaceCharge]) -> None:
+        if conditions:
+            raise InputError(
+                f"{described(conditions[0])}: only a static body takes it, of a law that knows an "
+                "electric field (linear_law makes one)"
+            )
 
     def check_rigid_motions(self) -> None:
         """Contacts may hold what the displacements leave free; nothing else may.
@@ -329,47 +363,6 @@ class Body:
             return False
         return True
 
-    def assemble_residual(self, b: PETSc.Vec | None = None) -> PETSc.Vec:
-        """Internal minus external forces at the present P, boundary conditions left out."""
-        b = b or fem_petsc.create_vector(self.V)
-        with b.localForm() as local:
-            local.set(0.0)
-        fem_petsc.assemble_vector(b, self.residual_form)
-        b.ghostUpdate(addv=PETSc.InsertMode.ADD, mode=PETSc.ScatterMode.REVERSE)
-        left = 1.0 - float(self.load.value)
-        if self._fading is not None and left > 0:
-            b.axpy(-left, self._fading)
-        return b
-
-    def assemble_jacobian(self, A: PETSc.Mat | None = None, bcs: bool = True) -> PETSc.Mat:
-        """The derivative of the residual at the present A."""
-        A = A or fem_petsc.create_matrix(self.jacobian_form)
-        A.zeroEntries()
-        condenses = self.material.condenses
-        held = self.supports.bcs if bcs and not condenses else []
-        fem_petsc.assemble_matrix(A, self.jacobian_form, bcs=held)
-        A.assemble()
-        if condenses:
-            self.material.condense(A)
-            if bcs:
-                self._full = A.copy() if self._full is None else A.copy(self._full)
-                first = A.getOwnershipRange()[0]
-                A.zeroRowsColumns((self.supports.held + first).astype(np.int32), diag=1.0)
-        return A
-
-    def bring_in(self, b: PETSc.Vec, x: PETSc.Vec | None, alpha: float) -> None:
-        """Prescribed values into a linear problem with the tangent, see `Supports.bring_in`."""
-        if not self.material.condenses:
-            self.supports.bring_in(b, self.jacobian_form, x, alpha)
-            return
-        # The tangent is more than its form: what is prescribed goes through the matrix itself.
-        change = b.duplicate()
-        change.set(0.0)
-        fem_petsc.set_bc(change, self.supports.bcs, x, alpha=1.0)
-        b.axpy(-alpha, self._full * change)
-        fem_petsc.set_bc(b, self.supports.bcs, x, alpha=alpha)
-        b.ghostUpdate(addv=PETSc.InsertMode.INSERT, mode=PETSc.ScatterMode.FORWARD)
-
     def reactions(self) -> dict[str, list[float]]:
         """Forces of the prescribed displacements and the contacts on the body, GPa length^2."""
         reactions = self.supports.forces(self.assemble_residual())
@@ -387,6 +380,18 @@ class Body:
         """Mean displacement of the nodes of each support, motion of each contact, length."""
         contacts = {name: by.tolist() for name, (_, by) in _at_present(self._moving).items()}
         return self.supports.mean_displacements(self.u) | contacts
+
+    def fields(self) -> dict[str, fem.Function]:
+        """The unknown fields by name."""
+        return {"displacement": self.u}
+
+    def electrode_charges(self) -> dict[str, float]:
+        """Free charge on each electrode, C/m^2 length^2."""
+        return {}
+
+    def electrode_potentials(self) -> dict[str, float]:
+        """Mean potential of the nodes of each electrode, V/nm length."""
+        return {}
 
     def stored_energy(self) -> float:
         """Energy of the whole body as of the last update of the material, GPa length^3."""

@@ -71,16 +71,17 @@ def _forget(keys: list[str]) -> None:
 def rigid_motions(V: fem.FunctionSpace, centre: np.ndarray | float = 0.0) -> list[np.ndarray]:
     """The rigid motions as arrays of the local degrees of freedom: three and three, or two and one.
 
-    Translations first, then rotations about the axes through the centre.
+    Translations first, then rotations about the axes through the centre. Of unknowns beside the
+    displacement, which come after it at each node, they are zero.
     """
     x = V.tabulate_dof_coordinates() - centre
-    dim = V.dofmap.index_map_bs
+    dim, width = V.mesh.geometry.dim, V.dofmap.index_map_bs
     motions = []
     for k in range(dim):
-        motions.append(np.zeros((len(x), dim)))
+        motions.append(np.zeros((len(x), width)))
         motions[-1][:, k] = 1.0
     for i, j in ((1, 2), (2, 0), (0, 1)) if dim == 3 else ((0, 1),):
-        motions.append(np.zeros((len(x), dim)))
+        motions.append(np.zeros((len(x), width)))
         motions[-1][:, i], motions[-1][:, j] = -x[:, j], x[:, i]
     return [m.ravel() for m in motions]
 

@@ -11,7 +11,7 @@ from dolfinx.fem import petsc as fem_petsc
 from petsc4py import PETSc
 
 from objstress.fem.solve.body import Body
-from objstress.fem.solve.linear import give_options, near_nullspace, solver_options
+from objstress.fem.solve.linear import give_options, near_nullspace
 
 REASONS = {
     value: name.lower().replace("_", " ")
@@ -36,7 +36,7 @@ class Newton:
     Attributes:
         residuals, corrections: norms of the last `solve`, see `StepRecord`.
         why: why the last `solve` failed.
-        x, b, A: u, residual and tangent as PETSc's vectors and matrix.
+        x, b, A: unknowns, residual and tangent as PETSc's vectors and matrix.
         snes: the solver.
     """
 
@@ -45,9 +45,9 @@ class Newton:
         self.residuals: list[float] = []
         self.corrections: list[float] = []
         self.why = ""
-        self.b = fem_petsc.create_vector(body.V)
+        self.b = fem_petsc.create_vector(body.W)
         self.A = fem_petsc.create_matrix(body.jacobian_form)
-        self.A.setNearNullSpace(near_nullspace(body.V))
+        self.A.setNearNullSpace(near_nullspace(body.W))
         self.x = self.b.duplicate()
         self.snes = PETSc.SNES().create(body.comm)
         defaults = {
@@ -56,7 +56,7 @@ class Newton:
             "snes_rtol": 1e-10,
             "snes_stol": 0.0,
             "snes_max_it": 15,
-            **solver_options(body.V.dofmap.index_map.size_global * body.dim, body.symmetric),
+            **body.solver_options(),
         }
         # SNES lives in this object: if it held the object, neither would ever be freed.
         self.snes.setFunction(_weakly(self._residual), self.b)
@@ -76,8 +76,7 @@ class Newton:
 
     def _residual(self, snes: Any, x: PETSc.Vec, b: PETSc.Vec) -> None:
         body = self.body
-        fem_petsc.assign(x, body.u)
-        body.u.x.scatter_forward()
+        body.take(x)
         # With the tangent: at all but the last of these points SNES asks for it next, and at
         # that one the extrapolation of the next load step does.
         if not body.evaluate(tangent=True):
@@ -88,8 +87,7 @@ class Newton:
 
     def _jacobian(self, snes: Any, x: PETSc.Vec, A: PETSc.Mat, P: PETSc.Mat) -> None:
         body = self.body
-        fem_petsc.assign(x, body.u)
-        body.u.x.scatter_forward()
+        body.take(x)
         body.material.update(tangent=True)
         body.assemble_jacobian(P)
 
@@ -114,7 +112,7 @@ class Newton:
         if not body.evaluate(tangent=True):
             self.why = "det F <= 0 at the start"
             return False
-        fem_petsc.assign(body.u, self.x)
+        body.give(self.x)
         body.assemble_jacobian(self.A)
         b = body.assemble_residual(self.b)
         body.bring_in(b, self.x, -1.0)
@@ -134,8 +132,7 @@ class Newton:
         if reason <= 0:
             self.why = f"SNES stopped with {REASONS.get(reason, str(reason))}"
             return False
-        fem_petsc.assign(self.x, body.u)
-        body.u.x.scatter_forward()
+        body.take(self.x)
         # As a rule the last residual was evaluated at the solution, and this costs nothing; a loose
         # tolerance may leave another point.
         if not body.evaluate(tangent=True):

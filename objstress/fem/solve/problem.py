@@ -50,11 +50,11 @@ class Problem[R: StepRecord]:
 
     def state(self) -> dict[str, fem.Function]:
         """What a step changes, {name: function}: all that is kept to go back or on from a step."""
-        return {"displacement": self.u}
+        return self.body.fields()
 
     def initial(self) -> dict[str, fem.Function]:
         """The part of the state that a run starts from."""
-        return {"displacement": self.u}
+        return self.body.fields()
 
     def apply_load(self, load: float) -> None:
         """Set forces, contacts and prescribed displacements to a load factor."""
@@ -77,7 +77,8 @@ class Problem[R: StepRecord]:
         """What law, loads, density and prescribed displacements make of the present state."""
         body, supports = self.body, self.body.supports
         forces = body.forces_of_state()
-        u = self.u.x.array
+        body.lead()
+        u = body.w.x.array
         prescribed = u.copy()
         for bc in supports.bcs:
             bc.set(prescribed)
@@ -122,6 +123,7 @@ class Problem[R: StepRecord]:
         material, solver = self.material, self.solver
         f = material.F[: material.owned]
         outside, worst = material.outside_points()
+        fields_outside, largest_field = material.fields_outside()
         return StepRecord(
             load=load,
             residuals=list(solver.residuals),
@@ -135,6 +137,10 @@ class Problem[R: StepRecord]:
             points=self.comm.allreduce(material.owned, op=MPI.SUM),
             worst_outside=worst,
             displacements=self.body.displacements(),
+            charges=self.body.electrode_charges(),
+            potentials=self.body.electrode_potentials(),
+            fields_outside=fields_outside,
+            largest_field=largest_field,
         )
 
     def strains_outside(self) -> np.ndarray:
@@ -153,6 +159,9 @@ class Problem[R: StepRecord]:
         worst = f"{record.worst_outside}, at {self.pace} {record.at:.4g}"
         quiet = self.comm.rank > 0
         report_outside(self.law, record.outside, record.points, worst, quiet, stacklevel=4)
+        worst = f"|E0| = {record.largest_field:.3g} V/nm, at {self.pace} {record.at:.4g}"
+        count = record.fields_outside
+        report_outside(self.law, count, record.points, worst, quiet, stacklevel=4, what="fields")
 
     def write(self, path: str | Path) -> None:
         """Write the present state as VTX for ParaView, see `ResultFile`.

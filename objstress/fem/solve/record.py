@@ -27,7 +27,11 @@ class StepRecord:
             contact has moved: what the reactions of the same names go with.
         probes: {name: {`displacement`: (dim,), length; `cauchy_stress`: (3, 3), GPa;
             `green_lagrange`: (3, 3)}} of the points that a case probes.
-        energy: stored energy, GPa length^3.
+        charges: {name of the electrode: free charge on it, C/m^2 length^2}.
+        potentials: {name of the electrode: its potential, V/nm length}.
+        energy: stored energy, or enthalpy where there is a field, GPa length^3.
+        fields_outside: quadrature points with a larger field than the law was fitted to.
+        largest_field: largest |E0|, V/nm.
         min_J: smallest det F.
         outside: quadrature points outside the strains that the law was fitted to.
         worst_outside: the one of them with the largest |E|, in words; empty without any.
@@ -47,6 +51,10 @@ class StepRecord:
     worst_outside: str = ""
     displacements: dict[str, list[float]] = field(default_factory=dict)
     probes: dict[str, dict[str, Any]] = field(default_factory=dict)
+    charges: dict[str, float] = field(default_factory=dict)
+    potentials: dict[str, float] = field(default_factory=dict)
+    fields_outside: int = 0
+    largest_field: float = 0.0
 
     @property
     def at(self) -> float:

@@ -15,6 +15,7 @@ from objstress.fem.materials.graded import Graded
 from objstress.fem.materials.grains import Grains
 from objstress.fem.solve.body import Body, Condition
 from objstress.fem.solve.checkpoint import Checkpoint
+from objstress.fem.solve.electric_body import ElectricBody, knows_field
 from objstress.fem.solve.newton import Newton
 from objstress.fem.solve.problem import Problem
 from objstress.fem.solve.record import StepRecord
@@ -27,6 +28,9 @@ class StaticProblem(Problem[StepRecord]):
 
     .. math:: \mathrm{Div}\, P(I + \nabla u) + \lambda b = 0
 
+    Of a law that knows an electric field also the potential: Div D0(F, -grad phi) = 0, with
+    electrodes and surface charges among the conditions.
+
     Right on any number of ranks: each evaluates the law in its own cells and their ghosts.
 
     Args:
@@ -34,7 +38,9 @@ class StaticProblem(Problem[StepRecord]):
             stress, the law stays three-dimensional.
         law: in the crystal's frame; or `Grains`, a law and an orientation for each.
         bcs: displacements (`Displacement`, at least what takes the rigid motions), forces
-            (`Traction`, `Pressure`, `BodyForce`) and contacts (`RigidPlane`, `RigidSphere`).
+            (`Traction`, `Pressure`, `BodyForce`) and contacts (`RigidPlane`, `RigidSphere`); with a
+            law that knows a field electrodes (`Electrode`, at least one of given potential) and
+            charges (`SurfaceCharge`).
         orientation: Q (3, 3), crystal frame to sample frame; none leaves the law as it is.
         degree: of the displacement.
         assembly: "quadrature" evaluates any law at the quadrature points, see
@@ -76,7 +82,7 @@ class StaticProblem(Problem[StepRecord]):
         quadrature_degree: int | None = None,
         petsc_options: dict[str, Any] | None = None,
     ):
-        body = Body(
+        body = (ElectricBody if knows_field(law) else Body)(
             mesh,
             law,
             bcs,
@@ -181,7 +187,8 @@ class StaticProblem(Problem[StepRecord]):
     def reset(self) -> None:
         """Back to the undeformed body under the present conditions: no load, no steps."""
         self.history.clear()
-        self.u.x.array[:] = 0.0
+        for function in self.state().values():
+            function.x.array[:] = 0.0
         self.body.start_over()
         self.settle(0.0)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 from warnings import warn
 
 import numpy as np
@@ -30,7 +31,7 @@ class Supports:
 
     Args:
         places: of the mesh.
-        V: space of the displacement.
+        V: space of the displacement, or of it and what follows it at each node.
         displacements: each with its full value.
         start: displacement that they begin from and leave in proportion to the load factor; None
             for the undeformed body.
@@ -55,7 +56,7 @@ class Supports:
         start: fem.Function | None = None,
     ):
         self.V, self.comm, self._places = V, V.mesh.comm, places
-        self.dim = V.dofmap.index_map_bs
+        self.dim, self.width = V.mesh.geometry.dim, V.dofmap.index_map_bs
         self.bcs: list[fem.DirichletBC] = []
         self._prescribed: list[Prescribed] = []
         self.names: dict[str, list[np.ndarray]] = {}
@@ -65,8 +66,12 @@ class Supports:
             self._add(displacement, f"bc{number}")
         on_every_rank(self.comm, self._check_agreement)
         self._count_once()
+        self._hold(start)
+
+    def _hold(self, start: fem.Function | None) -> None:
+        """Know what is held, and begin from where it is."""
         held = np.unique(np.concatenate([np.zeros(0, int), *(p.dofs for p in self._prescribed)]))
-        owned = V.dofmap.index_map.size_local * self.dim
+        owned = self.V.dofmap.index_map.size_local * self.width
         self.held = held[held < owned].astype(int)
         if start is not None:
             for one in self._prescribed:
@@ -87,28 +92,35 @@ class Supports:
         for k in range(dim):
             if not callable(value) and value[k] is None:
                 continue
-            sub = self.V.sub(k)
-            collapsed, _ = sub.collapse()
-            dofs = locate(sub, collapsed)
-            function = fem.Function(collapsed)
-            made = partial(Prescribed, function, dofs[0], dofs[1], value, k, amplitude, who)
-            one = on_every_rank(self.comm, made)  # one rank alone may refuse
-            self.bcs.append(fem.dirichletbc(function, dofs, sub))
-            self._prescribed.append(one)
-            caught += len(dofs[0])
-            self.names[name][k] = np.union1d(self.names[name][k], dofs[0]).astype(np.int32)
-            self.nodes[name] = np.union1d(self.nodes[name], dofs[0] // dim)
+            dofs, collapsed = self._prescribe(locate, value, k, amplitude, who)
+            caught += len(dofs)
+            self.names[name][k] = np.union1d(self.names[name][k], dofs).astype(np.int32)
+            self.nodes[name] = np.union1d(self.nodes[name], dofs // self.width)
         if self.comm.allreduce(caught, op=MPI.SUM) == 0:
             raise self._places.nothing(where, who)
         missed = self._places.near_misses(where, collapsed)  # of all components alike
         if missed and self.comm.rank == 0:
             warn(f"{who}: {missed} nodes all but lie there and are left out", stacklevel=2)
 
+    def _prescribe(
+        self, locate: Any, value: Any, k: int, amplitude: Any, who: str
+    ) -> tuple[np.ndarray, fem.FunctionSpace]:
+        """Prescribe component k; its degrees of freedom, and its own space."""
+        sub = self.V.sub(k)
+        collapsed, _ = sub.collapse()
+        dofs = locate(sub, collapsed)
+        function = fem.Function(collapsed)
+        made = partial(Prescribed, function, dofs[0], dofs[1], value, k, amplitude, who)
+        one = on_every_rank(self.comm, made)  # one rank alone may refuse
+        self.bcs.append(fem.dirichletbc(function, dofs, sub))
+        self._prescribed.append(one)
+        return dofs[0], collapsed
+
     def _check_agreement(self) -> None:
         """Displacements that share nodes must agree on them, at any load factor."""
         number = (
             self.V.dofmap.index_map.size_local + self.V.dofmap.index_map.num_ghosts
-        ) * self.dim
+        ) * self.width
         size = float(np.ptp(self._places.box, axis=0).max())
         points = np.array([0.0, *corners([p.amplitude for p in self._prescribed]), 1.0])
         middle = 0.63 * points[:-1] + 0.37 * points[1:]
@@ -121,7 +133,7 @@ class Supports:
                 if differs.any():
                     at = int(np.flatnonzero(differs)[0])
                     other = self._prescribed[by[one.dofs[at]]]
-                    node = self.V.tabulate_dof_coordinates()[one.dofs[at] // self.dim]
+                    node = self.V.tabulate_dof_coordinates()[one.dofs[at] // self.width]
                     node = np.where(np.abs(node) < 1e-12 * size, 0.0, node)
                     place = ", ".join(f"{x:.6g}" for x in node[: self.dim])
                     raise InputError(
@@ -226,10 +238,10 @@ class Supports:
 
     def _free_motions(self, nodes: np.ndarray) -> list[str]:
         dim = self.dim
-        held = self.held[nodes[self.held // dim]]
+        held = self.held[nodes[self.held // self.width] & (self.held % self.width < dim)]
         # About the middle of what is held, where rotations and translations part, and in units of
         # the body's size: all of them are of order one then.
-        x = self.V.tabulate_dof_coordinates()[held // dim]
+        x = self.V.tabulate_dof_coordinates()[held // self.width]
         sums = over_ranks(self.comm, np.append(x.sum(axis=0), float(len(x))))
         motions = np.array(rigid_motions(self.V, sums[:3] / max(sums[3], 1.0)))
         motions[dim:] /= np.ptp(self._places.box, axis=0).max()
