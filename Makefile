@@ -46,6 +46,7 @@ bench: $(VENV)/.ready
 	$(BIN)/python -m benchmarks.labels_needed
 	$(BIN)/python -m benchmarks.finite_elements
 	$(BIN)/python -m benchmarks.simulations
+	$(BIN)/python -m benchmarks.electric
 	$(BIN)/python -m benchmarks.potential_speed
 	$(BIN)/python -m benchmarks.replicas
 	$(BIN)/python -m benchmarks.balancing

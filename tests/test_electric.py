@@ -298,6 +298,7 @@ class TestConstants:
         law, by_hand = read_linear_law(path), quartz()
         f, e = random_deformations(5, 0.05, np.random.default_rng(0)), [0.1, 0.2, 0.3]
         assert torch.equal(law.stress(f, e), by_hand.stress(f, e))
+        assert torch.equal(load_law(path).stress(f, e), by_hand.stress(f, e))
         path.write_text(json.dumps({k: v for k, v in content.items() if k != "dielectric"}))
         with pytest.raises(InputError, match="'dielectric' is missing"):
             read_linear_law(path)

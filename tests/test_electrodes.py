@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 pytest.importorskip("objstress.fem")
@@ -27,6 +28,8 @@ from objstress.fem import (
     SurfaceCharge,
     Traction,
     meshes,
+    read_history,
+    simulate,
 )
 from objstress.fem.materials.electric import slope
 from objstress.fem.solve import electric_body
@@ -35,7 +38,7 @@ from objstress.models import ElectricPolynomial
 from objstress.symmetry.point_group import O3
 from objstress.symmetry.voigt import VOIGT_INDEX, voigt_to_tensor
 from tests.helpers import random_rotation
-from tests.test_electric import quartz
+from tests.test_electric import QUARTZ_C, QUARTZ_E, QUARTZ_EPS, quartz
 
 ROOT = Path(__file__).parents[1]
 MPIEXEC = Path(sys.executable).with_name("mpiexec")
@@ -430,6 +433,39 @@ def test_fields_beyond_the_fit_are_reported_with_the_step():
         strict.solve(1, progress=False)
     assert not strict.history
     assert not strict.body.phi.x.array.any()
+
+
+CASE = """
+law: quartz.json
+mesh: {shape: box, size: [1, 1, 1], cells: [2, 2, 2]}
+displacements: [{where: x=min, value: [0, 0, 0], name: clamp}]
+electrodes:
+  - {where: x=min, potential: 0, name: low}
+  - {where: x=max, potential: 1e-3, name: high, amplitude: [[0, 0], [0.5, 1], [1, 0.5]]}
+surface_charges: [{where: z=max, value: 1e-6}]
+steps: 2
+"""
+
+
+def test_a_case_with_electrodes(tmp_path):
+    constants = {
+        "elastic": QUARTZ_C.tolist(),
+        "piezoelectric": QUARTZ_E.tolist(),
+        "dielectric": QUARTZ_EPS.tolist(),
+        "point_group": "32",
+    }
+    (tmp_path / "quartz.json").write_text(json.dumps(constants))
+    (tmp_path / "case.yaml").write_text(CASE)
+    result = simulate(tmp_path / "case.yaml", tmp_path / "out", progress=False)
+    assert [s["potentials"]["high"] for s in result["steps"]] == pytest.approx([1e-3, 5e-4])
+    table = pd.read_csv(tmp_path / "out" / "history.csv")
+    assert table["high potential [V/nm length]"].tolist() == pytest.approx([1e-3, 5e-4])
+    total = table["high charge [C/m^2 length^2]"] + table["low charge [C/m^2 length^2]"]
+    assert total.tolist() == pytest.approx([-5e-7, -1e-6], rel=1e-6)  # and the charge on top
+    assert read_history(tmp_path / "out")[-1].charges == result["steps"][-1]["charges"]
+    again = simulate(tmp_path / "case.yaml", tmp_path / "out", progress=False)
+    assert again["steps"][-1]["charges"] == result["steps"][-1]["charges"]
+    assert (tmp_path / "out" / "result.bp").is_dir()
 
 
 BOX = meshes.box((1, 1, 1), (2, 2, 2))

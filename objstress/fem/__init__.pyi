@@ -47,3 +47,5 @@ from .solve.record import DynamicRecord as DynamicRecord
 from .solve.record import ExplicitRecord as ExplicitRecord
 from .solve.record import StepRecord as StepRecord
 from .solve.static import StaticProblem as StaticProblem
+from .solve.vibrations import Vibrations as Vibrations
+from .solve.vibrations import natural_vibrations as natural_vibrations

@@ -19,6 +19,7 @@ from objstress.laws import (  # noqa: F401
     polynomial,
 )
 from objstress.laws.base import MaterialLaw, law_from_dict
+from objstress.laws.linear import read_linear_law
 from objstress.laws.outside import check_action
 
 
@@ -26,7 +27,7 @@ def load_law(path: str | Path, outside: str = "warn") -> MaterialLaw:
     """Load the law in a file.
 
     Args:
-        path: a file that `law.save` wrote.
+        path: a file that `law.save` wrote, or a JSON file of constants, see `read_linear_law`.
         outside: what the law does at strains outside its trained domain: "warn", "error" or
             "ignore".
 
@@ -37,6 +38,10 @@ def load_law(path: str | Path, outside: str = "warn") -> MaterialLaw:
         InputError: the file is missing, damaged, not a law, or of a newer format.
     """
     check_action(outside)
+    if Path(path).suffix == ".json":
+        law: MaterialLaw = read_linear_law(path)
+        law.outside_action = outside
+        return law
     description, tensors = read_tensors(path, "law")
     if description.get("kind") == "potential":
         raise InputError(f"{path}: a potential, not a law; load it with load_potential")

@@ -17,6 +17,7 @@ from objstress.fem.conditions.displacements import (
     mean_deformation,
     symmetry_plane,
 )
+from objstress.fem.conditions.electrodes import Electrode, SurfaceCharge
 from objstress.fem.conditions.loads import BodyForce, Pressure, Traction
 from objstress.fem.conditions.where import Where
 from objstress.fem.solve.body import Condition
@@ -111,6 +112,37 @@ class PressureCase(_Somewhere):
         return Pressure(self.place(data), self.value, amplitude=self.history())
 
 
+class ElectrodeCase(_Somewhere):
+    """A surface at one potential, see `Electrode`."""
+
+    potential: FiniteFloat | None = Field(
+        default=None,
+        description="at load factor 1; V/nm times the length (lengths in mm: MV, in um: kV)",
+    )
+    charge: FiniteFloat | None = Field(
+        default=None,
+        description="of an electrode that floats, at load factor 1; C/m^2 times length^2",
+    )
+    name: str = Field(default="", description="of its charge; by default what where says")
+
+    def build(self, data: MeshData) -> Electrode:
+        name = self.name
+        if not name and isinstance(self.where, Tags):
+            name = f"tag {self.where.tag}"
+        where, amplitude = self.place(data), self.history()
+        return Electrode(where, self.potential, charge=self.charge, name=name, amplitude=amplitude)
+
+
+class SurfaceChargeCase(_Somewhere):
+    """Free charge per reference area, see `SurfaceCharge`."""
+
+    where: str | Tags = Field(description=FACETS)
+    value: FiniteFloat = Field(description="at load factor 1; C/m^2")
+
+    def build(self, data: MeshData) -> SurfaceCharge:
+        return SurfaceCharge(self.place(data), self.value, amplitude=self.history())
+
+
 class _ContactCase(_Somewhere):
     where: str | Tags = Field(description=f"facets that may touch: {FACETS}")
     motion: Components = Field(description="of the rigid body, reached at load factor 1; length")
@@ -179,15 +211,22 @@ class Conditions(Strict):
     contacts: list[ContactCase] = Field(
         default=[], description="frictionless rigid bodies; the shape says which kind"
     )
+    electrodes: list[ElectrodeCase] = Field(
+        default=[], description="of a body whose law knows an electric field"
+    )
+    surface_charges: list[SurfaceChargeCase] = Field(
+        default=[], description="free charges on such a body"
+    )
 
     def conditions(self, data: MeshData) -> list[Condition]:
-        """Displacements, forces and contacts on a mesh."""
+        """Displacements, forces, contacts and electrodes on a mesh."""
         conditions: list[Condition] = [symmetry_plane(where) for where in self.symmetry]
         if self.mean_deformation is not None:
             conditions.append(mean_deformation(self.mean_deformation))
         if self.body_force is not None:
             conditions.append(BodyForce(self.body_force))
-        listed = (*self.displacements, *self.tractions, *self.pressures, *self.contacts)
+        listed: list[Any] = [*self.displacements, *self.tractions, *self.pressures, *self.contacts]
+        listed += [*self.electrodes, *self.surface_charges]
         return conditions + [one.build(data) for one in listed]
 
 

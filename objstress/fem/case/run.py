@@ -57,9 +57,9 @@ def simulate(
     files = ResultFile(problem, out / "result.bp")
 
     def accept(problem: StaticProblem, record: StepRecord) -> None:
-        if record.outside and case.outside == "error":
+        if (found := _outside(record)) and case.outside == "error":
             _remove(states, comm)
-            raise InputError(_outside(record))
+            raise InputError("; ".join(found))
         record.probes = case.probed(problem)
         files.write(record.load)
 
@@ -105,11 +105,13 @@ def _check_states(states: Path, case: Case, folder: Path, comm: MPI.Comm) -> Non
 
 
 def _write_history(problem: Shown, out: Path, complete: bool, warn: bool) -> dict[str, Any]:
-    worst = max(problem.history, key=lambda r: r.outside, default=None)
+    history = problem.history
+    worst = [max(history, key=count, default=None) for count in (_strains, _fields)]
+    found = {text: None for record in worst if record for text in _outside(record)}
     result = {
         "complete": complete,
         "steps": [record.to_dict() for record in problem.history],
-        "warnings": [_outside(worst)] if worst and worst.outside and warn else [],
+        "warnings": list(found) if warn else [],
     }
 
     drawn = surface_of(problem, fields_to_draw(problem)) if problem.history else None
@@ -124,6 +126,21 @@ def _write_history(problem: Shown, out: Path, complete: bool, warn: bool) -> dic
     return result
 
 
-def _outside(record: StepRecord) -> str:
-    worst = f"{record.worst_outside}, at load factor {record.load:.3f}"
-    return outside_text(record.outside, record.points, worst)
+def _strains(record: StepRecord) -> int:
+    return record.outside
+
+
+def _fields(record: StepRecord) -> int:
+    return record.fields_outside
+
+
+def _outside(record: StepRecord) -> list[str]:
+    """What a step met outside the fit, in words: strains, fields."""
+    at, found = f"at load factor {record.load:.3f}", []
+    if record.outside:
+        worst = f"{record.worst_outside}, {at}"
+        found.append(outside_text(record.outside, record.points, worst))
+    if record.fields_outside:
+        worst = f"|E0| = {record.largest_field:.3g} V/nm, {at}"
+        found.append(outside_text(record.fields_outside, record.points, worst, "fields"))
+    return found

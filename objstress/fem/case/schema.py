@@ -39,13 +39,15 @@ class Case(Conditions):
         law, mesh, orientation, grains: the body, of one crystal or of grains.
         displacements, symmetry, mean_deformation: what is prescribed.
         tractions, pressures, body_force, contacts: what pushes on it.
+        electrodes, surface_charges: of a body whose law knows an electric field.
         degree, assembly, element, plane, petsc_options, steps, until, stages: how it is solved, see
             `StaticProblem`.
         probes, outside, restart: what a run does, see the description of each field.
     """
 
     law: str | Annotated[list[str], Field(min_length=1)] = Field(
-        description="law file, relative to the case; with grains also several, assigned cyclically"
+        description="law file, relative to the case, or a JSON file of constants; with grains also "
+        "several, assigned cyclically"
     )
     mesh: Mesh = Field(description="the undeformed body; the shape says which kind")
     orientation: Orientation | None = Field(

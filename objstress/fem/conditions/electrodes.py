@@ -27,7 +27,7 @@ class Electrode:
 
     Args:
         where: as in `Displacement`; of a floating one, boundary facets.
-        potential: in V/nm times the mesh's unit of length: mV for nm, kV for um, MV for mm.
+        potential: in V/nm times the mesh's unit of length: V for nm, kV for um, MV for mm.
             Reached at load factor 1.
         charge: of a floating electrode, in C/m^2 times the mesh's unit of length squared.
         name: of its charge and potential in the record; by default `where`, if that is a text.

@@ -68,7 +68,12 @@ class ElectricMaterial(QuadratureMaterial):
         return ufl.inner(self.charge, slope(q)) * self.dx
 
     def field_jacobian(self, du: Any, dphi: Any, v: Any, q: Any) -> Any:
-        """UFL form of what the field adds to the derivative of both balances, see `jacobian`."""
+        """UFL form of what the field adds to the derivative of both balances, see `jacobian`.
+
+        Args:
+            du, dphi: changes of displacement and potential.
+            v, q: test functions of both.
+        """
         b, field = self.coupling, -slope(dphi)
         i, j, k = ufl.indices(3)
         stress = ufl.as_tensor(b[i, j, k] * field[k], (i, j))

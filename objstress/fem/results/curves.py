@@ -29,7 +29,8 @@ def write_history(history: Sequence[StepRecord], path: str | Path) -> None:
 
     Columns: `load factor` (before it `time [us]` of a motion), `iterations`,
     `energy [GPa length^3]`, `min J` (of a motion its other energies, too); of each reaction
-    `NAME x [GPa length^2]`, of the nodes it acts on `NAME u_x [length]`, and of each probe
+    `NAME x [GPa length^2]`, of the nodes it acts on `NAME u_x [length]`, of each electrode
+    `NAME charge [C/m^2 length^2]` and `NAME potential [V/nm length]`, and of each probe
     `probe NAME u_x [length]`, `probe NAME sigma_xx [GPa]` and `probe NAME E_xx`. A cell is empty
     where the step had no such condition.
 
@@ -62,6 +63,9 @@ def _row(record: StepRecord) -> dict[str, float]:
         row |= {f"{name} {a} [GPa length^2]": f for a, f in zip("xyz", force, strict=False)}
     for name, u in record.displacements.items():
         row |= {f"{name} u_{a} [length]": x for a, x in zip("xyz", u, strict=False)}
+    for name, charge in record.charges.items():
+        row[f"{name} charge [C/m^2 length^2]"] = charge
+        row[f"{name} potential [V/nm length]"] = record.potentials[name]
     for name, values in record.probes.items():
         u = values["displacement"]
         row |= {f"probe {name} u_{a} [length]": x for a, x in zip("xyz", u, strict=False)}

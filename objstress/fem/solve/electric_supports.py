@@ -32,6 +32,7 @@ class ElectricSupports(Supports):
 
     Attributes:
         electrodes: {name: local nodes}, in the order given.
+        held_electrodes: names of those of given potential.
 
     Raises:
         InputError: see `Electrode` and `Supports`.
@@ -50,6 +51,7 @@ class ElectricSupports(Supports):
         self.proportional = self.proportional and start is None
         self.scale = scale
         self.electrodes: dict[str, np.ndarray] = {}
+        self.held_electrodes: list[str] = []
         self._fixed = np.zeros(0, dtype=np.int32)
         for number, electrode in enumerate(electrodes):
             self._add_electrode(electrode, f"electrode{number}")
@@ -71,6 +73,7 @@ class ElectricSupports(Supports):
             value = [None] * k + [electrode.potential / self.scale]
             dofs, _ = self._prescribe(locate, value, k, amplitude, who)
             self._fixed = np.union1d(self._fixed, dofs // self.width).astype(np.int32)
+            self.held_electrodes.append(name)
         nodes = np.unique(dofs // self.width).astype(np.int32)
         if self.comm.allreduce(len(nodes), op=MPI.SUM) == 0:
             raise self._places.nothing(where, who)

@@ -16,6 +16,7 @@ from petsc4py import PETSc
 from objstress.errors import ConvergenceError, InputError
 from objstress.fem.materials.graded import Graded
 from objstress.fem.materials.grains import Grains, GrainsLaw
+from objstress.fem.materials.quadrature import Material
 from objstress.fem.solve.body import Body, Condition
 from objstress.laws.base import MaterialLaw
 
@@ -45,11 +46,8 @@ class MovingBody(Body):
         length_unit: float,
         **options: Any,
     ):
-        self._density = _checked_density(density, law)
-        if not length_unit > 0:
-            raise InputError(f"length_unit = {length_unit}: give the metres in one unit, positive")
-        # kg/m^3 length^2 / us^2 in GPa.
-        self._density *= (length_unit / MICROSECOND) ** 2 * 1e-9
+        number = len(law.orientations) if isinstance(law, Grains) else 1
+        self._density = scaled_density(density, number, length_unit)
         super().__init__(mesh, law, conditions, **options)
         loads = self.dead + self.following
         self._work_form = fem.form(sum(loads)) if loads else None
@@ -69,8 +67,7 @@ class MovingBody(Body):
 
     def densities(self) -> np.ndarray:
         """rho of each local cell, GPa us^2 / length^2, (cells,)."""
-        cells, law = self.material.cells, self.material.law
-        return self._density[law.cell_grains if isinstance(law, GrainsLaw) else 0 * cells]
+        return of_cells(self._density, self.material)
 
     def check_rigid_motions(self) -> None:
         """Inertia holds what the displacements leave free."""
@@ -189,14 +186,32 @@ class ConsistentBody(MovingBody):
         self.apply_load(load)
 
 
-def _checked_density(density: Any, law: MaterialLaw | Grains | Graded) -> np.ndarray:
-    """One for each grain, or one."""
+def scaled_density(density: Any, number: int, length_unit: float) -> np.ndarray:
+    """Densities of a number of grains, GPa us^2 / length^2.
+
+    Args:
+        density: kg/m^3, one, or one for each grain.
+        number: of grains.
+        length_unit: metres in one unit of length.
+
+    Raises:
+        InputError: no density, another number of them, one that is not positive; a length unit
+            that is not.
+    """
     if density is None:
         raise InputError("no density: give it in kg/m^3")
     rho = np.atleast_1d(np.array(density, dtype=np.float64))
-    number = len(law.orientations) if isinstance(law, Grains) else 1
     if rho.shape not in ((1,), (number,)):
         raise InputError(f"densities of shape {rho.shape}: give one, or with grains one for each")
     if not (np.isfinite(rho).all() and (rho > 0).all()):
         raise InputError(f"density = {density} kg/m^3: it must be positive")
-    return np.broadcast_to(rho, number).copy()
+    if not length_unit > 0:
+        raise InputError(f"length_unit = {length_unit}: give the metres in one unit, positive")
+    # kg/m^3 length^2 / us^2 in GPa.
+    return np.broadcast_to(rho, number) * ((length_unit / MICROSECOND) ** 2 * 1e-9)
+
+
+def of_cells(densities: np.ndarray, material: Material) -> np.ndarray:
+    """The density of each local cell, (cells,), from those of the grains, or of the one crystal."""
+    law = material.law
+    return densities[law.cell_grains if isinstance(law, GrainsLaw) else 0 * material.cells]

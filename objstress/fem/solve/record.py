@@ -76,7 +76,8 @@ class DynamicRecord(StepRecord):
     """What happened in one accepted time step: a `StepRecord` and the energies at its end.
 
     The fields of `StepRecord` (load, residuals, corrections, order, rejected, reactions,
-    displacements, probes, energy, min_J, outside, worst_outside, points) mean the same; `load` is
+    displacements, probes, charges, potentials, fields_outside, largest_field, energy, min_J, outside,
+    worst_outside, points) mean the same; `load` is
     amplitude(time), `energy` the stored energy, `reactions` are those of the balance of forces
     that the step solved, at u_{n+1-alpha_f}, inertia included, `displacements` those at its end.
 
@@ -107,8 +108,8 @@ class ExplicitRecord(DynamicRecord):
 
     Newton's method has no part in it: `residuals` and `corrections` are empty, `order` is None,
     `rejected` 0. `reactions` are those at the `time` itself, inertia included. The other fields of
-    `DynamicRecord` (load, displacements, probes, energy, min_J, outside, worst_outside, points,
-    contact, work) mean the same.
+    `DynamicRecord` (load, displacements, probes, charges, potentials, fields_outside,
+    largest_field, energy, min_J, outside, worst_outside, points, contact, work) mean the same.
 
     Attributes:
         steps: time steps since the record before, a pure number.

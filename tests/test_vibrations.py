@@ -1,0 +1,210 @@
+"""Natural vibrations of bodies, of crystals with electrodes among them."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("objstress.fem")
+
+from dolfinx import mesh as dmesh
+from mpi4py import MPI
+
+from objstress.errors import InputError
+from objstress.fem import (
+    Displacement,
+    Electrode,
+    Pressure,
+    StaticProblem,
+    meshes,
+    natural_vibrations,
+)
+from objstress.laws import SaintVenantKirchhoff
+from tests.test_electric import quartz
+from tests.test_electrodes import MPIEXEC, ceramic, isotropic
+
+ROOT = Path(__file__).parents[1]
+HELD = Displacement("x=min", (0, 0, 0), "held")
+
+
+def at_cut(cells=12):
+    """The thickness of an infinite plate of quartz, 1 mm, normal along y: nothing varies along x.
+
+    Its modes shear along x, which nothing couples to a motion along y.
+    """
+    turn = np.radians(-35.25)
+    q = np.array([[1, 0, 0], [0, np.cos(turn), -np.sin(turn)], [0, np.sin(turn), np.cos(turn)]])
+    mesh = dmesh.create_rectangle(
+        MPI.COMM_WORLD, [[0, 0], [1 / cells, 1]], [1, cells], dmesh.CellType.quadrilateral
+    )
+    problem = StaticProblem(
+        mesh,
+        quartz(),
+        [
+            Displacement(lambda x: x[0] > -1, (None, 0), "sheared"),
+            Displacement("y=min & x=min", (0, None), "pin"),
+            Electrode("y=min", 0.0, name="low"),
+            Electrode("y=max", 0.0, name="high"),
+        ],
+        orientation=q,
+        degree=2,
+    )
+    problem.solve(1, progress=False)
+    return problem
+
+
+def test_an_at_cut_plate_resonates_as_its_closed_form_says():
+    problem = at_cut()
+    short = natural_vibrations(problem, 2649.0, 4, let_go=["pin"])
+    free = natural_vibrations(problem, 2649.0, 4, let_go=["pin"], open_electrodes=["high"])
+    # The plate's own motion along x first, then the overtones; with 1 mm MHz are 1e3 Hz m.
+    assert short.frequencies[0] < 1e-4
+    assert free.frequencies[1] == pytest.approx(1.6612, rel=2e-4)
+    assert short.frequencies[1] == pytest.approx(1.6559, rel=2e-4)
+    assert free.frequencies[3] == pytest.approx(3 * 1.6612, rel=1e-3)
+    # An even overtone brings no charge, and does not know whether the electrodes are open.
+    assert short.frequencies[2] == pytest.approx(free.frequencies[2], rel=1e-9)
+    assert abs(short.charges["high"][2]) < 1e-9 * abs(short.charges["high"][1])
+    np.testing.assert_allclose(short.charges["low"], -short.charges["high"], atol=1e-12)
+    resonance, antiresonance = short.frequencies[1], free.frequencies[1]
+    assert short.coupling("high")[1] == pytest.approx(
+        np.sqrt(1 - (resonance / antiresonance) ** 2), rel=1e-3
+    )
+    # Statically the plate shears freely: the permittivity at constant stress.
+    width, e26, c66, eps22 = 1 / 12, 0.0949, 29.239 - 0.0949**2 / 0.03982, 0.03982
+    expected = width * (eps22 + e26**2 / c66)
+    assert short.capacitances["high"] == pytest.approx(expected, rel=1e-4)
+
+
+def test_admittance_is_largest_at_resonance_and_least_at_antiresonance():
+    problem = at_cut()
+    short = natural_vibrations(problem, 2649.0, 8, let_go=["pin"])
+    f = np.linspace(1.64, 1.68, 4001)
+    y = np.abs(short.admittance("high", f, loss=1e-5))
+    assert f[y.argmax()] == pytest.approx(short.frequencies[1], abs=2e-5)
+    assert f[y.argmin()] == pytest.approx(1.6611, abs=3e-4)
+    low = short.admittance("high", [1e-4])[0]
+    farad = 1e-9 * 1e-3 * short.capacitances["high"]
+    assert low == pytest.approx(2j * np.pi * 100.0 * farad, rel=1e-6)
+
+
+def test_a_bar_of_any_law_has_the_overtones_of_a_quarter_wave():
+    young, rho, length = 70.0, 2700.0, 10.0
+    law = SaintVenantKirchhoff(isotropic(young, 0.0))
+    problem = StaticProblem(
+        meshes.box((length, 1.0, 1.0), (20, 1, 1)),
+        law,
+        [HELD, Displacement(lambda x: x[0] > -1, (None, 0, 0), "guided")],
+        degree=2,
+    )
+    problem.solve(1, progress=False)
+    found = natural_vibrations(problem, rho, 3)
+    speed = np.sqrt(young * 1e9 / rho) * 1e-3  # mm/us
+    np.testing.assert_allclose(
+        found.frequencies, speed / 4 / length * np.array([1, 3, 5]), rtol=1e-4
+    )
+    assert not found.charges
+    mode = found.modes[0]["displacement"].x.array.reshape(-1, 3)
+    x = problem.V.tabulate_dof_coordinates()[:, 0]
+    shape = np.sin(np.pi * x / 2 / length)
+    scale = mode[:, 0].max() if abs(mode[:, 0].max()) > abs(mode[:, 0].min()) else mode[:, 0].min()
+    np.testing.assert_allclose(mode[:, 0] / scale, shape, atol=1e-3)
+    again = natural_vibrations(problem, rho, 1, near=0.6)
+    assert again.frequencies[0] == pytest.approx(found.frequencies[np.argmin(
+        np.abs(found.frequencies - 0.6))], rel=1e-8)  # fmt: skip
+    assert not problem.u.x.array.any()
+
+
+def test_a_free_body_has_six_rigid_motions():
+    law = SaintVenantKirchhoff(isotropic(70.0, 0.3))
+    problem = StaticProblem(meshes.box((2.0, 1.0, 1.0), (4, 2, 2)), law, [HELD])
+    problem.solve(1, progress=False)
+    found = natural_vibrations(problem, 2700.0, 8, let_go=["held"])
+    assert found.frequencies[5] < 1e-3 * found.frequencies[6]
+    assert found.frequencies[6] > 0.1
+
+
+def test_tension_raises_the_tone():
+    law = SaintVenantKirchhoff(isotropic(70.0, 0.3))
+    tones = []
+    for pull in (0.0, 0.2):
+        problem = StaticProblem(
+            meshes.box((20.0, 1.0, 1.0), (20, 2, 2)),
+            law,
+            [HELD, Displacement("x=max", (pull, 0, 0))],
+            degree=2,
+        )
+        problem.solve(1, progress=False)
+        tones.append(natural_vibrations(problem, 2700.0, 1).frequencies[0])
+    assert tones[1] > 1.1 * tones[0]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"number": 0}, "give a mode or more"),
+        ({"number": 10_000}, "unknowns: ask for fewer"),
+        ({"density": -1.0}, "must be positive"),
+        ({"density": [1.0, 2.0]}, "densities of shape"),
+        ({"length_unit": 0.0}, "length_unit = 0"),
+        ({"let_go": ["wall"]}, "no displacement is named 'wall'; there are held"),
+        ({"open_electrodes": ["top"]}, "no electrode of given potential is named 'top'"),
+        ({"open_electrodes": ["low", "high"]}, "all electrodes are open"),
+    ],
+)
+def test_bad_vibrations_get_one_clear_line(options, message):
+    problem = StaticProblem(
+        meshes.box((1, 1, 1), (2, 2, 2)),
+        ceramic(),
+        [HELD, Electrode("z=min", 0.0, name="low"), Electrode("z=max", 0.0, name="high")],
+    )
+    with pytest.raises(InputError, match=message):
+        natural_vibrations(problem, **{"density": 7500.0} | options)
+
+
+def test_a_follower_pressure_and_an_unknown_electrode_are_refused():
+    law = SaintVenantKirchhoff(isotropic(70.0, 0.3))
+    pressed = StaticProblem(meshes.box((1, 1, 1), (2, 2, 2)), law, [HELD, Pressure("x=max", 1e-3)])
+    with pytest.raises(InputError, match="follower pressure"):
+        natural_vibrations(pressed, 2700.0)
+    problem = StaticProblem(meshes.box((1, 1, 1), (2, 2, 2)), law, [HELD])
+    with pytest.raises(InputError, match="no electrode 'top' that is held; there are none"):
+        natural_vibrations(problem, 2700.0, 1).admittance("top", [1.0])
+
+
+@pytest.mark.skipif(not MPIEXEC.exists(), reason="no mpiexec beside this Python")
+def test_two_ranks_agree_with_one():
+    program = "from tests.test_vibrations import on_ranks; on_ranks()"
+    run = [sys.executable, "-W", "ignore", "-c", program]
+
+    def answer(command):
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr[-2000:]
+        return json.loads(done.stdout.strip().splitlines()[-1])
+
+    one, two = answer(run), answer([str(MPIEXEC), "-n", "2", *run])
+    for a, b in zip(one, two, strict=True):
+        assert b == pytest.approx(a, rel=1e-7)
+
+
+def on_ranks():
+    problem = StaticProblem(
+        meshes.box((1.0, 1.1, 0.3), (6, 5, 3)),
+        ceramic(),
+        [HELD, Electrode("z=min", 0.0, name="low"), Electrode("z=max", 1e-3, name="high")],
+    )
+    problem.solve(1, progress=False)
+    short = natural_vibrations(problem, 7500.0, 4)
+    free = natural_vibrations(problem, 7500.0, 4, open_electrodes=["high"])
+    answer = [
+        short.frequencies.tolist(),
+        free.frequencies.tolist(),
+        np.abs(short.charges["high"]).tolist(),
+        short.coupling("high").tolist(),
+        [short.capacitances["high"]],
+    ]
+    if problem.comm.rank == 0:
+        print(json.dumps(answer))
