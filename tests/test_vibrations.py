@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 pytest.importorskip("objstress.fem")
@@ -23,7 +24,7 @@ from objstress.fem import (
     natural_vibrations,
 )
 from objstress.laws import SaintVenantKirchhoff
-from tests.test_electric import quartz
+from tests.test_electric import QUARTZ_C, QUARTZ_E, QUARTZ_EPS, quartz
 from tests.test_electrodes import MPIEXEC, ceramic, isotropic
 
 ROOT = Path(__file__).parents[1]
@@ -173,6 +174,51 @@ def test_a_follower_pressure_and_an_unknown_electrode_are_refused():
     problem = StaticProblem(meshes.box((1, 1, 1), (2, 2, 2)), law, [HELD])
     with pytest.raises(InputError, match="no electrode 'top' that is held; there are none"):
         natural_vibrations(problem, 2700.0, 1).admittance("top", [1.0])
+
+
+CASE = """
+law: quartz.json
+mesh: {shape: box, size: [3, 2, 0.4], cells: [4, 3, 2]}
+orientation: {cut: AT}
+displacements: [{where: x=min, value: [0, 0, 0], name: clamp}]
+electrodes:
+  - {where: z=min, potential: 0, name: low}
+  - {where: z=max, potential: 0, name: high}
+steps: 1
+"""
+
+
+def test_the_command_writes_modes_pictures_and_admittance(tmp_path, shell):
+    constants = {
+        "elastic": QUARTZ_C.tolist(),
+        "piezoelectric": QUARTZ_E.tolist(),
+        "dielectric": QUARTZ_EPS.tolist(),
+        "point_group": "32",
+    }
+    (tmp_path / "quartz.json").write_text(json.dumps(constants))
+    path, out = tmp_path / "case.yaml", tmp_path / "out"
+    path.write_text(CASE)
+    code, text, error = shell(
+        "resonate", path, "--out", out, "--density", 2649, "--number", 2, "--json"
+    )
+    assert code == 0, error
+    result = json.loads(text)
+    assert result == json.loads((out / "vibrations.json").read_text())
+    assert result["driven"] == "high"
+    first = result["modes"][0]
+    assert first["open_MHz"] >= first["resonance_MHz"] > 0
+    ratio = first["resonance_MHz"] / first["open_MHz"]
+    assert first["coupling"] == pytest.approx(np.sqrt(1 - ratio**2), rel=0.1)
+    table = pd.read_csv(out / "admittance.csv")
+    assert list(table) == ["frequency [MHz]", "real [S]", "imaginary [S]"]
+    assert (table["real [S]"] >= 0).all()
+    for name in ("mode-1.png", "mode-2.png", "admittance.png"):
+        assert (out / name).stat().st_size > 5000
+    code, _, error = shell(
+        "resonate", path, "--out", out, "--density", 2649, "--driven", "top", "--number", 1
+    )
+    assert code == 2
+    assert "no electrode 'top'" in error
 
 
 @pytest.mark.skipif(not MPIEXEC.exists(), reason="no mpiexec beside this Python")

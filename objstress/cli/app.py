@@ -25,6 +25,7 @@ SECTIONS = {
         "check",
         "export",
         "simulate",
+        "resonate",
         "plot",
         "refine",
         "suggest",

@@ -34,6 +34,48 @@ def simulate(
 
 
 @app.command()
+def resonate(
+    case: Annotated[Path, typer.Argument(help="Case file (YAML): the state vibrated about.")],
+    out: Annotated[Path, typer.Option(help="Folder for the results.")],
+    density: Annotated[
+        list[float], typer.Option(help="kg/m^3; with grains once, or once for each.")
+    ],
+    number: Annotated[int, typer.Option(help="Number of modes.")] = 6,
+    near: Annotated[float, typer.Option(help="The modes nearest this frequency, MHz.")] = 0.0,
+    length_unit: Annotated[float, typer.Option(help="Metres in one unit of length.")] = 1e-3,
+    driven: Annotated[
+        str | None,
+        typer.Option(help="Name of the electrode that is driven; the last of given potential."),
+    ] = None,
+    let_go: Annotated[
+        list[str] | None,
+        typer.Option(help="Name of a displacement that takes no part, as of a free body."),
+    ] = None,
+    loss: Annotated[float, typer.Option(help="Loss factor, one over the quality factor.")] = 1e-3,
+    as_json: Json = False,
+) -> None:
+    """Find the natural vibrations of a case, with electrodes short and open.
+
+    Writes frequencies and coupling factors, a picture of each mode, and the admittance of the
+    driven electrode into OUT.
+    """
+    from objstress.fem.case.vibrations import resonate as run
+
+    result = run(
+        case,
+        out,
+        density=density,
+        number=number,
+        near=near,
+        length_unit=length_unit,
+        driven=driven,
+        let_go=let_go or [],
+        loss=loss,
+    )
+    print_result(result, as_json, _modes)
+
+
+@app.command()
 def plot(
     folder: Annotated[Path, typer.Argument(help="Folder that `simulate` wrote.")],
     out: Annotated[
@@ -85,5 +127,17 @@ def _steps(result: dict[str, Any]) -> str:
         lines.append(
             f"{s['load']:.4f}  {len(s['residuals']) - 1:10d}  {s['residuals'][-1]:.3e}  "
             f"{s['energy']:.6e}  {s['min_J']:.5f}"
+        )
+    return "\n".join(lines)
+
+
+def _modes(result: dict[str, Any]) -> str:
+    lines = ["mode  resonance, MHz  coupling  open electrode, MHz"]
+    for mode in result["modes"]:
+        coupling, free = mode.get("coupling"), mode.get("open_MHz")
+        lines.append(
+            f"{mode['mode']:4d}  {mode['resonance_MHz']:14.6g}  "
+            + (f"{coupling:8.4f}" if coupling is not None else f"{'-':>8}")
+            + (f"  {free:19.6g}" if free is not None else f"  {'-':>19}")
         )
     return "\n".join(lines)

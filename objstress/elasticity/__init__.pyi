@@ -16,6 +16,7 @@ from .bounds import isotropic_moduli as isotropic_moduli
 from .bounds import reuss_average as reuss_average
 from .bounds import rotated_stiffness as rotated_stiffness
 from .bounds import voigt_average as voigt_average
+from .cuts import plate_cut as plate_cut
 from .directions import half_sphere as half_sphere
 from .frames import ieee_rotation as ieee_rotation
 from .frames import rotated_structure as rotated_structure

@@ -3,6 +3,7 @@ from . import verification as verification
 from .case.run import simulate as simulate
 from .case.schema import Case as Case
 from .case.schema import read_case as read_case
+from .case.vibrations import resonate as resonate
 from .conditions.amplitude import Amplitude as Amplitude
 from .conditions.contact import RigidPlane as RigidPlane
 from .conditions.contact import RigidSphere as RigidSphere
@@ -39,6 +40,8 @@ from .results.probes import Probe as Probe
 from .results.probes import probe as probe
 from .results.sections import SectionForce as SectionForce
 from .results.sections import section_force as section_force
+from .results.vibrations import plot_admittance as plot_admittance
+from .results.vibrations import plot_mode as plot_mode
 from .results.vtx import ResultFile as ResultFile
 from .solve.arc_length import follow_path as follow_path
 from .solve.dynamic import DynamicProblem as DynamicProblem

@@ -10,6 +10,7 @@ from dolfinx import mesh as dmesh
 from dolfinx.io.gmsh import MeshData
 from pydantic import Field
 
+from objstress.elasticity.cuts import plate_cut
 from objstress.elasticity.orientations import (
     from_bunge,
     orientation,
@@ -25,7 +26,7 @@ from objstress.laws.base import MaterialLaw
 
 
 class Orientation(Strict):
-    """The crystal direction that is laid along a sample axis, or the rotation matrix."""
+    """The crystal direction that is laid along a sample axis, the rotation matrix, or a cut."""
 
     direction: Vector | None = Field(
         default=None,
@@ -38,9 +39,18 @@ class Orientation(Strict):
         "row by row",
     )
 
+    cut: str | None = Field(
+        default=None,
+        description="instead of direction: a plate cut from the crystal, its thickness along z and "
+        "its length along x, by name (AT, BT) or notation such as (YXl) 35.25",
+    )
+
     def rotation(self) -> Any:
-        if (self.direction is None) == (self.matrix is None):
-            raise InputError("orientation: give either direction or matrix")
+        given = [self.direction, self.matrix, self.cut]
+        if sum(one is not None for one in given) != 1:
+            raise InputError("orientation: give either direction or matrix or cut")
+        if self.cut is not None:
+            return plate_cut(self.cut)
         return orientation(self.direction, self.along) if self.direction else self.matrix
 
 

@@ -28,6 +28,9 @@ LABELS = {
     "outside": "fraction of points outside the fitted strains",
     "stress_error": "error bar of the stress, GPa",
     "J": "J = det F",
+    "electric_field": "electric field {}, V/nm",
+    "electric_displacement": "electric displacement {}, C/m$^2$",
+    "amplitude": "amplitude over its largest",
 }
 
 
@@ -103,8 +106,8 @@ def surface_of(problem: Shown, fields: Mapping[str, np.ndarray]) -> Surface | No
 def fields_to_draw(problem: Shown, direction: Sequence[float] = (0, 0, 1)) -> dict[str, np.ndarray]:
     """Scalars of the local cells, and colours: averages, their components, grains.
 
-    A tensor is taken apart, into `cauchy_stress_xx` and so on, principal values into
-    `principal_stress_1` (the largest) to 3.
+    A tensor is taken apart, into `cauchy_stress_xx` and so on, a vector into `electric_field_x`
+    and so on, principal values into `principal_stress_1` (the largest) to 3.
 
     Args:
         problem: any.
@@ -115,6 +118,8 @@ def fields_to_draw(problem: Shown, direction: Sequence[float] = (0, 0, 1)) -> di
     for name, values in (averages | grain_fields(problem.material.law, direction)).items():
         if name == "ipf_colour" or name not in SHAPES:
             drawn[name] = values
+        elif name.startswith("electric_"):
+            drawn |= {f"{name}_{axis}": values[:, k] for k, axis in enumerate("xyz")}
         elif SHAPES[name] == (3,):
             drawn |= {f"{name}_{k + 1}": values[:, k] for k in range(3)}
         else:

@@ -76,10 +76,10 @@ class DynamicRecord(StepRecord):
     """What happened in one accepted time step: a `StepRecord` and the energies at its end.
 
     The fields of `StepRecord` (load, residuals, corrections, order, rejected, reactions,
-    displacements, probes, charges, potentials, fields_outside, largest_field, energy, min_J, outside,
-    worst_outside, points) mean the same; `load` is
-    amplitude(time), `energy` the stored energy, `reactions` are those of the balance of forces
-    that the step solved, at u_{n+1-alpha_f}, inertia included, `displacements` those at its end.
+    displacements, probes, charges, potentials, fields_outside, largest_field, energy, min_J,
+    outside, worst_outside, points) mean the same; `load` is amplitude(time), `energy` the stored
+    energy, `reactions` are those of the balance of forces that the step solved, at
+    u_{n+1-alpha_f}, inertia included, `displacements` those at its end.
 
     Attributes:
         time: microseconds.

@@ -1,0 +1,100 @@
+"""Natural vibrations of a case."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from objstress.errors import InputError
+from objstress.fem.case.schema import read_case
+from objstress.fem.results.vibrations import plot_admittance, plot_mode
+from objstress.fem.solve.vibrations import Vibrations, natural_vibrations
+from objstress.io.files import check_writable, write_json
+from objstress.io.tables import write_table
+from objstress.parallel import on_first_rank
+
+POINTS = 4001
+"""Frequencies at which the admittance is tabulated."""
+
+
+def resonate(
+    path: str | Path,
+    out: str | Path,
+    *,
+    density: float | Sequence[float],
+    number: int = 6,
+    near: float = 0.0,
+    length_unit: float = 1e-3,
+    driven: str | None = None,
+    let_go: Sequence[str] = (),
+    loss: float = 1e-3,
+    progress: bool = True,
+) -> dict[str, Any]:
+    """Solve a case, find the vibrations about its last state, and write them into the folder `out`.
+
+    `vibrations.json` and a picture of each mode; with two electrodes or more of given potential
+    the vibrations with one of them driven (short) and open, its coupling factor for each mode, and
+    its admittance about the modes, `admittance.csv` and `admittance.png`. All ranks call this.
+
+    Args:
+        path: the case, a YAML file, see `read_case`.
+        out: made if it is missing.
+        density, number, near, length_unit, let_go: see `natural_vibrations`.
+        driven: name of the electrode; by default the last one of given potential.
+        loss: see `Vibrations.admittance`.
+        progress: whether a progress bar of the case is shown.
+
+    Returns:
+        The content of vibrations.json: `modes`, each with `mode`, `resonance_MHz`, and with a
+        driven electrode `coupling` and `open_MHz`; `driven` and its static `capacitance_F`.
+
+    Raises:
+        InputError: see `read_case` and `natural_vibrations`.
+        ConvergenceError: the case or the modes do not converge.
+    """
+    case, out = read_case(path), Path(out)
+    check_writable(out / "vibrations.json")
+    problem = case.build(Path(path).parent)
+    case.run(problem, None, progress=progress)
+    options: dict[str, Any] = {"length_unit": length_unit, "near": near, "let_go": let_go}
+    short = natural_vibrations(problem, density, number, **options)
+    names = list(short.capacitances)
+    if driven is not None and driven not in names:
+        known = ", ".join(map(repr, names)) or "none"
+        raise InputError(f"no electrode {driven!r} of given potential; there are {known}")
+    modes: list[dict[str, Any]] = [
+        {"mode": k + 1, "resonance_MHz": float(f)} for k, f in enumerate(short.frequencies)
+    ]
+    result: dict[str, Any] = {"modes": modes, "driven": None}
+    if len(names) > 1:
+        driven = driven or names[-1]
+        free = natural_vibrations(problem, density, number, open_electrodes=[driven], **options)
+        for mode, f, k in zip(modes, free.frequencies, short.coupling(driven), strict=True):
+            mode |= {"open_MHz": float(f), "coupling": float(k)}
+        capacitance = 1e-9 * length_unit * short.capacitances[driven]
+        result |= {"driven": driven, "capacitance_F": capacitance}
+    for k in range(number):
+        plot_mode(problem, short, k, out / f"mode-{k + 1}.png")
+
+    def write() -> None:
+        if result["driven"] is not None:
+            _write_admittance(short, result["driven"], loss, out)
+        write_json(out / "vibrations.json", result)
+
+    on_first_rank(problem.comm, write)
+    return result
+
+
+def _write_admittance(vibrations: Vibrations, driven: str, loss: float, out: Path) -> None:
+    own = vibrations.frequencies[vibrations.frequencies > 1e-3 * vibrations.frequencies.max()]
+    frequencies = np.linspace(0.9 * own.min(), 1.1 * own.max(), POINTS)
+    y = vibrations.admittance(driven, frequencies, loss)
+    rows = [
+        {"frequency [MHz]": f, "real [S]": a.real, "imaginary [S]": a.imag}
+        for f, a in zip(frequencies.tolist(), y.tolist(), strict=True)
+    ]
+    write_table(rows, out / "admittance.csv")
+    plot_admittance(vibrations, driven, frequencies, loss, out / "admittance.png")
