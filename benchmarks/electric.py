@@ -16,10 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
-import objstress.fem as fe  # isort: skip  (FEniCSx' libraries, before dolfinx)
-from dolfinx import mesh as dmesh
-from mpi4py import MPI
-
+import objstress.fem as fe
 from benchmarks.stored import store
 from objstress.fem import meshes
 from objstress.laws import (
@@ -90,8 +87,7 @@ def plate(cells: int = 16) -> tuple[float, float, float]:
     """
     turn = np.radians(TURN)
     q = np.array([[1, 0, 0], [0, np.cos(turn), -np.sin(turn)], [0, np.sin(turn), np.cos(turn)]])
-    corners = [[0.0, 0.0], [1 / cells, 1.0]]
-    mesh = dmesh.create_rectangle(MPI.COMM_WORLD, corners, [1, cells], dmesh.CellType.quadrilateral)
+    mesh = meshes.rectangle((1 / cells, 1.0), (1, cells))
     problem = fe.StaticProblem(
         mesh,
         quartz(),

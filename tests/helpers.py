@@ -1,5 +1,9 @@
 """Small things that tests share."""
 
+import json
+import subprocess
+import sys
+from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
@@ -9,6 +13,20 @@ from ase.spacegroup import crystal
 from pymatgen.core import Structure
 
 from objstress.symmetry.voigt import voigt_to_mandel
+
+MPIEXEC = Path(sys.executable).with_name("mpiexec")
+
+
+def printed_on(module, ranks):
+    """What `on_ranks` of a module prints last, JSON, on this number of ranks."""
+    program = f"from {module} import on_ranks; on_ranks()"
+    run = [sys.executable, "-W", "ignore", "-c", program]
+    if ranks > 1:
+        run = [str(MPIEXEC), "-n", str(ranks), *run]
+    root = Path(__file__).parents[1]
+    done = subprocess.run(run, cwd=root, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return json.loads(done.stdout.strip().splitlines()[-1])
 
 
 def polynomial_of_stiffness(polynomial, stiffness):

@@ -1,9 +1,6 @@
 """Bodies with electrodes: displacement and potential together."""
 
 import json
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -13,9 +10,7 @@ pytest.importorskip("objstress.fem")
 
 import ufl
 from dolfinx import fem
-from dolfinx import mesh as dmesh
 from dolfinx.fem import petsc as fem_petsc
-from mpi4py import MPI
 
 from objstress.errors import InputError, OutsideDomainWarning
 from objstress.fem import (
@@ -37,11 +32,8 @@ from objstress.laws import EPS0, ElectricLaw, NeoHooke, linear_law
 from objstress.models import ElectricPolynomial
 from objstress.symmetry.point_group import O3
 from objstress.symmetry.voigt import VOIGT_INDEX, voigt_to_tensor
-from tests.helpers import random_rotation
+from tests.helpers import MPIEXEC, printed_on, random_rotation
 from tests.test_electric import QUARTZ_C, QUARTZ_E, QUARTZ_EPS, quartz
-
-ROOT = Path(__file__).parents[1]
-MPIEXEC = Path(sys.executable).with_name("mpiexec")
 
 
 def isotropic(young, poisson):
@@ -381,9 +373,7 @@ def test_the_block_preconditioner_gives_what_mumps_gives(monkeypatch):
 
 
 def test_on_a_plane_mesh():
-    mesh = dmesh.create_rectangle(
-        MPI.COMM_WORLD, [[0, 0], [1, 1]], [3, 3], dmesh.CellType.quadrilateral
-    )
+    mesh = meshes.rectangle((1, 1), (3, 3))
     problem = StaticProblem(
         mesh,
         quartz(),
@@ -515,15 +505,7 @@ def test_without_electrodes_elsewhere_the_law_is_that_of_no_field():
 
 @pytest.mark.skipif(not MPIEXEC.exists(), reason="no mpiexec beside this Python")
 def test_two_ranks_agree_with_one():
-    program = "from tests.test_electrodes import on_ranks; on_ranks()"
-    run = [sys.executable, "-W", "ignore", "-c", program]
-
-    def answer(command):
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr[-2000:]
-        return json.loads(done.stdout.strip().splitlines()[-1])
-
-    one, two = answer(run), answer([str(MPIEXEC), "-n", "2", *run])
+    one, two = (printed_on("tests.test_electrodes", ranks) for ranks in (1, 2))
     for a, b in zip(one, two, strict=True):
         assert b == pytest.approx(a, rel=1e-9, abs=1e-15)
 

@@ -1,18 +1,12 @@
 """Natural vibrations of bodies, of crystals with electrodes among them."""
 
 import json
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
 pytest.importorskip("objstress.fem")
-
-from dolfinx import mesh as dmesh
-from mpi4py import MPI
 
 from objstress.errors import InputError
 from objstress.fem import (
@@ -24,10 +18,10 @@ from objstress.fem import (
     natural_vibrations,
 )
 from objstress.laws import SaintVenantKirchhoff
+from tests.helpers import MPIEXEC, printed_on
 from tests.test_electric import QUARTZ_C, QUARTZ_E, QUARTZ_EPS, quartz
-from tests.test_electrodes import MPIEXEC, ceramic, isotropic
+from tests.test_electrodes import ceramic, isotropic
 
-ROOT = Path(__file__).parents[1]
 HELD = Displacement("x=min", (0, 0, 0), "held")
 
 
@@ -38,9 +32,7 @@ def at_cut(cells=12):
     """
     turn = np.radians(-35.25)
     q = np.array([[1, 0, 0], [0, np.cos(turn), -np.sin(turn)], [0, np.sin(turn), np.cos(turn)]])
-    mesh = dmesh.create_rectangle(
-        MPI.COMM_WORLD, [[0, 0], [1 / cells, 1]], [1, cells], dmesh.CellType.quadrilateral
-    )
+    mesh = meshes.rectangle((1 / cells, 1), (1, cells))
     problem = StaticProblem(
         mesh,
         quartz(),
@@ -223,15 +215,7 @@ def test_the_command_writes_modes_pictures_and_admittance(tmp_path, shell):
 
 @pytest.mark.skipif(not MPIEXEC.exists(), reason="no mpiexec beside this Python")
 def test_two_ranks_agree_with_one():
-    program = "from tests.test_vibrations import on_ranks; on_ranks()"
-    run = [sys.executable, "-W", "ignore", "-c", program]
-
-    def answer(command):
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr[-2000:]
-        return json.loads(done.stdout.strip().splitlines()[-1])
-
-    one, two = answer(run), answer([str(MPIEXEC), "-n", "2", *run])
+    one, two = (printed_on("tests.test_vibrations", ranks) for ranks in (1, 2))
     for a, b in zip(one, two, strict=True):
         assert b == pytest.approx(a, rel=1e-7)
 
