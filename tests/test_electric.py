@@ -28,6 +28,7 @@ from objstress.models.conformance import extra_operations, supergroups
 from objstress.symmetry.point_group import O3
 from objstress.symmetry.tensor_forms import TensorForm
 from objstress.symmetry.voigt import mandel_rotations
+from objstress.training import fit_electric_law
 from tests.conformance import ElectricConformance
 from tests.helpers import random_rotation
 
@@ -352,3 +353,51 @@ class TestTable:
     def test_isotropic_laws_have_none(self):
         with pytest.raises(InputError, match="give one with a point group"):
             constants_table(ElectricLaw(NeoHooke(1, 1), ElectricPolynomial(O3, (0, 0))))
+
+
+class TestFit:
+    @pytest.fixture(scope="class")
+    def truth(self):
+        return random_electric(PointGroup("mm2"), seed=3, background=1.0)
+
+    @pytest.fixture(scope="class")
+    def labels(self, truth):
+        rng = np.random.default_rng(0)
+        f, e = random_deformations(80, 0.05, rng), random_fields(truth, 80, rng)
+        _, p, d = truth.electric_response(f, e, 1)
+        return f, e, p.numpy(), d.numpy()
+
+    def test_labels_without_noise_give_the_law_back(self, truth, labels, tmp_path):
+        law = fit_electric_law(truth.law, *labels, "mm2")
+        for name, value in truth.constants().items():
+            np.testing.assert_allclose(law.constants()[name], value, rtol=1e-6, atol=1e-7)
+        left = law.metadata["field"]["held_out"]
+        assert max(left.values()) < 1e-8
+        assert law.largest_field == pytest.approx(np.linalg.norm(labels[1], axis=1).max())
+        law.save(tmp_path / "fitted.law")
+        assert load_law(tmp_path / "fitted.law").metadata["field"] == law.metadata["field"]
+
+    def test_noise_is_told(self, truth, labels):
+        f, e, p, d = labels
+        rng = np.random.default_rng(1)
+        noisy = d * (1 + 0.1 * rng.normal(size=d.shape))
+        law = fit_electric_law(truth.law, f, e, p, noisy, "mm2")
+        left = law.metadata["field"]
+        assert 0.03 < left["held_out"]["displacement"] < 0.3
+        assert left["held_out"]["displacement"] > left["fitted"]["displacement"] * 0.8
+        e31 = truth.constants()["piezoelectric"][2, 0]
+        assert law.constants()["piezoelectric"][2, 0] == pytest.approx(e31, rel=0.3)
+
+    def test_labels_that_do_not_tell_are_refused(self, truth, labels):
+        f, e, p, d = labels
+        with pytest.raises(InputError, match="no label has a field"):
+            fit_electric_law(truth.law, f, 0 * e, p, d, "mm2")
+        along = e * [0.0, 0.0, 1.0]
+        with pytest.raises(InputError, match="more directions"):
+            fit_electric_law(truth.law, f, along, p, d, "mm2")
+        with pytest.raises(InputError, match=r"stress of 80 labels .* shape is \(79, 3, 3\)"):
+            fit_electric_law(truth.law, f, e, p[1:], d, "mm2")
+        with pytest.raises(InputError, match=r"4 labels for \d+ constants"):
+            fit_electric_law(truth.law, f[:5], e[:5], p[:5], d[:5], "mm2", (2, 2))
+        with pytest.raises(InputError, match="displacement of 80 labels must be finite"):
+            fit_electric_law(truth.law, f, e, p, d * np.nan, "mm2")

@@ -54,6 +54,7 @@ class ElectricLaw(LawAround):
         polynomial: h, with its coefficients set.
         background: eps_b; 0 leaves the last term out.
         largest_field: |E0| in V/nm up to which h was fitted; None where it has no end.
+        facts: JSON-able ones about the fit of h.
 
     Raises:
         InputError: a negative background; a law of strain that breaks the polynomial's group.
@@ -68,13 +69,19 @@ class ElectricLaw(LawAround):
         polynomial: ElectricPolynomial,
         background: float = 0.0,
         largest_field: float | None = None,
+        facts: dict[str, Any] | None = None,
     ):
         if not 0 <= background < np.inf:
             raise InputError(f"background = {background}: give a relative permittivity >= 0")
         self.law, self.polynomial, self.background = law, polynomial, float(background)
-        self.largest_field = largest_field
+        self.largest_field, self.facts = largest_field, facts or {}
         self.point_group = _common_group(law.point_group, polynomial.group)
         self.chunk, self.outside_action = min(law.chunk, 4096), law.outside_action
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """The facts of W, and under "field" those of h."""
+        return {**super().metadata, "field": self.facts}
 
     @property
     def structure(self) -> Any:
@@ -169,6 +176,7 @@ class ElectricLaw(LawAround):
             "strain_degrees": list(self.polynomial.strain_degrees),
             "background": self.background,
             "largest_field": self.largest_field,
+            "facts": self.facts,
         }, tensors | own
 
     @classmethod
@@ -181,7 +189,8 @@ class ElectricLaw(LawAround):
         polynomial = ElectricPolynomial(group, description["strain_degrees"])
         polynomial.set_coefficients(tensors["field.coefficients"].numpy())
         law = law_from_dict(description["law"], tensors)
-        return cls(law, polynomial, description["background"], description["largest_field"])
+        limit, facts = description["largest_field"], description["facts"]
+        return cls(law, polynomial, description["background"], limit, facts)
 
 
 def _common_group(strain: SymmetryGroup, electric: SymmetryGroup) -> SymmetryGroup:

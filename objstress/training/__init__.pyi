@@ -4,6 +4,7 @@ from .balancing import SoftAdapt as SoftAdapt
 from .balancing import TwoStage as TwoStage
 from .laws.adaptive import label_adaptively as label_adaptively
 from .laws.correction import correct_law as correct_law
+from .laws.electric import fit_electric_law as fit_electric_law
 from .laws.ensemble import fit_law_ensemble as fit_law_ensemble
 from .laws.family import family_errors as family_errors
 from .laws.family import fit_family as fit_family
