@@ -101,8 +101,8 @@ def plate(cells: int = 16) -> tuple[float, float, float]:
         degree=2,
     )
     problem.solve(1, progress=False)
-    short = fe.natural_vibrations(problem, 2649.0, 4, let_go=["pin"])
-    free = fe.natural_vibrations(problem, 2649.0, 4, let_go=["pin"], open_electrodes=["high"])
+    short = fe.natural_vibrations(problem, 2649.0, 4, released=["pin"])
+    free = fe.natural_vibrations(problem, 2649.0, 4, released=["pin"], open_electrodes=["high"])
     return tuple(1e3 * float(f) for f in (short.frequencies[1], *free.frequencies[[1, 3]]))
 
 

@@ -12,11 +12,13 @@ from objstress.errors import OutsideDomainWarning
 from objstress.laws import (
     EPS0,
     ElectricLaw,
+    FusedLaw,
     NeoHooke,
     PolynomialLaw,
     RotatedLaw,
     SaintVenantKirchhoff,
     check_law,
+    compile_law,
     constants_table,
     linear_law,
     random_deformations,
@@ -248,6 +250,29 @@ def test_a_law_of_strain_refuses_a_field():
         law.enthalpy(np.eye(3), np.zeros(3))
 
 
+def test_a_law_compiled_keeps_its_field():
+    law = ElectricLaw(NeoHooke(80.0, 60.0), ElectricPolynomial(PointGroup("-43m"), (1, 0)))
+    law.polynomial.set_coefficients([0.3, -0.04])
+    fast = compile_law(law)
+    f, e = random_deformations(10, 0.05, np.random.default_rng(0)), [0.1, 0.2, -0.1]
+    assert isinstance(fast.law, PolynomialLaw)
+    assert torch.equal(fast.displacement(f, e), law.displacement(f, e))
+    np.testing.assert_allclose(fast.stress(f, e), law.stress(f, e), atol=1e-2)
+    with pytest.raises(InputError, match="before it is rotated"):
+        compile_law(RotatedLaw(law, np.eye(3)))
+    with pytest.raises(InputError, match="fuse the law of strain alone"):
+        FusedLaw(law)
+    with pytest.raises(InputError, match="knows a field already"):
+        ElectricLaw(law, law.polynomial)
+
+
+def test_a_larger_group_that_no_term_tells_apart_is_not_held_against_a_law():
+    cubic = np.diag([200.0, 200, 200, 80, 80, 80])
+    claims = check_law(linear_law(cubic, np.zeros((3, 6)), 5 * np.eye(3), "432"), samples=40)
+    assert all(claim.ok for claim in claims)
+    assert not any("how far" in claim.name for claim in claims)
+
+
 def test_groups_of_strain_and_field_must_agree():
     field = ElectricPolynomial(PointGroup("32"), (1, 0))
     with pytest.raises(InputError, match="point group -1, which is not one of 32"):
@@ -306,6 +331,12 @@ class TestConstants:
         path.write_text(json.dumps({k: v for k, v in content.items() if k != "point_group"}))
         with pytest.raises(InputError, match="'point_group' or its 'structure'"):
             read_linear_law(path)
+        path.write_text(json.dumps(content | {"background": 1}))
+        with pytest.raises(InputError, match="unknown key 'background'"):
+            read_linear_law(path)
+        path.write_text(json.dumps(content | {"structure": {"lattice": 3}}))
+        with pytest.raises(InputError, match="'structure' is no structure"):
+            read_linear_law(path)
         with pytest.raises(InputError, match=r"none\.json"):
             read_linear_law(tmp_path / "none.json")
 
@@ -351,6 +382,8 @@ class TestTable:
         assert "| e14 | -0.0406 | C/m^2 |" in rows
 
     def test_isotropic_laws_have_none(self):
+        with pytest.raises(InputError, match="NeoHooke has no table"):
+            constants_table(NeoHooke(1, 1))
         with pytest.raises(InputError, match="give one with a point group"):
             constants_table(ElectricLaw(NeoHooke(1, 1), ElectricPolynomial(O3, (0, 0))))
 

@@ -22,6 +22,7 @@ from objstress.fem import (
     StaticProblem,
     SurfaceCharge,
     Traction,
+    follow_path,
     meshes,
     read_history,
     simulate,
@@ -219,8 +220,8 @@ def test_a_floating_electrode_has_one_potential_and_its_charge():
         mesh, law, [clamped, Electrode("z=min", 0.0), Electrode("z=max", charge=1e-3)]
     )
     record = charged.solve(2, progress=False)[-1]
-    assert record.potentials["z=max"] == pytest.approx(1e-3 / (5.0 * EPS0), rel=1e-6)
-    assert record.charges["z=max"] == 1e-3
+    assert record.potentials["z=max"] == pytest.approx(1e-3 / (5.0 * EPS0), rel=1e-9)
+    assert record.charges["z=max"] == pytest.approx(1e-3, rel=1e-9)
     assert record.charges["z=min"] == pytest.approx(-1e-3, rel=1e-9)
     # A film without charge in an uneven field is at one potential between the others'.
     uneven = StaticProblem(
@@ -236,8 +237,48 @@ def test_a_floating_electrode_has_one_potential_and_its_charge():
     record = uneven.solve(1, progress=False)[-1]
     phi, x = uneven.body.phi, uneven.body.phi.function_space.tabulate_dof_coordinates()
     film = phi.x.array[np.isclose(x[:, 2], 1) & (x[:, 0] > 0.2)]
-    assert np.ptp(film) < 1e-5 * 0.1
+    assert np.ptp(film) == 0.0
     assert 0.0 < record.potentials["film"] < 0.1
+
+
+def test_a_floating_electrode_of_two_patches_on_a_long_film():
+    # A strip of two capacitors in series over the film: half of the voltage, whatever its length.
+    law = ElectricLaw(NeoHooke(1.0, 1.0), ElectricPolynomial(O3, (0, 0)), background=5.0)
+    long = 2000.0
+
+    def part(low, high, top):
+        within = (low * long - 1e-6, high * long + 1e-6)
+        return lambda x: np.isclose(x[2], top) & (x[0] > within[0]) & (x[0] < within[1])
+
+    def solved(film, **options):
+        problem = StaticProblem(
+            meshes.box((long, 1.0, 1.0), (20, 1, 1)),
+            law,
+            [
+                Displacement("boundary", (0, 0, 0)),
+                Electrode(part(0, 0.45, 0), 0.0, name="left"),
+                Electrode(part(0.55, 1, 0), 1.0, name="right"),
+                Electrode(film, name="film", **options),
+            ],
+        )
+        return problem, problem.solve(1, progress=False)[-1]
+
+    problem, record = solved(part(0, 1, 1), charge=0.0)
+    assert record.potentials["film"] == pytest.approx(0.5, abs=1e-9)
+    _, held = solved(part(0, 1, 1), potential=0.5)
+    assert record.charges["right"] == pytest.approx(held.charges["right"], rel=1e-6)
+    assert abs(record.charges["film"]) < 1e-9 * record.charges["right"]
+
+    patches = lambda x: part(0, 0.4, 1)(x) | part(0.6, 1, 1)(x)  # noqa: E731
+    problem, record = solved(patches, charge=0.0)
+    x = problem.body.phi.function_space.tabulate_dof_coordinates().T
+    assert np.ptp(problem.body.phi.x.array[patches(x)]) == 0.0
+    assert record.potentials["film"] == pytest.approx(0.5, abs=1e-9)
+    # After a change to the same conditions the charge stays where it is.
+    problem.change(problem.body.conditions)
+    history = problem.solve(2, progress=False)
+    assert history[-2].potentials["film"] == pytest.approx(0.5, abs=1e-9)
+    assert history[-2].charges["right"] == pytest.approx(record.charges["right"], rel=1e-6)
 
 
 def test_a_surface_charge_is_a_floating_electrode_in_an_even_field():
@@ -352,10 +393,13 @@ def random_electric_law():
     return ElectricLaw(law.law, polynomial)
 
 
-def test_the_block_preconditioner_gives_what_mumps_gives(monkeypatch):
+@pytest.mark.parametrize(
+    ("size", "cells"), [((1, 1, 1), (5, 5, 5)), ((40, 3, 1), (40, 3, 2))], ids=["cube", "slender"]
+)
+def test_the_block_preconditioner_gives_what_mumps_gives(size, cells, monkeypatch):
     def solved():
         problem = StaticProblem(
-            meshes.box((1, 1, 1), (5, 5, 5)),
+            meshes.box(size, cells),
             ceramic(),
             [held(), Electrode("z=min", 0.0), Electrode("z=max", 0.01)],
         )
@@ -366,9 +410,9 @@ def test_the_block_preconditioner_gives_what_mumps_gives(monkeypatch):
     monkeypatch.setattr(electric_body, "DIRECT_UP_TO", 100)
     blocks = solved()
     assert blocks.newton.ksp.getPC().getType() == "fieldsplit"
-    assert blocks.newton.ksp.getIterationNumber() < 60
+    assert blocks.newton.ksp.getIterationNumber() < 100
     np.testing.assert_allclose(
-        blocks.u.x.array, direct.u.x.array, atol=1e-7 * np.abs(direct.u.x.array).max()
+        blocks.u.x.array, direct.u.x.array, atol=1e-6 * np.abs(direct.u.x.array).max()
     )
 
 
@@ -471,6 +515,7 @@ LOW = Electrode("z=min", 0.0)
         (ceramic, [held(), LOW, Electrode("z=max")], "potential or, if it floats, its charge"),
         (ceramic, [held(), LOW, Electrode("z=max", 1.0, charge=1.0)], "or, if it floats"),
         (ceramic, [held(), LOW, Electrode("z=max", np.nan)], "give a finite number"),
+        (ceramic, [held(), LOW, Electrode("z=max", "1 V")], "give a finite number"),
         (ceramic, [held(), LOW, Electrode("z=2", 1.0)], "z=2"),
         (ceramic, [held(), LOW, Electrode("z=max", 1.0, name="z=min")], "two electrodes are named"),
         (ceramic, [held(), LOW, SurfaceCharge("z=max", np.inf)], "surface charge inf"),
@@ -492,6 +537,23 @@ def test_problems_that_take_no_electrodes_say_so():
     )
     with pytest.raises(InputError, match="laws of some grains know an electric field"):
         StaticProblem(BOX, mixed, [held(), LOW])
+
+
+def test_arc_lengths_take_held_electrodes_and_no_charges():
+    conditions = [held(), LOW, Electrode("z=max", 0.01, name="high")]
+    followed, stepped = (StaticProblem(BOX, ceramic(), conditions) for _ in range(2))
+    path = follow_path(followed, first=0.5, steps=2, progress=False)
+    stepped.solve(1, until=path[-1].load, progress=False)
+    assert path[-1].charges["high"] == pytest.approx(stepped.history[-1].charges["high"], rel=1e-8)
+    charged = StaticProblem(BOX, ceramic(), [held(), LOW, Electrode("z=max", charge=1e-3)])
+    with pytest.raises(InputError, match="knows no charges"):
+        follow_path(charged, first=0.1, steps=1, progress=False)
+
+
+def test_soft_dielectrics_are_warned_of_locking():
+    rubber = ElectricLaw(NeoHooke(1e-3, 10.0), ElectricPolynomial(O3, (0, 0)), background=4.7)
+    with pytest.warns(UserWarning, match="linear elements lock"):
+        StaticProblem(BOX, rubber, [held(), LOW])
 
 
 def test_without_electrodes_elsewhere_the_law_is_that_of_no_field():

@@ -8,16 +8,20 @@ import pytest
 
 pytest.importorskip("objstress.fem")
 
-from objstress.errors import InputError
+from objstress.errors import ConvergenceError, InputError
 from objstress.fem import (
     Displacement,
+    DynamicProblem,
     Electrode,
     Pressure,
     StaticProblem,
     meshes,
     natural_vibrations,
+    resonate,
 )
-from objstress.laws import SaintVenantKirchhoff
+from objstress.laws import ElectricLaw, NeoHooke, SaintVenantKirchhoff
+from objstress.models import ElectricPolynomial
+from objstress.symmetry.point_group import O3
 from tests.helpers import MPIEXEC, printed_on
 from tests.test_electric import QUARTZ_C, QUARTZ_E, QUARTZ_EPS, quartz
 from tests.test_electrodes import ceramic, isotropic
@@ -51,8 +55,8 @@ def at_cut(cells=12):
 
 def test_an_at_cut_plate_resonates_as_its_closed_form_says():
     problem = at_cut()
-    short = natural_vibrations(problem, 2649.0, 4, let_go=["pin"])
-    free = natural_vibrations(problem, 2649.0, 4, let_go=["pin"], open_electrodes=["high"])
+    short = natural_vibrations(problem, 2649.0, 4, released=["pin"])
+    free = natural_vibrations(problem, 2649.0, 4, released=["pin"], open_electrodes=["high"])
     # The plate's own motion along x first, then the overtones; with 1 mm MHz are 1e3 Hz m.
     assert short.frequencies[0] < 1e-4
     assert free.frequencies[1] == pytest.approx(1.6612, rel=2e-4)
@@ -74,7 +78,7 @@ def test_an_at_cut_plate_resonates_as_its_closed_form_says():
 
 def test_admittance_is_largest_at_resonance_and_least_at_antiresonance():
     problem = at_cut()
-    short = natural_vibrations(problem, 2649.0, 8, let_go=["pin"])
+    short = natural_vibrations(problem, 2649.0, 8, released=["pin"])
     f = np.linspace(1.64, 1.68, 4001)
     y = np.abs(short.admittance("high", f, loss=1e-5))
     assert f[y.argmax()] == pytest.approx(short.frequencies[1], abs=2e-5)
@@ -115,9 +119,86 @@ def test_a_free_body_has_six_rigid_motions():
     law = SaintVenantKirchhoff(isotropic(70.0, 0.3))
     problem = StaticProblem(meshes.box((2.0, 1.0, 1.0), (4, 2, 2)), law, [HELD])
     problem.solve(1, progress=False)
-    found = natural_vibrations(problem, 2700.0, 8, let_go=["held"])
+    found = natural_vibrations(problem, 2700.0, 8, released=["held"])
     assert found.frequencies[5] < 1e-3 * found.frequencies[6]
     assert found.frequencies[6] > 0.1
+
+
+def test_a_free_piezoelectric_has_finite_coupling_wherever_it_was_held():
+    def free(*supports, released):
+        problem = StaticProblem(
+            meshes.box((1.0, 1.1, 0.3), (4, 4, 2)),
+            ceramic(),
+            [*supports, Electrode("z=min", 0.0, name="low"), Electrode("z=max", 0.0, name="high")],
+        )
+        problem.solve(1, progress=False)
+        return natural_vibrations(problem, 7500.0, 9, released=released)
+
+    clamped = free(HELD, released=["held"])
+    pinned = free(
+        Displacement("x=min & y=min & z=min", (0, 0, 0), "a"),
+        Displacement("x=max & y=min & z=min", (None, 0, 0), "b"),
+        Displacement("x=min & y=max & z=min", (None, None, 0), "c"),
+        released=["a", "b", "c"],
+    )
+    assert (~clamped.elastic).sum() == 6
+    assert not clamped.coupling("high")[:6].any()
+    assert np.isfinite(clamped.admittance("high", [0.1, 1.0])).all()
+    np.testing.assert_allclose(clamped.frequencies[6:], pinned.frequencies[6:], rtol=1e-6)
+    assert clamped.capacitances["high"] == pytest.approx(pinned.capacitances["high"], rel=1e-5)
+    np.testing.assert_allclose(clamped.coupling("high")[6:], pinned.coupling("high")[6:], atol=1e-5)
+
+
+def test_what_another_support_holds_is_not_released():
+    law = SaintVenantKirchhoff(isotropic(70.0, 0.3))
+    floor = Displacement("z=min", (None, None, 0), "floor")
+    tones = []
+    for supports in ([HELD, floor], [floor, HELD]):
+        problem = StaticProblem(meshes.box((2.0, 1.0, 1.0), (4, 2, 2)), law, supports)
+        problem.solve(1, progress=False)
+        tones.append(natural_vibrations(problem, 2700.0, 5, released=["held"]).frequencies[3:])
+    np.testing.assert_allclose(tones[0], tones[1], rtol=1e-8)
+
+
+def test_the_capacitance_leaves_open_electrodes_their_charge():
+    law = ElectricLaw(NeoHooke(1.0, 1.0), ElectricPolynomial(O3, (0, 0)), background=5.0)
+    mesh = meshes.box((2.0, 1.0, 0.5), (8, 2, 2))
+
+    def half(first):
+        return lambda x: np.isclose(x[2], 0.5) & (x[0] < 0.8 if first else x[0] > 1.2)
+
+    def problem(left):
+        one = StaticProblem(
+            mesh,
+            law,
+            [
+                HELD,
+                Electrode("z=min", 0.0, name="low"),
+                Electrode(half(True), name="left", **left),
+                Electrode(half(False), 1e-6, name="right"),
+            ],
+        )
+        one.solve(1, progress=False)
+        return one
+
+    held = problem({"potential": 0.0})
+    found = natural_vibrations(held, 1000.0, 1, open_electrodes=["left"])
+    floating = problem({"charge": 0.0}).history[-1].charges["right"] / 1e-6
+    assert found.capacitances["right"] == pytest.approx(floating, rel=1e-6)
+
+
+def test_an_unstable_state_has_no_vibrations():
+    law = SaintVenantKirchhoff(isotropic(70.0, 0.0))
+    column = StaticProblem(
+        meshes.box((20.0, 1.0, 1.0), (20, 1, 1)),
+        law,
+        [HELD, Displacement("x=max", (-0.4, 0, 0))],
+        degree=2,
+    )
+    column.solve(4, progress=False)
+    with pytest.raises(ConvergenceError, match="unstable"):
+        natural_vibrations(column, 2700.0, 3)
+    assert column.u.x.array.any()
 
 
 def test_tension_raises_the_tone():
@@ -139,11 +220,11 @@ def test_tension_raises_the_tone():
     ("options", "message"),
     [
         ({"number": 0}, "give a mode or more"),
-        ({"number": 10_000}, "unknowns: ask for fewer"),
+        ({"number": 55}, "54 unknown displacements: ask for fewer"),
         ({"density": -1.0}, "must be positive"),
         ({"density": [1.0, 2.0]}, "densities of shape"),
         ({"length_unit": 0.0}, "length_unit = 0"),
-        ({"let_go": ["wall"]}, "no displacement is named 'wall'; there are held"),
+        ({"released": ["wall"]}, "no displacement is named 'wall'; there are held"),
         ({"open_electrodes": ["top"]}, "no electrode of given potential is named 'top'"),
         ({"open_electrodes": ["low", "high"]}, "all electrodes are open"),
     ],
@@ -164,6 +245,9 @@ def test_a_follower_pressure_and_an_unknown_electrode_are_refused():
     with pytest.raises(InputError, match="follower pressure"):
         natural_vibrations(pressed, 2700.0)
     problem = StaticProblem(meshes.box((1, 1, 1), (2, 2, 2)), law, [HELD])
+    moving = DynamicProblem(meshes.box((1, 1, 1), (2, 2, 2)), law, [HELD], density=2700.0)
+    with pytest.raises(InputError, match="DynamicProblem is in motion"):
+        natural_vibrations(moving, 2700.0)
     with pytest.raises(InputError, match="no electrode 'top' that is held; there are none"):
         natural_vibrations(problem, 2700.0, 1).admittance("top", [1.0])
 
@@ -201,6 +285,13 @@ def test_the_command_writes_modes_pictures_and_admittance(tmp_path, shell):
     assert first["open_MHz"] >= first["resonance_MHz"] > 0
     ratio = first["resonance_MHz"] / first["open_MHz"]
     assert first["coupling"] == pytest.approx(np.sqrt(1 - ratio**2), rel=0.1)
+    # A free body, whose rigid motions bring nothing.
+    code, text, error = shell(
+        "resonate", path, "--out", tmp_path / "free", "--density", 2649, "--number", 7,
+        "--released", "clamp", "--json",
+    )  # fmt: skip
+    assert code == 0, error
+    assert [m["coupling"] for m in json.loads(text)["modes"][:6]] == [0.0] * 6
     table = pd.read_csv(out / "admittance.csv")
     assert list(table) == ["frequency [MHz]", "real [S]", "imaginary [S]"]
     assert (table["real [S]"] >= 0).all()
@@ -211,6 +302,28 @@ def test_the_command_writes_modes_pictures_and_admittance(tmp_path, shell):
     )
     assert code == 2
     assert "no electrode 'top'" in error
+
+
+def test_modes_short_and_open_are_paired_by_their_shapes(tmp_path):
+    law = ceramic().constants()
+    constants = {name: law[name].tolist() for name in ("elastic", "piezoelectric", "dielectric")}
+    (tmp_path / "ceramic.json").write_text(json.dumps(constants | {"point_group": "6mm"}))
+    (tmp_path / "case.yaml").write_text(
+        CASE.replace("quartz", "ceramic")
+        .replace("size: [3, 2, 0.4], cells: [4, 3, 2]", "size: [1, 1.1, 0.3], cells: [4, 4, 2]")
+        .replace("orientation: {cut: AT}\n", "")
+    )
+    found = resonate(
+        tmp_path / "case.yaml", tmp_path / "out", density=7500.0, number=10, progress=False
+    )
+    coupled = [m for m in found["modes"] if m["coupling"] > 0.1 and "open_MHz" in m]
+    assert coupled
+    for mode in coupled:
+        ratio = mode["resonance_MHz"] / mode["open_MHz"]
+        assert mode["coupling"] == pytest.approx(np.sqrt(1 - ratio**2), rel=0.25)
+    for mode in found["modes"]:
+        if mode["coupling"] < 1e-6:
+            assert mode["open_MHz"] == pytest.approx(mode["resonance_MHz"], rel=1e-6)
 
 
 @pytest.mark.skipif(not MPIEXEC.exists(), reason="no mpiexec beside this Python")

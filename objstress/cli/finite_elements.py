@@ -47,7 +47,7 @@ def resonate(
         str | None,
         typer.Option(help="Name of the electrode that is driven; the last of given potential."),
     ] = None,
-    let_go: Annotated[
+    released: Annotated[
         list[str] | None,
         typer.Option(help="Name of a displacement that takes no part, as of a free body."),
     ] = None,
@@ -69,7 +69,7 @@ def resonate(
         near=near,
         length_unit=length_unit,
         driven=driven,
-        let_go=let_go or [],
+        released=released or [],
         loss=loss,
     )
     print_result(result, as_json, _modes)

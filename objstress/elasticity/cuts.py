@@ -10,7 +10,8 @@ from scipy.spatial.transform import Rotation
 from objstress.errors import InputError
 
 CUTS = {"AT": "(YXl) 35.25", "BT": "(YXl) -49.2"}
-"""Of quartz, in the frame of IRE 1949 and IEEE 1987: c14 < 0, e11 > 0 (right-handed)."""
+"""Of quartz in the axes of IRE 1949, in which c14 is negative. In those of IEEE 1978, turned by 180
+degrees about Z, c14 is positive and all angles about X change their signs."""
 _NOTATION = re.compile(r"\(([XYZ])([XYZ])([lwt]{0,3})\)\s*(.*)")
 
 
@@ -22,7 +23,8 @@ def plate_cut(notation: str) -> np.ndarray:
     about, one after the other, each where the turns before have brought it, by the angles that
     follow, `(YXwl) 22.4/34.3`. Angles count counterclockwise about the edge, whose sense is that of
     the crystal's axis. X, Y, Z are the axes of the law's constants.
-    IEEE Standard on Piezoelectricity, ANSI/IEEE Std 176-1987, section 3.6.
+    Standards on Piezoelectric Crystals, Proc. IRE 37 (1949) 1378; the notation is that of IEEE Std
+    176, too, whose axes of quartz are others (see `CUTS`).
 
     Args:
         notation: as above, or a name of `CUTS`: "AT", "BT".

@@ -8,9 +8,10 @@ import numpy as np
 
 from objstress.elasticity.orientations import random_rotations
 from objstress.laws.base import MaterialLaw
+from objstress.models.invariants import invariant_polynomials
 from objstress.reports import Claim
 from objstress.symmetry.point_group import PointGroup
-from objstress.symmetry.supergroups import laue_group, minimal_supergroups
+from objstress.symmetry.supergroups import closure, laue_group, minimal_supergroups
 
 STEP = 3e-5
 """Of the differences, in strain and in units of the largest field."""
@@ -87,6 +88,25 @@ def same_laue_class(group: PointGroup) -> list[np.ndarray]:
         )
         for larger in minimal_supergroups(group, [laue_group(group)])
     ]
+
+
+def _told_apart(law: MaterialLaw, group: PointGroup) -> list[np.ndarray]:
+    """Of `same_laue_class` those that terms of the law's degrees can tell from its group.
+
+    A law that is linear in the field cannot tell 432 from m-3m: both forbid all of its terms.
+    """
+    inner = getattr(law, "law", None)
+    polynomial = getattr(law, "polynomial", getattr(inner, "polynomial", None))
+    degrees = getattr(polynomial, "parts", [])
+    found = []
+    for extra in same_laue_class(group):
+        larger = PointGroup.from_operations(closure(np.concatenate([group.operations, extra])))
+        counts = (
+            sum(len(invariant_polynomials(g, a, b)) for a, b in degrees) for g in (group, larger)
+        )
+        if not degrees or next(counts) > next(counts):
+            found.append(extra)
+    return found
 
 
 def field_gradients(law: MaterialLaw, f: np.ndarray, e: np.ndarray) -> tuple[float, float]:
@@ -186,7 +206,7 @@ def field_claims(law: MaterialLaw, f: np.ndarray, rng: np.random.Generator) -> l
         Claim("under a field: symmetry of dP/dF and dD0/dE0", field_blocks(law, f, e), 1e-12),
         Claim("at E0 = 0: the law of strain", without_field(law, f), 1e-14),
     ]
-    if isinstance(group, PointGroup) and (larger := same_laue_class(group)):
+    if isinstance(group, PointGroup) and (larger := _told_apart(law, group)):
         least = min(field_symmetry(law, f, e, extra) for extra in larger)
         claims.append(
             Claim(

@@ -9,6 +9,7 @@ from objstress.elasticity.directions import strain_directions
 from objstress.elasticity.strain import right_stretch
 from objstress.errors import InputError
 from objstress.laws.base import MaterialLaw
+from objstress.laws.electric import ElectricLaw
 from objstress.laws.fused import FusedLaw
 from objstress.laws.guarded import GuardedLaw
 from objstress.laws.polynomial import PolynomialLaw
@@ -28,17 +29,25 @@ def compile_law(law: MaterialLaw, tolerance: float = 1e-3, kind: str = "polynomi
 
     Args:
         law: any law; a guarded one is compiled inside and guarded again; of an ensemble the mean
-            is compiled, its error bars stay with the ensemble.
+            is compiled, its error bars stay with the ensemble; of an `ElectricLaw` the law of
+            strain, as its part of the field is a polynomial already.
         tolerance: largest relative error of P that "polynomial" may make.
         kind: "polynomial" fits one G-invariant polynomial of E, see `compile_polynomial`; "torch"
             fuses the law as it is into one program, see `FusedLaw`.
 
     Returns:
-        A `PolynomialLaw`, a `FusedLaw`, or a `GuardedLaw` around a polynomial one.
+        A `PolynomialLaw`, a `FusedLaw`, or a `GuardedLaw` or `ElectricLaw` around one.
 
     Raises:
         InputError: a tolerance that cannot be met (the best is named), or an unknown kind.
     """
+    if isinstance(law, ElectricLaw):
+        inner = compile_law(law.law, tolerance, kind)
+        made = ElectricLaw(inner, law.polynomial, law.background, law.largest_field, law.facts)
+        made.outside_action = law.outside_action
+        return made
+    if law.knows_field:
+        raise InputError("compile the law of strain and field before it is rotated")
     if kind == "polynomial":
         if isinstance(law, GuardedLaw):
             return GuardedLaw(compile_polynomial(law.law, tolerance))

@@ -40,8 +40,11 @@ def constants_table(law: ElectricLaw, Q: Any = None) -> str:
             its crystal; by default the law's own.
 
     Raises:
-        InputError: a law without a point group, such as an isotropic one.
+        InputError: a law that is no `ElectricLaw`, or without a point group, such as an isotropic
+            one.
     """
+    if not isinstance(law, ElectricLaw):
+        raise InputError(f"a {type(law).__name__} has no table of electric constants")
     if not isinstance(law.point_group, PointGroup):
         raise InputError("only laws of crystals have tables: give one with a point group")
     turn = np.eye(3) if Q is None else np.asarray(Q, dtype=np.float64)

@@ -57,7 +57,8 @@ class ElectricLaw(LawAround):
         facts: JSON-able ones about the fit of h.
 
     Raises:
-        InputError: a negative background; a law of strain that breaks the polynomial's group.
+        InputError: a negative background; a law of strain that breaks the polynomial's group, or
+            that knows a field itself.
     """
 
     kind = "electric"
@@ -73,6 +74,8 @@ class ElectricLaw(LawAround):
     ):
         if not 0 <= background < np.inf:
             raise InputError(f"background = {background}: give a relative permittivity >= 0")
+        if law.knows_field:
+            raise InputError("the law of strain knows a field already: give one without")
         self.law, self.polynomial, self.background = law, polynomial, float(background)
         self.largest_field, self.facts = largest_field, facts or {}
         self.point_group = _common_group(law.point_group, polynomial.group)
@@ -140,8 +143,8 @@ class ElectricLaw(LawAround):
             e = -\partial^2 H / \partial E_0 \partial \eta, \qquad
             \varepsilon = -\partial^2 H / \partial E_0^2
 
-        and so on, eta = E_11, E_22, E_33, 2 E_23, 2 E_13, 2 E_12; c at constant field, epsilon at
-        constant strain.
+        and so on by the material field E0, eta = E_11, E_22, E_33, 2 E_23, 2 E_13, 2 E_12; c at
+        constant field, epsilon at constant strain.
 
         Returns:
             "elastic" (6, 6), GPa; "piezoelectric" (3, 6), C/m^2; "dielectric" (3, 3), over the

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from objstress.errors import InputError
 from objstress.laws.base import LawAround, MaterialLaw, law_from_dict
 from objstress.models.compiled_strain_network import CompiledStrainNetwork
 from objstress.models.strain_network import StrainNetwork
@@ -33,12 +34,17 @@ class FusedLaw(LawAround):
     the law is evaluated as it is.
 
     Args:
-        law: any law but a guarded one.
+        law: any law of strain but a guarded one.
+
+    Raises:
+        InputError: a law that knows an electric field.
     """
 
     kind = "torch"
 
     def __init__(self, law: MaterialLaw):
+        if law.knows_field:
+            raise InputError("fuse the law of strain alone, and put the field around it again")
         self.law, self.point_group = law, law.point_group
         self.chunk, self.outside_action = law.chunk, law.outside_action
         if isinstance(getattr(law, "network", None), StrainNetwork):

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 ROUNDED = 0.01
 """How far constants may be from the form of their group, relative to the largest of them."""
+NOISE = {"elastic": 1e-3, "piezoelectric": 1e-4, "dielectric": 1e-4}
+"""What is no more than round-off of a calculation: GPa, C/m^2, and over the vacuum's."""
 KEYS = ("elastic", "piezoelectric", "dielectric")
 
 
@@ -88,7 +90,8 @@ def read_linear_law(path: str | Path) -> ElectricLaw:
             symbol) or "structure" (pymatgen's dictionary).
 
     Raises:
-        InputError: no such file, no JSON, a constant that is missing; see `linear_law`.
+        InputError: no such file, no JSON, an unknown key, a constant that is missing; see
+            `linear_law`.
     """
     try:
         constants = json.loads(Path(path).read_text(encoding="utf-8"))
@@ -96,13 +99,21 @@ def read_linear_law(path: str | Path) -> ElectricLaw:
         raise InputError(f"{path}: no JSON file of constants: {error}") from error
     if not isinstance(constants, dict):
         raise InputError(f"{path}: give one object with {', '.join(KEYS)}")
+    if unknown := set(constants) - {*KEYS, "point_group", "structure"}:
+        raise InputError(
+            f"{path}: unknown key {min(unknown)!r}; known are {', '.join(KEYS)}, point_group and "
+            "structure"
+        )
     for key in KEYS:
         if key not in constants:
             raise InputError(f"{path}: {key!r} is missing; needed are {', '.join(KEYS)}")
     if "structure" in constants:
         from pymatgen.core import Structure
 
-        crystal: Any = Structure.from_dict(constants["structure"])
+        try:
+            crystal: Any = Structure.from_dict(constants["structure"])
+        except Exception as error:
+            raise InputError(f"{path}: 'structure' is no structure of pymatgen ({error})") from None
     elif "point_group" in constants:
         crystal = str(constants["point_group"])
     else:
@@ -127,7 +138,7 @@ def _of_form(tensor: np.ndarray, group: PointGroup, kind: str) -> np.ndarray:
     """The tensor in the exact form of its group."""
     exact = TensorForm(group, kind).project(tensor)
     gap, size = float(np.abs(exact - tensor).max()), float(np.abs(tensor).max())
-    if gap > ROUNDED * size:
+    if gap > max(ROUNDED * size, NOISE[kind]):
         raise InputError(
             f"the {kind} constants are {gap / size:.2g} of the largest of them away from the form "
             f"of point group {group.symbol}: is it another group, or another frame?"

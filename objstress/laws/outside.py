@@ -76,6 +76,8 @@ def report_fields(law: Any, E0: Any, stacklevel: int = 2) -> None:
         return
     size = torch.as_tensor(E0, dtype=torch.float64).reshape(-1, 3).norm(dim=1)
     count = int((size > law.largest_field * (1 + 1e-9)).sum())
+    if not count:
+        return
     worst = f"|E0| = {float(size.max()):.3g} V/nm, fitted to {law.largest_field:.3g} V/nm"
     report_outside(law, count, len(size), worst, stacklevel=stacklevel + 1, what="fields")
 

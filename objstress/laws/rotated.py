@@ -39,9 +39,14 @@ class RotatedLaw(MaterialLaw):
             raise InputError("the orientation is not a rotation matrix (Q Q^T = I, det Q = 1)")
         self.law, self.Q = law, torch.tensor(q)
         self.chunk, self.outside_action = law.chunk, law.outside_action
-        self.knows_field, self.largest_field = law.knows_field, law.largest_field
+        self.knows_field = law.knows_field
         group = law.point_group
         self.point_group = group.rotated(q) if isinstance(group, PointGroup) else group
+
+    @property
+    def largest_field(self) -> float | None:  # type: ignore[override]
+        """|E0| in V/nm up to which the law was fitted; None where it has no end."""
+        return self.law.largest_field
 
     def in_crystal(self, F: Any) -> Tensor:
         return self.law.in_crystal(self._turned(F))

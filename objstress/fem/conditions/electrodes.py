@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from numbers import Real
 from typing import Any
 
 import numpy as np
-import ufl
 from dolfinx import fem
 
 from objstress.errors import InputError
@@ -21,15 +21,15 @@ class Electrode:
     .. math:: \phi = a(\lambda)\, \mathrm{potential} \quad \text{or} \quad
         \int \omega\, dS = a(\lambda)\, \mathrm{charge}, \quad \phi \text{ uniform}
 
-    with a = lambda, the load factor, by default. A floating electrode (of given charge) is a film
-    of a permittivity a million times the body's, so that its potential is uniform to about as
-    many digits. Electrodes must not touch.
+    with a = lambda, the load factor, by default. A floating electrode (of given charge) has one
+    unknown potential, also where it is of several patches. Electrodes must not touch.
 
     Args:
-        where: as in `Displacement`; of a floating one, boundary facets.
+        where: as in `Displacement`.
         potential: in V/nm times the mesh's unit of length: V for nm, kV for um, MV for mm.
             Reached at load factor 1.
-        charge: of a floating electrode, in C/m^2 times the mesh's unit of length squared.
+        charge: of a floating electrode, in C/m^2 times the mesh's unit of length squared; on a
+            plane mesh per unit of depth, C/m^2 times the unit of length.
         name: of its charge and potential in the record; by default `where`, if that is a text.
         amplitude: a(lambda), see `Amplitude`.
 
@@ -56,7 +56,7 @@ class Electrode:
         if (self.potential is None) == (self.charge is None):
             raise InputError(f"{who}: give its potential or, if it floats, its charge")
         value = self.charge if self.potential is None else self.potential
-        if not isinstance(value, int | float) or not np.isfinite(value):
+        if not isinstance(value, Real) or not np.isfinite(float(value)):
             raise InputError(f"{who}: potential or charge {value!r}, give a finite number")
 
 
@@ -96,21 +96,3 @@ def charging(value: float, load: Any, q: Any, ds: Any, mesh: Any) -> Any:
     if not np.isfinite(value):
         raise InputError(f"surface charge {value}: give a finite number of C/m^2")
     return -load * fem.Constant(mesh, float(value)) * q * ds
-
-
-def film(phi: Any, q: Any, permittivity: Any, ds: Any, mesh: Any) -> Any:
-    """UFL form of a thin film's part in the balance of charges: it evens out the potential.
-
-    Args:
-        phi, q: potential and test function, or their scaled forms.
-        permittivity: of the film times its thickness.
-        ds: measure of its facets.
-        mesh: of them.
-    """
-    normal = ufl.FacetNormal(mesh)
-
-    def along(f: Any) -> Any:
-        slope = ufl.grad(f)
-        return slope - ufl.inner(slope, normal) * normal
-
-    return permittivity * ufl.inner(along(phi), along(q)) * ds

@@ -21,7 +21,7 @@ SWING = 0.08
 def plot_mode(
     problem: StaticProblem, vibrations: Vibrations, number: int, path: str | Path
 ) -> None:
-    """Plot a mode: the body at its largest swing, in the colour of the amplitude.
+    """Plot a mode about the undeformed body at its largest swing, in the colour of the amplitude.
 
     All ranks call it, one draws.
 
@@ -42,9 +42,11 @@ def plot_mode(
     cells = mode.function_space.dofmap.list[problem.material.cells]
     swing = SWING * float(np.ptp(problem.body.places.box, axis=0).max()) / largest
     before = problem.u.x.array.copy()
-    problem.u.x.array[:] = swing * mode.x.array
-    drawn = surface_of(problem, {"amplitude": size[cells].mean(axis=1) / largest})
-    problem.u.x.array[:] = before
+    try:
+        problem.u.x.array[:] = swing * mode.x.array
+        drawn = surface_of(problem, {"amplitude": size[cells].mean(axis=1) / largest})
+    finally:
+        problem.u.x.array[:] = before
     if drawn is not None:
         plot_surface(drawn, path, "amplitude")
 

@@ -75,11 +75,14 @@ def follow_path(
         `problem.history`: a `StepRecord` for each accepted step, `load` up and down.
 
     Raises:
-        InputError: nothing scales with lambda; a dynamic problem; a solver for definite matrices.
+        InputError: nothing scales with lambda; a dynamic problem; charges; a solver for definite
+            matrices.
         ConvergenceError: the smallest step failed; u is the last accepted state.
     """
     if not isinstance(problem, StaticProblem):
         raise InputError("an arc length follows equilibria: give a StaticProblem")
+    if problem.body.carries_charge:
+        raise InputError("an arc length knows no charges: give electrodes of given potential alone")
     if not (first and steps >= 1 and longest >= 1 and 0 < smallest <= 1):
         raise InputError(
             f"first = {first}, steps = {steps}, longest = {longest}, smallest = {smallest}: give "

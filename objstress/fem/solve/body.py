@@ -78,10 +78,8 @@ def _material(assembly: str, element: str, plane: str) -> type[Material]:
 
 
 def _acts_on_facets(condition: Condition) -> bool:
-    """Loads, contacts and floating electrodes; what is prescribed acts on nodes."""
-    if isinstance(condition, Electrode):
-        return condition.potential is None
-    return not isinstance(condition, Displacement | BodyForce)
+    """Loads and contacts; what is prescribed acts on nodes."""
+    return not isinstance(condition, Displacement | BodyForce | Electrode)
 
 
 type Moving = tuple[str, Contact, fem.Constant, fem.Constant | None]
@@ -181,7 +179,7 @@ class Body(Equations):
             quadrature_degree = quadrature_degree_for(mesh, degree)
         self.W, self.w = self.V, self.u
         self.material = self._material(law, quadrature_degree, (assembly, element, plane))
-        if degree == 1 and type(self.material) in (QuadratureMaterial, UflMaterial):
+        if degree == 1 and not isinstance(self.material, MixedMaterial | PlaneStressMaterial):
             warn_of_locking(self.material)
         self.material.watch = None  # accepted steps are reported, not Newton's iterates
         volumes = self.material.volumes[: self.material.owned]
@@ -297,7 +295,7 @@ class Body(Equations):
         self._moving: list[Moving] = []
         self._offsets: list[tuple[fem.Constant, np.ndarray]] = []
         self._check_electric([c for c in conditions if isinstance(c, Electrode | SurfaceCharge)])
-        self._charged: list[tuple[Electrode | SurfaceCharge, Any, Any]] = []
+        self._charged: list[tuple[SurfaceCharge, Any, Any]] = []
         surfaces: list[Any] = [c for c in conditions if _acts_on_facets(c)]
         soft = [c for c in surfaces if isinstance(c, Contact) and c.stiffness is None]
         penalty = penalty_stiffness(self.material) if soft else None
@@ -305,7 +303,7 @@ class Body(Equations):
         measures = facet_measures(self.places, surfaces, 3 * self.degree)
         for condition, ds in zip(surfaces, measures, strict=True):
             constant, factor = self._factor(condition)
-            if isinstance(condition, Electrode | SurfaceCharge):
+            if isinstance(condition, SurfaceCharge):
                 self._charged.append((condition, factor, ds))
                 continue
             if not isinstance(condition, Contact):

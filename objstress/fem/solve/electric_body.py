@@ -8,22 +8,19 @@ from typing import Any
 import numpy as np
 import ufl
 from dolfinx import fem
+from petsc4py import PETSc
 
 from objstress.errors import InputError
 from objstress.fem.conditions.amplitude import as_amplitude
 from objstress.fem.conditions.displacements import Displacement
-from objstress.fem.conditions.electrodes import Electrode, SurfaceCharge, charging, film
+from objstress.fem.conditions.electrodes import Electrode, SurfaceCharge, charging
 from objstress.fem.conditions.facets import described
 from objstress.fem.materials.electric import ElectricMaterial, at_rest
 from objstress.fem.materials.grains import Grains
 from objstress.fem.solve.body import Body
 from objstress.fem.solve.electric_supports import ElectricSupports
-from objstress.fem.solve.linear import DIRECT_UP_TO
-from objstress.fem.solve.supports import over_ranks
+from objstress.fem.solve.linear import DIRECT_UP_TO, near_nullspace
 from objstress.laws.base import MaterialLaw
-
-FILM = 1e6
-"""Permittivity times thickness of a floating electrode, over that of the body times a cell."""
 
 
 class ElectricBody(Body):
@@ -42,7 +39,6 @@ class ElectricBody(Body):
     Attributes:
         phi: potential, V/nm times the mesh's unit of length.
         scale: s, V/nm.
-        permittivity: largest of the laws, C/m^2 over V/nm.
 
     Raises:
         InputError: see `Body`; another assembly, element or plane; nothing that holds the
@@ -69,14 +65,9 @@ class ElectricBody(Body):
             fem.functionspace(mesh, ("Lagrange", self.degree)), name="potential"
         )
         material = ElectricMaterial(self.u, self.phi, law, degree)
-        stiffness, self.permittivity = at_rest(material.law)
-        self.scale = (stiffness / self.permittivity) ** 0.5
+        stiffness, permittivity = at_rest(material.law)
+        self.scale = (stiffness / permittivity) ** 0.5
         return material
-
-    def follow(self) -> None:
-        w = self.w.x.array.reshape(-1, self.dim + 1)
-        self.u.x.array.reshape(-1, self.dim)[:] = w[:, : self.dim]
-        self.phi.x.array[:] = self.scale * w[:, self.dim]
 
     def lead(self) -> None:
         w = self.w.x.array.reshape(-1, self.dim + 1)
@@ -100,26 +91,101 @@ class ElectricBody(Body):
         residual = ufl.replace(residual, {self._v: v}) + material.charge_residual(q)
         jacobian = ufl.replace(jacobian, {self._v: v, self._du: du})
         jacobian = jacobian + material.field_jacobian(du, dphi, v, q)
-        thick = FILM * self.permittivity * self.edge
         for one, factor, ds in self._charged:
-            if isinstance(one, SurfaceCharge):
-                residual = residual - charging(one.value, factor, q, ds, self.mesh)
-                continue
-            area = self._area(ds)
-            residual = residual - charging((one.charge or 0.0) / area, factor, q, ds, self.mesh)
-            residual = residual + film(self.phi, q, thick, ds, self.mesh)
-            jacobian = jacobian + film(dphi, q, thick, ds, self.mesh)
+            residual = residual - charging(one.value, factor, q, ds, self.mesh)
         return residual, jacobian
 
-    def _area(self, ds: Any) -> float:
-        form = fem.form(fem.Constant(self.mesh, 1.0) * ds)
-        return float(over_ranks(self.comm, np.array([fem.assemble_scalar(form)]))[0])
+    @property
+    def carries_charge(self) -> bool:  # type: ignore[override]
+        """Whether charges are given, on surfaces or floating electrodes."""
+        return bool(self._charged or self.supports.floating)
+
+    def prepare(self, ksp: PETSc.KSP) -> None:
+        pc = ksp.getPC()
+        if pc.getType() != "fieldsplit":
+            return
+        nodes = np.arange(*self.W.dofmap.index_map.local_range, dtype=np.int32) * (self.dim + 1)
+        displacement = (nodes[:, None] + np.arange(self.dim, dtype=np.int32)).ravel()
+        fields = [
+            PETSc.IS().createGeneral(n, comm=self.comm) for n in (displacement, nodes + self.dim)
+        ]
+        fields[0].setBlockSize(self.dim)
+        # The matrix has that of both fields; without its own, multigrid fails on slender bodies.
+        fields[0].compose("nearnullspace", near_nullspace(self.V))
+        pc.setFieldSplitIS(("0", fields[0]), ("1", fields[1]))
 
     def _supports(self, start: fem.Function | None) -> ElectricSupports:
         displacements = [c for c in self.conditions if isinstance(c, Displacement)]
-        return ElectricSupports(
+        supports = ElectricSupports(
             self.places, self.W, displacements, self._electrodes, self.scale, start
         )
+        self._ties, self._loose = supports.ties(), None
+        return supports
+
+    def follow(self) -> None:
+        self.supports.even_out(self.w)
+        w = self.w.x.array.reshape(-1, self.dim + 1)
+        self.u.x.array.reshape(-1, self.dim)[:] = w[:, : self.dim]
+        self.phi.x.array[:] = self.scale * w[:, self.dim]
+
+    def create_matrix(self) -> PETSc.Mat:
+        loose = super().create_matrix()
+        if self._ties is None:
+            return loose
+        return self._tied(super().assemble_jacobian(loose))
+
+    def assemble_jacobian(self, A: PETSc.Mat | None = None, bcs: bool = True) -> PETSc.Mat:
+        if self._ties is None:
+            return super().assemble_jacobian(A, bcs)
+        self._loose = super().assemble_jacobian(self._loose, bcs)
+        tied = self._tied(self._loose)
+        return tied if A is None else tied.copy(A)
+
+    def _tied(self, loose: PETSc.Mat) -> PETSc.Mat:
+        """The derivative by masters; what has one is set apart, with one on the diagonal."""
+        tied = loose.PtAP(self._ties)
+        apart = tied.createVecLeft()
+        apart.set(0.0)
+        rows = self.supports.tied_rows()
+        apart.setValues(rows, np.ones(len(rows)))
+        apart.assemble()
+        ones = PETSc.Mat().createDiagonal(apart)
+        ones.convert("aij")
+        tied.axpy(1.0, ones, structure=PETSc.Mat.Structure.DIFFERENT_NONZERO_PATTERN)
+        return tied
+
+    def assemble_residual(self, b: PETSc.Vec | None = None) -> PETSc.Vec:
+        b = super().assemble_residual(b)
+        if self._ties is None:
+            return b
+        self._tie(b, self._ties)
+        for master, charge in zip(self.supports.masters, self._given_charges(), strict=True):
+            first, last = b.getOwnershipRange()
+            if first <= master < last:
+                b.getArray()[master - first] += self.scale * charge
+        return b
+
+    def bring_in(self, b: PETSc.Vec, x: PETSc.Vec | None, alpha: float) -> None:
+        super().bring_in(b, x, alpha)
+        if self._ties is not None:
+            self._tie(b, self._ties)
+
+    def _tie(self, b: PETSc.Vec, ties: PETSc.Mat) -> None:
+        """Sum the rows of each floating electrode into its master's."""
+        tied = ties.createVecRight()
+        ties.multTranspose(b, tied)
+        b.getArray()[:] = tied.getArray()
+
+    def _given_charges(self) -> list[float]:
+        """Of the floating electrodes at the present load factor."""
+        charges, s = [], float(self.load.value)
+        for _, one in self.supports.floating:
+            amplitude = as_amplitude(one.amplitude)
+            factor = s if amplitude is None else float(amplitude(s))
+            if not np.isfinite(factor):
+                raise InputError(f"an amplitude of a charge is {factor} at load factor {s:g}")
+            charges.append(factor * float(one.charge or 0.0))
+        return charges
 
     def check_rigid_motions(self) -> None:
         super().check_rigid_motions()
@@ -129,13 +195,8 @@ class ElectricBody(Body):
         return {"displacement": self.u, "potential": self.phi}
 
     def electrode_charges(self) -> dict[str, float]:
-        """Free charge on each electrode, C/m^2 length^2; what the residual there balances."""
-        found = self.supports.charges(self.assemble_residual())
-        for name, one in zip(found, self._electrodes, strict=True):
-            if one.charge is not None:
-                amplitude, s = as_amplitude(one.amplitude), float(self.load.value)
-                found[name] = one.charge * (s if amplitude is None else float(amplitude(s)))
-        return found
+        # Of the field alone: neither charges that are given nor what fades after a change.
+        return self.supports.charges(self.unbalanced())
 
     def electrode_potentials(self) -> dict[str, float]:
         """Mean potential of the nodes of each electrode, V/nm length."""
@@ -152,7 +213,6 @@ class ElectricBody(Body):
             "mg_levels_ksp_type": "chebyshev",
             "mg_levels_pc_type": "jacobi",
         }
-        blocks = {"0": ",".join(map(str, range(self.dim))), "1": str(self.dim)}
         return {
             "ksp_type": "gmres",
             "ksp_rtol": 1e-8,
@@ -160,9 +220,7 @@ class ElectricBody(Body):
             "ksp_gmres_restart": 100,
             "pc_type": "fieldsplit",
             "pc_fieldsplit_type": "symmetric_multiplicative",
-            "pc_fieldsplit_block_size": width,
-            **{f"pc_fieldsplit_{k}_fields": fields for k, fields in blocks.items()},
-            **{f"fieldsplit_{k}_{name}": v for k in blocks for name, v in multigrid.items()},
+            **{f"fieldsplit_{k}_{name}": v for k in (0, 1) for name, v in multigrid.items()},
         }
 
 

@@ -33,6 +33,8 @@ class ElectricSupports(Supports):
     Attributes:
         electrodes: {name: local nodes}, in the order given.
         held_electrodes: names of those of given potential.
+        floating: (name, electrode) of the others, and in `masters` of each the global degree of
+            freedom that stands for all of it.
 
     Raises:
         InputError: see `Electrode` and `Supports`.
@@ -52,6 +54,8 @@ class ElectricSupports(Supports):
         self.scale = scale
         self.electrodes: dict[str, np.ndarray] = {}
         self.held_electrodes: list[str] = []
+        self.floating: list[tuple[str, Electrode]] = []
+        self.masters: list[int] = []
         self._fixed = np.zeros(0, dtype=np.int32)
         for number, electrode in enumerate(electrodes):
             self._add_electrode(electrode, f"electrode{number}")
@@ -85,9 +89,60 @@ class ElectricSupports(Supports):
                     "or make them one"
                 )
         self.electrodes[name] = nodes
+        if electrode.potential is None:
+            own = self._global(self._own(nodes))
+            first = int(own.min()) if len(own) else np.iinfo(np.int64).max
+            self.floating.append((name, electrode))
+            self.masters.append(self.comm.allreduce(first, op=MPI.MIN))
 
     def _own(self, nodes: np.ndarray) -> np.ndarray:
         return nodes[nodes < self.V.dofmap.index_map.size_local]
+
+    def _global(self, nodes: np.ndarray) -> np.ndarray:
+        """Global degrees of freedom of the potential at local nodes."""
+        numbers = self.V.dofmap.index_map.local_to_global(nodes.astype(np.int32))
+        return numbers.astype(np.int64) * self.width + self.dim
+
+    def ties(self) -> PETSc.Mat | None:
+        """T with w = T w': the potential of a floating electrode is that of its master.
+
+        Square, so that vectors keep their size; columns of the others are empty. None where no
+        electrode floats.
+        """
+        if not self.floating:
+            return None
+        index_map = self.V.dofmap.index_map
+        owned = index_map.size_local * self.width
+        first = index_map.local_range[0] * self.width
+        columns = np.arange(first, first + owned, dtype=np.int32)
+        for (name, _), master in zip(self.floating, self.masters, strict=True):
+            columns[self._own(self.electrodes[name]) * self.width + self.dim] = master
+        sizes = (owned, index_map.size_global * self.width)
+        rows = np.arange(owned + 1, dtype=np.int32)
+        ties = PETSc.Mat().createAIJ(
+            (sizes, sizes), comm=self.comm, csr=(rows, columns, np.ones(owned))
+        )
+        ties.assemble()
+        return ties
+
+    def tied_rows(self) -> np.ndarray:
+        """Global numbers of the owned unknowns that have a master."""
+        rows = [np.zeros(0, dtype=np.int64)]
+        for (name, _), master in zip(self.floating, self.masters, strict=True):
+            own = self._global(self._own(self.electrodes[name]))
+            rows.append(own[own != master])
+        return np.concatenate(rows).astype(np.int32)
+
+    def even_out(self, w: fem.Function) -> None:
+        """Give the potential of its master to each floating electrode."""
+        index_map = self.V.dofmap.index_map
+        first = index_map.local_range[0] * self.width
+        owned = index_map.size_local * self.width
+        for (name, _), master in zip(self.floating, self.masters, strict=True):
+            here = first <= master < first + owned
+            value = float(w.x.array[master - first]) if here else 0.0
+            value = self.comm.allreduce(value, op=MPI.SUM)
+            w.x.array[self.electrodes[name] * self.width + self.dim] = value
 
     def check_potential(self) -> None:
         """Something must hold the potential of each piece of the body.
@@ -108,7 +163,7 @@ class ElectricSupports(Supports):
             )
 
     def charges(self, residual: PETSc.Vec) -> dict[str, float]:
-        """Free charge on the electrodes of given potential, from the residual there."""
+        """Free charge on each electrode, from the unbalanced charges there."""
         values = residual.getArray().reshape(-1, self.width)[:, self.dim]
         return {
             name: -float(over_ranks(self.comm, np.array([values[self._own(n)].sum()]))[0])

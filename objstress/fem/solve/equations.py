@@ -24,6 +24,7 @@ class Equations:
         residual_form, jacobian_form: compiled.
         supports: what is prescribed.
         symmetric: whether the derivative is.
+        carries_charge: whether charges are given, on surfaces or floating electrodes.
     """
 
     W: fem.FunctionSpace
@@ -34,6 +35,7 @@ class Equations:
     jacobian_form: fem.Form
     supports: Supports
     symmetric: bool
+    carries_charge = False
     _fading: PETSc.Vec | None = None
     _full: PETSc.Mat | None = None
 
@@ -59,13 +61,25 @@ class Equations:
         unknowns = self.W.dofmap.index_map.size_global * self.W.dofmap.index_map_bs
         return solver_options(unknowns, self.symmetric)
 
-    def assemble_residual(self, b: PETSc.Vec | None = None) -> PETSc.Vec:
-        """Internal minus external forces at the present P, boundary conditions left out."""
+    def create_matrix(self) -> PETSc.Mat:
+        """A matrix that `assemble_jacobian` fills."""
+        return fem_petsc.create_matrix(self.jacobian_form)
+
+    def prepare(self, ksp: PETSc.KSP) -> None:
+        """Tell a linear solver what it cannot know from the matrix, after its options."""
+
+    def unbalanced(self, b: PETSc.Vec | None = None) -> PETSc.Vec:
+        """Internal minus external forces at the present P, as the form has them."""
         b = b or fem_petsc.create_vector(self.W)
         with b.localForm() as local:
             local.set(0.0)
         fem_petsc.assemble_vector(b, self.residual_form)
         b.ghostUpdate(addv=PETSc.InsertMode.ADD, mode=PETSc.ScatterMode.REVERSE)
+        return b
+
+    def assemble_residual(self, b: PETSc.Vec | None = None) -> PETSc.Vec:
+        """Internal minus external forces at the present P, boundary conditions left out."""
+        b = self.unbalanced(b)
         left = 1.0 - float(self.load.value)
         if self._fading is not None and left > 0:
             b.axpy(-left, self._fading)

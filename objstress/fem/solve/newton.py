@@ -46,7 +46,7 @@ class Newton:
         self.corrections: list[float] = []
         self.why = ""
         self.b = fem_petsc.create_vector(body.W)
-        self.A = fem_petsc.create_matrix(body.jacobian_form)
+        self.A = body.create_matrix()
         self.A.setNearNullSpace(near_nullspace(body.W))
         self.x = self.b.duplicate()
         self.snes = PETSc.SNES().create(body.comm)
@@ -63,6 +63,7 @@ class Newton:
         self.snes.setJacobian(_weakly(self._jacobian), self.A)
         self.snes.setMonitor(_weakly(self._monitor))
         give_options(self, self.snes, defaults | options)
+        body.prepare(self.ksp)
 
     @property
     def ksp(self) -> PETSc.KSP:

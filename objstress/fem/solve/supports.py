@@ -41,6 +41,7 @@ class Supports:
         names: {name: the local degrees of freedom of each component}; a shared one belongs to the
             displacement that names it first.
         nodes: {name: the local nodes that it holds in some component}, shared ones too.
+        holds: {name: the local degrees of freedom that it holds}, shared ones too.
         held: owned degrees of freedom that are prescribed.
         proportional: whether all values are proportional to the load factor.
 
@@ -61,6 +62,7 @@ class Supports:
         self._prescribed: list[Prescribed] = []
         self.names: dict[str, list[np.ndarray]] = {}
         self.nodes: dict[str, np.ndarray] = {}
+        self.holds: dict[str, np.ndarray] = {}
         self.proportional = start is None
         for number, displacement in enumerate(displacements):
             self._add(displacement, f"bc{number}")
@@ -96,6 +98,7 @@ class Supports:
             caught += len(dofs)
             self.names[name][k] = np.union1d(self.names[name][k], dofs).astype(np.int32)
             self.nodes[name] = np.union1d(self.nodes[name], dofs // self.width)
+            self.holds[name] = np.union1d(self.holds.get(name, dofs), dofs)
         if self.comm.allreduce(caught, op=MPI.SUM) == 0:
             raise self._places.nothing(where, who)
         missed = self._places.near_misses(where, collapsed)  # of all components alike

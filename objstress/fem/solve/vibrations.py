@@ -10,6 +10,7 @@ import numpy as np
 import ufl
 from dolfinx import fem
 from dolfinx.fem import petsc as fem_petsc
+from mpi4py import MPI
 from petsc4py import PETSc
 
 from objstress.errors import ConvergenceError, InputError
@@ -20,6 +21,8 @@ from objstress.fem.solve.static import StaticProblem
 
 TOLERANCE = 1e-10
 """Of eigenvalues, relative."""
+RIGID = 1e-4
+"""Frequencies below this part of the highest are those of rigid motions."""
 
 
 @dataclass
@@ -32,10 +35,11 @@ class Vibrations:
     Attributes:
         frequencies: f_n, MHz, ascending, (n,).
         modes: of each its fields by name (`displacement`, `potential`), of modal mass 1 GPa
-            length us^2.
-        charges: {short electrode: charge on it of each mode, C/m^2 length^2, (n,)}.
-        capacitances: {short electrode: static charge over its potential, all others at rest, nF/m
-            length}.
+            length^3 us^2.
+        charges: {short-circuited electrode: charge on it of each mode, C/m^2 length^2, (n,)}.
+        capacitances: {short-circuited electrode: static charge over its potential, the others'
+            potentials or charges at rest, nF/m length}. On a plane mesh charges and capacitances
+            are per unit of depth.
         length_unit: metres in one unit of length.
     """
 
@@ -44,6 +48,11 @@ class Vibrations:
     charges: dict[str, np.ndarray]
     capacitances: dict[str, float]
     length_unit: float
+
+    @property
+    def elastic(self) -> np.ndarray:
+        """Which modes are more than rigid motions, (n,)."""
+        return self.frequencies > RIGID * self.frequencies.max(initial=0.0)
 
     def coupling(self, electrode: str) -> np.ndarray:
         r"""Effective electromechanical coupling factor of each mode.
@@ -63,7 +72,11 @@ class Vibrations:
             InputError: no short electrode of that name.
         """
         charge, capacitance = self._of(electrode)
-        return np.abs(charge) / (2 * np.pi * self.frequencies * np.sqrt(capacitance))
+        elastic = self.elastic
+        factors = np.zeros(len(elastic))
+        omega = 2 * np.pi * self.frequencies[elastic]
+        factors[elastic] = np.abs(charge[elastic]) / (omega * np.sqrt(capacitance))
+        return factors
 
     def admittance(self, electrode: str, frequencies: Any, loss: float = 0.0) -> np.ndarray:
         r"""Admittance of an electrode, all others at rest.
@@ -86,7 +99,8 @@ class Vibrations:
         """
         charge, capacitance = self._of(electrode)
         omega = 2 * np.pi * np.asarray(frequencies, dtype=np.float64)[:, None]
-        own = (2 * np.pi * self.frequencies) ** 2
+        charge = charge[self.elastic]
+        own = (2 * np.pi * self.frequencies[self.elastic]) ** 2
         terms = charge**2 * (1 / (own * (1 + 1j * loss) - omega**2) - 1 / own)
         farad = 1e-9 * self.length_unit
         return 1j * omega[:, 0] / MICROSECOND * farad * (capacitance + terms.sum(axis=1))
@@ -106,14 +120,14 @@ def natural_vibrations(
     length_unit: float = 1e-3,
     near: float = 0.0,
     open_electrodes: Sequence[str] = (),
-    let_go: Sequence[str] = (),
+    released: Sequence[str] = (),
 ) -> Vibrations:
     r"""Small vibrations about the present state of a body, whatever load it is under.
 
     .. math:: K w = \omega^2 M w, \qquad K = \partial R / \partial w
 
     K is the tangent of that state, with contacts and stresses as they are; what is prescribed
-    stays. Electrodes of given potential are short: they stay at it. Those named in
+    stays. Electrodes of given potential are short-circuited: they stay at it. Those named in
     `open_electrodes` keep their charge instead and are at one potential, as at antiresonance.
     SLEPc's Krylov-Schur method, shift and invert with MUMPS.
 
@@ -124,14 +138,19 @@ def natural_vibrations(
         length_unit: metres in one unit of the mesh's length.
         near: the modes nearest this frequency, MHz; the lowest by default.
         open_electrodes: names of electrodes of given potential.
-        let_go: names of displacements that do not take part, such as those that hold a free body's
-            rigid motions; these are then among the modes, at zero frequency.
+        released: names of displacements that do not take part, such as those that hold a free
+            body's rigid motions; these are then among the modes, at zero frequency.
 
     Raises:
-        InputError: unknown names, no short electrode left, a follower pressure, less than one
-            mode, more of them than there are.
-        ConvergenceError: the modes do not converge.
+        InputError: a problem that is not static, unknown names, no short-circuited electrode left,
+            a follower pressure, less than one mode, more of them than there are.
+        ConvergenceError: the modes do not converge; the state is unstable.
     """
+    if not isinstance(problem, StaticProblem):
+        raise InputError(
+            f"a {type(problem).__name__} is in motion: give a StaticProblem in the state that is "
+            "vibrated about"
+        )
     body = problem.body
     if not body.symmetric:
         raise InputError("a follower pressure has no natural vibrations: its work depends on path")
@@ -147,38 +166,47 @@ def natural_vibrations(
     rho = of_cells(scaled_density(density, grains, length_unit), body.material)
     mass = fem_petsc.assemble_matrix(_mass_form(body, body.material.cell_function(rho)))
     mass.assemble()
-    reduction = _reduction(body, list(open_electrodes), list(let_go))
-    if number > reduction.getSize()[1]:
-        raise InputError(f"{number} modes of {reduction.getSize()[1]} unknowns: ask for fewer")
-    shift = (2 * np.pi * near) ** 2
-    if not near:  # below all modes, so that nothing is singular where the body is free
-        stiff, heavy = (float(a.getDiagonal().max()[1]) for a in (tangent, mass))
-        size = float(np.ptp(body.places.box, axis=0).max())
-        shift = -1e-4 * stiff / heavy * (body.edge / size) ** 2
-    values, vectors = _eigenpairs(
-        tangent.PtAP(reduction), mass.PtAP(reduction), shift, number, body.comm
-    )
+    reduction = _reduction(body, list(open_electrodes), list(released))
+    if number > (massive := _count(body, reduction)):
+        raise InputError(f"{number} modes of {massive} unknown displacements: ask for fewer")
+    stiff, heavy = (float(a.getDiagonal().max()[1]) for a in (tangent, mass))
+    size = float(np.ptp(body.places.box, axis=0).max())
+    small = 1e-4 * stiff / heavy * (body.edge / size) ** 2
+    # Below all modes, so that nothing is singular where the body is free.
+    shift = (2 * np.pi * near) ** 2 if near else -small
+    reduced = tangent.PtAP(reduction), mass.PtAP(reduction)
+    values, vectors = _eigenpairs(*reduced, shift, number, body.comm)
+    if unstable := int((values < -1e-3 * small).sum()):
+        raise ConvergenceError(
+            f"the state is unstable: {unstable} of {number} modes grow; it has no vibrations"
+        )
     full = fem_petsc.create_vector(body.W)
     modes, charges = [], []
     state = {name: f.x.array.copy() for name, f in body.fields().items()}
-    for vector in vectors:
-        reduction.mult(vector, full)
-        body.take(full)
-        kept = {}
+    try:
+        for vector in vectors:
+            reduction.mult(vector, full)
+            body.take(full)
+            kept = {}
+            for name, function in body.fields().items():
+                kept[name] = fem.Function(function.function_space, name=name)
+                kept[name].x.array[:] = function.x.array
+            modes.append(kept)
+            if isinstance(body, ElectricBody):
+                charges.append(body.supports.charges(tangent * full))
+    finally:
         for name, function in body.fields().items():
-            kept[name] = fem.Function(function.function_space, name=name)
-            kept[name].x.array[:] = function.x.array
-        modes.append(kept)
-        if isinstance(body, ElectricBody):
-            charges.append(body.supports.charges(tangent * full))
-    for name, function in body.fields().items():
-        function.x.array[:] = state[name]
-    body.lead()
+            function.x.array[:] = state[name]
+        body.lead()
     capacitances = {}
     if isinstance(body, ElectricBody):
+        # Rigid motions bring no charge: a little mass keeps them from being singular.
+        softened = reduced[0].copy()
+        if released:
+            softened.axpy(1e-4 * small, reduced[1])
         for name in body.supports.held_electrodes:
             if name not in open_electrodes:
-                capacitances[name] = _capacitance(body, tangent, name)
+                capacitances[name] = _capacitance(body, tangent, reduction, softened, name)
     return Vibrations(
         np.sqrt(np.clip(values, 0.0, None)) / (2 * np.pi),
         modes,
@@ -188,6 +216,15 @@ def natural_vibrations(
     )
 
 
+def _count(body: Any, reduction: PETSc.Mat) -> int:
+    """Free displacements; potentials have no mass."""
+    width, first = body.supports.width, reduction.getOwnershipRange()[0]
+    starts = reduction.getValuesCSR()[0]
+    rows = np.repeat(np.arange(len(starts) - 1), np.diff(starts))
+    mine = int(((rows + first) % width < body.dim).sum())
+    return body.comm.allreduce(mine, op=MPI.SUM)
+
+
 def _mass_form(body: Any, rho: fem.Function) -> fem.Form:
     v, du = ufl.TestFunction(body.W), ufl.TrialFunction(body.W)
     product = sum(du[k] * v[k] for k in range(body.dim))
@@ -195,11 +232,11 @@ def _mass_form(body: Any, rho: fem.Function) -> fem.Form:
     return fem.form(rho * product * dx)
 
 
-def _reduction(body: Any, opened: list[str], let_go: list[str]) -> PETSc.Mat:
+def _reduction(body: Any, opened: list[str], released: list[str]) -> PETSc.Mat:
     """T (unknowns, free ones): what is held has no column, an open electrode one for all of it."""
     supports, comm = body.supports, body.comm
     owned = body.W.dofmap.index_map.size_local * supports.width
-    if unknown := [name for name in let_go if name not in supports.names]:
+    if unknown := [name for name in released if name not in supports.names]:
         raise InputError(
             f"no displacement is named {unknown[0]!r}; there are {', '.join(supports.names)}"
         )
@@ -212,10 +249,12 @@ def _reduction(body: Any, opened: list[str], let_go: list[str]) -> PETSc.Mat:
     if opened and len(opened) == len(known):
         raise InputError("all electrodes are open: leave one at its potential, to count from")
     free = np.ones(owned, dtype=bool)
-    free[supports.held] = False
-    for name in let_go:
-        for dofs in supports.names[name]:
-            free[dofs[dofs < owned]] = True
+    for name, dofs in supports.holds.items():
+        if name not in released:
+            free[dofs[dofs < owned]] = False
+    for name in known:
+        dofs = supports.electrodes[name] * supports.width + body.dim
+        free[dofs[dofs < owned]] = False
     groups = []
     for name in opened:
         nodes = supports.electrodes[name]
@@ -273,7 +312,9 @@ def _eigenpairs(
     return values[order], vectors
 
 
-def _capacitance(body: ElectricBody, tangent: PETSc.Mat, name: str) -> float:
+def _capacitance(
+    body: ElectricBody, tangent: PETSc.Mat, reduction: PETSc.Mat, reduced: PETSc.Mat, name: str
+) -> float:
     """Charge on an electrode over its potential, in equilibrium, all others at rest."""
     supports = body.supports
     owned = body.W.dofmap.index_map.size_local * supports.width
@@ -281,18 +322,19 @@ def _capacitance(body: ElectricBody, tangent: PETSc.Mat, name: str) -> float:
     driven = tangent.createVecRight()
     driven.set(0.0)
     driven.getArray()[dofs[dofs < owned]] = 1 / body.scale
-    pull = tangent * driven
+    pull = reduction.createVecRight()
+    reduction.multTranspose(tangent * driven, pull)
     pull.scale(-1.0)
-    pull.getArray()[supports.held] = 0.0
-    held = body.assemble_jacobian()
     ksp = PETSc.KSP().create(body.comm)
-    ksp.setOperators(held)
+    ksp.setOperators(reduced)
     ksp.setType("preonly")
     ksp.getPC().setType("lu")
     ksp.getPC().setFactorSolverType("mumps")
     answer = pull.duplicate()
     ksp.solve(pull, answer)
     if ksp.getConvergedReason() <= 0:
-        raise ConvergenceError("the state that the body vibrates about is not stable")
-    answer.axpy(1.0, driven)
-    return supports.charges(tangent * answer)[name]
+        raise ConvergenceError(f"the capacitance of {name!r} was not found: a singular tangent")
+    whole = tangent.createVecRight()
+    reduction.mult(answer, whole)
+    whole.axpy(1.0, driven)
+    return supports.charges(tangent * whole)[name]
