@@ -51,7 +51,7 @@ class Vibrations:
 
     @property
     def elastic(self) -> np.ndarray:
-        """Which modes are more than rigid motions, by their frequencies in MHz, (n,)."""
+        """Which modes are more than rigid motions, bool (n,)."""
         return self.frequencies > RIGID * self.frequencies.max(initial=0.0)
 
     def coupling(self, electrode: str) -> np.ndarray:
