@@ -8,7 +8,6 @@ from math import comb, isqrt
 from typing import Any
 
 import numpy as np
-from scipy.spatial.transform import Rotation
 
 from objstress.models.monomial_tables import monomials, multinomial
 from objstress.symmetry.point_group import O3, PointGroup, SymmetryGroup, invariant_basis
@@ -112,7 +111,8 @@ def _of_turns(degree: int, field: int, inversion: bool) -> np.ndarray:
     norm = _norms(degree, field)
     if inversion and field % 2:
         return np.zeros((0, len(norm)))
-    turns = Rotation.from_rotvec([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0]]).as_matrix()
+    c, s = np.cos(1.0), np.sin(1.0)  # by a radian about x and z
+    turns = np.array([[[1, 0, 0], [0, c, -s], [0, s, c]], [[c, -s, 0], [s, c, 0], [0, 0, 1]]])
     mean = np.zeros((len(norm), len(norm)))
     for turn, m in zip(turns, mandel_rotations(turns), strict=True):
         power = np.kron(

@@ -139,7 +139,11 @@ class ElectricBody(Body):
             return super().assemble_jacobian(A, bcs)
         self._loose = super().assemble_jacobian(self._loose, bcs)
         tied = self._tied(self._loose)
-        return tied if A is None else tied.copy(A)
+        if A is None:
+            return tied
+        tied.copy(A)
+        tied.destroy()  # those of several ranks are not freed by Python
+        return A
 
     def _tied(self, loose: PETSc.Mat) -> PETSc.Mat:
         """The derivative by masters; what has one is set apart, with one on the diagonal."""
@@ -152,6 +156,7 @@ class ElectricBody(Body):
         ones = PETSc.Mat().createDiagonal(apart)
         ones.convert("aij")
         tied.axpy(1.0, ones, structure=PETSc.Mat.Structure.DIFFERENT_NONZERO_PATTERN)
+        ones.destroy()
         return tied
 
     def assemble_residual(self, b: PETSc.Vec | None = None) -> PETSc.Vec:
