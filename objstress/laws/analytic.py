@@ -43,9 +43,7 @@ class _QuadraticLaw(StrainEnergyLaw):
 
     @classmethod
     def from_dict(cls, description: dict[str, Any], tensors: dict[str, Tensor]) -> _QuadraticLaw:
-        group: Any = description["group"]
-        if "operations" in tensors:
-            group = PointGroup.from_operations(tensors["operations"].numpy())
+        group = symmetry_group(description["group"], tensors.get("operations"))
         return cls(mandel_to_voigt(tensors["stiffness_mandel"].numpy()), group)
 
 

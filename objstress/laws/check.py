@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 from scipy.spatial.transform import Rotation
 
@@ -11,6 +9,7 @@ from objstress.elasticity.orientations import orthogonalized, random_rotations
 from objstress.elasticity.strain import right_stretch
 from objstress.laws.base import MaterialLaw
 from objstress.laws.check_electric import field_claims
+from objstress.laws.finite_differences import differences
 from objstress.reports import Claim
 from objstress.symmetry.point_group import PointGroup
 from objstress.symmetry.voigt import from_mandel
@@ -65,30 +64,17 @@ def residual_at_identity(law: MaterialLaw) -> float:
     return max(abs(float(w)), float(p.abs().max())) / float(np.abs(law.stiffness()).max())
 
 
-def _differences(function: Callable[[np.ndarray], np.ndarray], f: np.ndarray, h: float):
-    # Five-point central differences in each F_kL, stacked in the last two axes.
-    columns = []
-    for k in range(3):
-        for l in range(3):
-            step = np.zeros((3, 3))
-            step[k, l] = h
-            near = function(f + step) - function(f - step)
-            far = function(f + 2 * step) - function(f - 2 * step)
-            columns.append((8 * near - far) / (12 * h))
-    return np.stack(columns, axis=-1).reshape(*columns[0].shape, 3, 3)
-
-
 def stress_gradient(law: MaterialLaw, f: np.ndarray, step: float = 3e-5) -> float:
     """P against central differences of W, relative to max(|P|, floor)."""
     p = _stress(law, f)
-    numeric = _differences(lambda x: law.response(x, 0)[0].numpy(), f, step)
+    numeric = differences(lambda x: law.response(x, 0)[0].numpy(), f, step)
     return float(relative_error(law, numeric - p, p).max())
 
 
 def tangent_gradient(law: MaterialLaw, f: np.ndarray, step: float = 3e-5) -> float:
     """A against central differences of P, relative to the largest |A|."""
     a = law.response(f, 2)[2].numpy()
-    numeric = _differences(lambda x: _stress(law, x), f, step)
+    numeric = differences(lambda x: _stress(law, x), f, step)
     return float(np.abs(numeric - a).max() / np.abs(a).max())
 
 

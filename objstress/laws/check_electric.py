@@ -8,6 +8,7 @@ import numpy as np
 
 from objstress.elasticity.orientations import random_rotations
 from objstress.laws.base import MaterialLaw
+from objstress.laws.finite_differences import differences
 from objstress.models.invariants import invariant_polynomials
 from objstress.reports import Claim
 from objstress.symmetry.point_group import PointGroup
@@ -127,10 +128,10 @@ def field_gradients(law: MaterialLaw, f: np.ndarray, e: np.ndarray) -> tuple[flo
         return lambda x, y: law.electric_response(x, y, order)[k].numpy()
 
     def by_f(function: Callable) -> np.ndarray:
-        return _differences(lambda x: function(x, e), f, STEP)
+        return differences(lambda x: function(x, e), f, STEP)
 
     def by_e(function: Callable) -> np.ndarray:
-        return _differences(lambda y: function(f, y), e, h)
+        return differences(lambda y: function(f, y), e, h)
 
     first = max(
         _relative(by_f(entry(0, 0)), parts[1]),
@@ -143,18 +144,6 @@ def field_gradients(law: MaterialLaw, f: np.ndarray, e: np.ndarray) -> tuple[flo
         _relative(by_e(entry(1, 2)), parts[5]),
     )
     return first, second
-
-
-def _differences(function: Callable, x: np.ndarray, h: float) -> np.ndarray:
-    # Five-point central differences in each entry of a point's x, stacked in the last axes.
-    columns = []
-    for index in np.ndindex(x.shape[1:]):
-        step = np.zeros(x.shape[1:])
-        step[index] = h
-        near = function(x + step) - function(x - step)
-        far = function(x + 2 * step) - function(x - 2 * step)
-        columns.append((8 * near - far) / (12 * h))
-    return np.stack(columns, axis=-1).reshape(*columns[0].shape, *x.shape[1:])
 
 
 def _relative(numeric: np.ndarray, value: np.ndarray) -> float:

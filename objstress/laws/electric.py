@@ -184,11 +184,7 @@ class ElectricLaw(LawAround):
 
     @classmethod
     def from_dict(cls, description: dict[str, Any], tensors: dict[str, Tensor]) -> ElectricLaw:
-        group: SymmetryGroup
-        if "field.operations" in tensors:
-            group = PointGroup.from_operations(tensors["field.operations"].numpy())
-        else:
-            group = symmetry_group(description["group"])
+        group = symmetry_group(description["group"], tensors.get("field.operations"))
         polynomial = ElectricPolynomial(group, description["strain_degrees"])
         polynomial.set_coefficients(tensors["field.coefficients"].numpy())
         law = law_from_dict(description["law"], tensors)

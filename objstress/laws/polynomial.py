@@ -126,11 +126,7 @@ class PolynomialLaw(OfCrystal, FittedLaw):
 
     @classmethod
     def from_dict(cls, description: dict[str, Any], tensors: dict[str, Tensor]) -> PolynomialLaw:
-        group: SymmetryGroup
-        if "operations" in tensors:
-            group = PointGroup.from_operations(tensors["operations"].numpy())
-        else:
-            group = symmetry_group(description["group"])
+        group = symmetry_group(description["group"], tensors.get("operations"))
         polynomial = InvariantPolynomial(group, description["degree"])
         polynomial.set_coefficients(tensors["coefficients"].numpy())
         domain, density = tensors.get("domain"), tensors.get("density")

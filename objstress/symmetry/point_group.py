@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -296,15 +296,19 @@ class PointGroup(SymmetryGroup):
         }
 
 
-def symmetry_group(name: str | SymmetryGroup) -> SymmetryGroup:
+def symmetry_group(name: str | SymmetryGroup, operations: Any = None) -> SymmetryGroup:
     """The group of a name.
 
     Args:
         name: "O(3)", "SO(3)", a point group's symbol (in the standard setting), or a group.
+        operations: of a point group in another frame, (n, 3, 3), as files keep them beside its
+            symbol, which then decides nothing.
 
     Raises:
         InputError: an unknown symbol.
     """
+    if operations is not None:
+        return PointGroup.from_operations(operations)
     if isinstance(name, SymmetryGroup):
         return name
     return {"O(3)": O3, "SO(3)": SO3}.get(name) or PointGroup(name)

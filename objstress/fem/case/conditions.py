@@ -52,6 +52,10 @@ class _Somewhere(Strict):
     def place(self, data: MeshData) -> Where:
         return self.where if isinstance(self.where, str) else (data, self.where.tag)
 
+    def called(self, name: str) -> str:
+        """The name, by default that of the tag; a plane names itself."""
+        return name or (f"tag {self.where.tag}" if isinstance(self.where, Tags) else "")
+
     def history(self) -> Amplitude | None:
         if self.amplitude is None:
             if self.cycles > 1:
@@ -86,10 +90,7 @@ class DisplacementCase(_Somewhere):
         value: Any = self.value
         if self.rotation is not None:
             value = Rotation(**self.rotation.model_dump())
-        name = self.name
-        if not name and isinstance(self.where, Tags):
-            name = f"tag {self.where.tag}"
-        return Displacement(self.place(data), value, name, self.history())
+        return Displacement(self.place(data), value, self.called(self.name), self.history())
 
 
 class TractionCase(_Somewhere):
@@ -126,11 +127,13 @@ class ElectrodeCase(_Somewhere):
     name: str = Field(default="", description="of its charge; by default what where says")
 
     def build(self, data: MeshData) -> Electrode:
-        name = self.name
-        if not name and isinstance(self.where, Tags):
-            name = f"tag {self.where.tag}"
-        where, amplitude = self.place(data), self.history()
-        return Electrode(where, self.potential, charge=self.charge, name=name, amplitude=amplitude)
+        return Electrode(
+            self.place(data),
+            self.potential,
+            charge=self.charge,
+            name=self.called(self.name),
+            amplitude=self.history(),
+        )
 
 
 class SurfaceChargeCase(_Somewhere):

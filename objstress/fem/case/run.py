@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +59,7 @@ def simulate(
     files = ResultFile(problem, out / "result.bp")
 
     def accept(problem: StaticProblem, record: StepRecord) -> None:
-        if (found := _outside(record)) and case.outside == "error":
+        if (found := _outside([record])) and case.outside == "error":
             _remove(states, comm)
             raise InputError("; ".join(found))
         record.probes = case.probed(problem)
@@ -105,13 +107,10 @@ def _check_states(states: Path, case: Case, folder: Path, comm: MPI.Comm) -> Non
 
 
 def _write_history(problem: Shown, out: Path, complete: bool, warn: bool) -> dict[str, Any]:
-    history = problem.history
-    worst = [max(history, key=count, default=None) for count in (_strains, _fields)]
-    found = {text: None for record in worst if record for text in _outside(record)}
     result = {
         "complete": complete,
         "steps": [record.to_dict() for record in problem.history],
-        "warnings": list(found) if warn else [],
+        "warnings": _outside(problem.history) if warn else [],
     }
 
     drawn = surface_of(problem, fields_to_draw(problem)) if problem.history else None
@@ -126,21 +125,16 @@ def _write_history(problem: Shown, out: Path, complete: bool, warn: bool) -> dic
     return result
 
 
-def _strains(record: StepRecord) -> int:
-    return record.outside
-
-
-def _fields(record: StepRecord) -> int:
-    return record.fields_outside
-
-
-def _outside(record: StepRecord) -> list[str]:
-    """What a step met outside the fit, in words: strains, fields."""
-    at, found = f"at load factor {record.load:.3f}", []
-    if record.outside:
-        worst = f"{record.worst_outside}, {at}"
-        found.append(outside_text(record.outside, record.points, worst))
-    if record.fields_outside:
-        worst = f"|E0| = {record.largest_field:.3g} V/nm, {at}"
-        found.append(outside_text(record.fields_outside, record.points, worst, "fields"))
+def _outside(history: Sequence[StepRecord]) -> list[str]:
+    """The worst that steps met outside the fit, in words: of strains, of fields."""
+    found = []
+    for count, what in (("outside", "strains"), ("fields_outside", "fields")):
+        record = max(history, key=attrgetter(count), default=None)
+        if record is None or not (number := attrgetter(count)(record)):
+            continue
+        worst = record.worst_outside
+        if what == "fields":
+            worst = f"|E0| = {record.largest_field:.3g} V/nm"
+        worst += f", at load factor {record.load:.3f}"
+        found.append(outside_text(number, record.points, worst, what))
     return found

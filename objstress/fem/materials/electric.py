@@ -11,7 +11,7 @@ from dolfinx import fem
 from mpi4py import MPI
 
 from objstress.errors import InputError
-from objstress.fem.materials.grains import Grains, GrainsLaw
+from objstress.fem.materials.grains import Grains, distinct_laws
 from objstress.fem.materials.quadrature import QuadratureMaterial, gradient
 from objstress.laws.base import MaterialLaw
 
@@ -94,16 +94,12 @@ class ElectricMaterial(QuadratureMaterial):
 
         And `electric_displacement` (3,), d = F D0 / J in C/m^2.
         """
-        points = len(self.weights)
-        w = self.volumes.reshape(-1, points)
-        w = w / w.sum(axis=1, keepdims=True)
         charge = self.charge.x.array.reshape(-1, 3)[self._rows]
         e = np.linalg.solve(self.F.transpose(0, 2, 1), self.E0[..., None])[..., 0]
         d = np.einsum("nij,nj->ni", self.F, charge) / np.linalg.det(self.F)[:, None]
-        both = {"electric_field": e, "electric_displacement": d}
         return super().cell_averages() | {
-            name: np.einsum("cq,cqi->ci", w, values.reshape(-1, points, 3))
-            for name, values in both.items()
+            "electric_field": self.cell_means(e),
+            "electric_displacement": self.cell_means(d),
         }
 
 
@@ -116,9 +112,8 @@ def at_rest(law: Any) -> tuple[float, float]:
     Raises:
         InputError: a permittivity that is not positive.
     """
-    laws = law.grains.laws if isinstance(law, GrainsLaw) else [law]
     stiffness, permittivity = 0.0, 0.0
-    for one in {id(each): each for each in laws}.values():
+    for one in distinct_laws(law):
         parts = one.electric_response(np.eye(3), np.zeros(3), 2)
         if float(torch.linalg.eigvalsh(parts[5]).min()) <= 0:
             raise InputError("the law's permittivity is not positive at rest")

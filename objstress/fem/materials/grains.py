@@ -263,6 +263,16 @@ class GrainsLaw(MaterialLaw):
                 yield law, piece
 
 
+def distinct_laws(law: MaterialLaw) -> list[MaterialLaw]:
+    """The laws of a body's grains, each once; that of a body of one crystal.
+
+    Args:
+        law: of a `Material`.
+    """
+    laws = law.grains.laws if isinstance(law, GrainsLaw) else [law]
+    return list({id(one): one for one in laws}.values())
+
+
 class Voronoi:
     """Grains of a Poisson-Voronoi tessellation: a cell belongs to the seed nearest its midpoint.
 

@@ -269,6 +269,13 @@ class Material:
             for value, number, at in ranked
         ]
 
+    def cell_means(self, values: np.ndarray) -> np.ndarray:
+        """Means over the points of each local cell, (cells, ...), of values (n_points, ...)."""
+        points = len(self.weights)
+        w = self.volumes.reshape(-1, points)
+        w = w / w.sum(axis=1, keepdims=True)
+        return np.einsum("cq,cq...->c...", w, values.reshape(-1, points, *values.shape[1:]))
+
     def cell_averages(self) -> dict[str, np.ndarray]:
         """Means over the points of each local cell, {name: (cells, ...)}.
 
@@ -277,16 +284,9 @@ class Material:
         `energy` (GPa), `outside`, the fraction of points outside the strains that the law was
         fitted to, and `stress_error` (GPa) of a law with error bars.
         """
-        points = len(self.weights)
-        w = self.volumes.reshape(-1, points)
-        w = w / w.sum(axis=1, keepdims=True)
+        mean = self.cell_means
         j = np.linalg.det(self.F)
-        sigma = self.piola() @ self.F.transpose(0, 2, 1) / j[:, None, None]
-
-        def mean(values: np.ndarray) -> np.ndarray:
-            return np.einsum("cq,cq...->c...", w, values.reshape(-1, points, *values.shape[1:]))
-
-        sigma = mean(sigma)
+        sigma = mean(self.piola() @ self.F.transpose(0, 2, 1) / j[:, None, None])
         strain = mean(0.5 * (self.F.transpose(0, 2, 1) @ self.F - np.eye(3)))
         deviator = sigma - np.trace(sigma, axis1=1, axis2=2)[:, None, None] * np.eye(3) / 3
         error = self.law.stress_error(self.F)

@@ -8,7 +8,7 @@ import numpy as np
 from dolfinx import fem
 
 from objstress.fem.materials.graded import GradedLaw
-from objstress.fem.materials.grains import GrainsLaw
+from objstress.fem.materials.grains import distinct_laws
 from objstress.fem.materials.quadrature import Material, limited_threads
 from objstress.symmetry.voigt import tensor_to_voigt, voigt_to_mandel
 
@@ -24,9 +24,8 @@ def stiffnesses(material: Material) -> list[np.ndarray]:
         at_rest = np.tile(np.eye(3), (len(members), 1, 1))
         with limited_threads(material.threads):
             return list(tensor_to_voigt(law.family.response(at_rest, members, 2)[2].numpy()))
-    laws = law.grains.laws if isinstance(law, GrainsLaw) else [law]
     with limited_threads(material.threads):
-        return [one.stiffness() for one in {id(one): one for one in laws}.values()]
+        return [one.stiffness() for one in distinct_laws(law)]
 
 
 def penalty_stiffness(material: Material) -> fem.Function:

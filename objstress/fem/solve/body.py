@@ -237,6 +237,7 @@ class Body(Equations):
             InputError: see `StaticProblem`; the body stays under the conditions before.
         """
         before = dict(vars(self))
+        self.lead()
         try:
             self.moved = _at_present(self._moving)
             self._take(conditions, self.w)

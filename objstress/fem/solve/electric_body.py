@@ -74,10 +74,6 @@ class ElectricBody(Body):
         w[:, : self.dim] = self.u.x.array.reshape(-1, self.dim)
         w[:, self.dim] = self.phi.x.array / self.scale
 
-    def change(self, conditions: Sequence[Any], load: float) -> None:
-        self.lead()
-        super().change(conditions, load)
-
     def _check_electric(self, conditions: Sequence[Electrode | SurfaceCharge]) -> None:
         self._electrodes = [c for c in conditions if isinstance(c, Electrode)]
         for electrode in self._electrodes:

@@ -154,16 +154,16 @@ def natural_vibrations(
     body = problem.body
     if not body.symmetric:
         raise InputError("a follower pressure has no natural vibrations: its work depends on path")
-    if number < 1 or not near >= 0 or not length_unit > 0:
+    if number < 1 or not near >= 0:
         raise InputError(
-            f"number = {number}, near = {near}, length_unit = {length_unit}: give a mode or more, "
-            "a frequency of no less than zero, and a positive unit"
+            f"number = {number}, near = {near}: give a mode or more, and a frequency of no less "
+            "than zero"
         )
-    body.material.update(tangent=True)
-    tangent = body.assemble_jacobian(bcs=False)
     law = body.material.law
     grains = len(law.grains.orientations) if isinstance(law, GrainsLaw) else 1
     rho = of_cells(scaled_density(density, grains, length_unit), body.material)
+    body.material.update(tangent=True)
+    tangent = body.assemble_jacobian(bcs=False)
     mass = fem_petsc.assemble_matrix(_mass_form(body, body.material.cell_function(rho)))
     mass.assemble()
     reduction = _reduction(body, list(open_electrodes), list(released))
@@ -204,9 +204,12 @@ def natural_vibrations(
         softened = reduced[0].copy()
         if released:
             softened.axpy(1e-4 * small, reduced[1])
+        ksp = PETSc.KSP().create(body.comm)
+        ksp.setOperators(softened)
+        _by_mumps(ksp)
         for name in body.supports.held_electrodes:
             if name not in open_electrodes:
-                capacitances[name] = _capacitance(body, tangent, reduction, softened, name)
+                capacitances[name] = _capacitance(body, tangent, reduction, ksp, name)
     return Vibrations(
         np.sqrt(np.clip(values, 0.0, None)) / (2 * np.pi),
         modes,
@@ -291,10 +294,7 @@ def _eigenpairs(
     solver.setTarget(shift)
     transform = solver.getST()
     transform.setType(SLEPc.ST.Type.SINVERT)
-    ksp = transform.getKSP()
-    ksp.setType("preonly")
-    ksp.getPC().setType("lu")
-    ksp.getPC().setFactorSolverType("mumps")
+    _by_mumps(transform.getKSP())
     solver.solve()
     found = solver.getConverged()
     if found < number:
@@ -312,8 +312,14 @@ def _eigenpairs(
     return values[order], vectors
 
 
+def _by_mumps(ksp: PETSc.KSP) -> None:
+    ksp.setType("preonly")
+    ksp.getPC().setType("lu")
+    ksp.getPC().setFactorSolverType("mumps")
+
+
 def _capacitance(
-    body: ElectricBody, tangent: PETSc.Mat, reduction: PETSc.Mat, reduced: PETSc.Mat, name: str
+    body: ElectricBody, tangent: PETSc.Mat, reduction: PETSc.Mat, ksp: PETSc.KSP, name: str
 ) -> float:
     """Charge on an electrode over its potential, in equilibrium, all others at rest."""
     supports = body.supports
@@ -325,11 +331,6 @@ def _capacitance(
     pull = reduction.createVecRight()
     reduction.multTranspose(tangent * driven, pull)
     pull.scale(-1.0)
-    ksp = PETSc.KSP().create(body.comm)
-    ksp.setOperators(reduced)
-    ksp.setType("preonly")
-    ksp.getPC().setType("lu")
-    ksp.getPC().setFactorSolverType("mumps")
     answer = pull.duplicate()
     ksp.solve(pull, answer)
     if ksp.getConvergedReason() <= 0:
